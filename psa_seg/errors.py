@@ -1,0 +1,8 @@
+"""The one exception that a user, and not a programmer, is meant to read."""
+
+
+class UserError(Exception):
+    """A mistake the user can mend: the message says what is wrong, where, and what to do.
+
+    The command-line tools print it without a traceback and exit with status 2.
+    """

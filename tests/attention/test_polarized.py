@@ -1,0 +1,233 @@
+"""The module against the oracle, and everything it promises to survive."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from psa_seg import PolarizedSelfAttention
+from psa_seg.ops import naive
+
+VARIANTS = [
+    ("parallel", "both"),
+    ("sequential", "both"),
+    ("parallel", "channel"),
+    ("parallel", "spatial"),
+]
+SIZES = [(1, 2, 1, 1), (2, 6, 1, 7), (3, 10, 5, 3), (1, 64, 17, 31)]
+FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
+
+variants = pytest.mark.parametrize(("layout", "branches"), VARIANTS, ids=lambda value: value)
+
+
+def build(channels, layout="parallel", branches="both", dtype=torch.float64):
+    """A module whose every parameter is random: PyTorch's default leaves `ln` at 1 and 0."""
+    module = PolarizedSelfAttention(channels, layout=layout, branches=branches)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return module.to(dtype)
+
+
+def run(function, x, parameters, upstream):
+    """Output and gradients, of x first, of `function(x)` under the upstream gradient."""
+    x = x.detach().requires_grad_()
+    for p in parameters.values():
+        p.grad = None
+    out = function(x)
+    out.backward(upstream.to(out.dtype))
+    return {"out": out.detach(), "x": x.grad} | {n: p.grad for n, p in parameters.items()}
+
+
+def run_naive(module, x, upstream):
+    parameters = dict(module.named_parameters())
+
+    def oracle(t):
+        return naive.polarized_self_attention(t, parameters, module.layout, module.branches)
+
+    return run(oracle, x, parameters, upstream)
+
+
+def run_module(module, x, upstream):
+    return run(module, x, dict(module.named_parameters()), upstream)
+
+
+def relative_error(actual, reference):
+    actual, reference = actual.double(), reference.double()
+    return ((actual - reference).norm() / reference.norm().clamp_min(1e-300)).item()
+
+
+@variants
+@pytest.mark.parametrize("memory_format", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_equals_the_textbook_with_every_gradient(size, memory_format, layout, branches):
+    module = build(size[1], layout, branches)
+    x = torch.randn(size, dtype=torch.float64).contiguous(memory_format=memory_format)
+    upstream = torch.randn_like(x)
+    reference = run_naive(module, x, upstream)
+    actual = run_module(module, x, upstream)
+    for name, value in reference.items():
+        assert actual[name] is not None, f"{name} has no gradient"
+        if name == "ch_wq.bias":  # a softmax ignores it: the true gradient is 0
+            assert actual[name].abs().max() < 1e-10
+        elif value.norm() < 1e-10:  # one pixel: the query has nothing to choose from
+            assert actual[name].norm() < 1e-10
+        else:
+            assert relative_error(actual[name], value) < 1e-10, name
+
+
+@variants
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_low_precision_errs_no_more_than_plain_pytorch(dtype, layout, branches):
+    """At most 2x (gradients 3x) the error of the textbook in the same dtype (flash-attention)."""
+    low = build(32, layout, branches, dtype)
+    exact = build(32, layout, branches)
+    exact.load_state_dict(low.state_dict())
+    x, upstream = torch.randn(2, 2, 32, 19, 23).to(dtype)
+    reference = run_naive(exact, x.double(), upstream.double())
+    plain = run_naive(low, x, upstream)
+    actual = run_module(low, x, upstream)
+    epsilon = torch.finfo(dtype).eps
+    for name, value in reference.items():
+        assert actual[name].dtype == dtype
+        if name == "ch_wq.bias":
+            continue
+        factor = 2 if name == "out" else 3
+        bound = max(factor * relative_error(plain[name], value), epsilon)
+        assert relative_error(actual[name], value) <= bound, name
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_autocast_keeps_the_sums_in_float32(dtype):
+    module = build(32, dtype=torch.float32)
+    x = torch.randn(1, 32, 40, 40)
+    with torch.autocast("cpu", dtype=dtype):
+        full, low = module(x), module(x.to(dtype))
+    torch.testing.assert_close(full, module(x), rtol=0, atol=0)
+    assert low.dtype == dtype
+    torch.testing.assert_close(low, module(x.to(dtype).float()).to(dtype), rtol=0, atol=0)
+
+
+def test_mean_of_a_large_half_precision_map():
+    """1/N is subnormal in float16 for a 128x256 map, and a float16 sum would overflow."""
+    module = build(4, dtype=torch.float16)
+    x = torch.full((1, 4, 128, 256), 100.0, dtype=torch.float16)
+    expected = naive.polarized_self_attention(
+        x.double(), {n: p.double() for n, p in module.named_parameters()}
+    )
+    torch.testing.assert_close(module(x).double(), expected, rtol=2e-3, atol=0)
+
+
+@pytest.mark.parametrize("scale", [1e4, -1e4])
+def test_huge_logits_stay_finite(scale):
+    module = build(8, dtype=torch.float32)
+    x = scale * torch.randn(1, 8, 9, 9)
+    result = run_module(module, x, torch.ones_like(x))
+    assert all(value.isfinite().all() for value in result.values())
+
+
+@variants
+@pytest.mark.parametrize("memory_format", FORMATS.values(), ids=FORMATS)
+def test_memory_format_is_kept_without_a_layout_copy(memory_format, layout, branches):
+    module = build(6, layout, branches, torch.float32)
+    x = torch.randn(2, 6, 5, 7).contiguous(memory_format=memory_format)
+    assert module(x).is_contiguous(memory_format=memory_format)
+    cpu = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=cpu, record_shapes=True) as profile:
+        module(x)
+    copied = [e.input_shapes[0] for e in profile.events() if e.name == "aten::copy_"]
+    assert all(math.prod(shape) < x.numel() / 2 for shape in copied), copied
+
+
+def test_views_and_slices():
+    module = build(6)
+    wide = torch.randn(2, 12, 5, 9, dtype=torch.float64)
+    x = wide[:, ::2, :, 1:8]
+    torch.testing.assert_close(module(x), module(x.contiguous()))
+
+
+@variants
+def test_compiles_into_one_graph(layout, branches):
+    torch._dynamo.reset()
+    module = build(8, layout, branches, torch.float32)
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    x, upstream = torch.randn(2, 2, 8, 6, 5)
+    expected, actual = run_module(module, x, upstream), None
+    actual = run(compiled, x, dict(module.named_parameters()), upstream)
+    for name, value in expected.items():
+        torch.testing.assert_close(actual[name], value, rtol=1e-4, atol=1e-5)
+
+
+@variants
+def test_exports_with_dynamic_sizes(layout, branches):
+    module = build(8, layout, branches, torch.float32).eval()
+    dynamic = {
+        0: torch.export.Dim.DYNAMIC,
+        2: torch.export.Dim.DYNAMIC,
+        3: torch.export.Dim.DYNAMIC,
+    }
+    program = torch.export.export(module, (torch.randn(2, 8, 6, 5),), dynamic_shapes=(dynamic,))
+    x = torch.randn(3, 8, 4, 9)
+    torch.testing.assert_close(program.module()(x), module(x))
+
+
+def test_identity_start_changes_nothing_and_learns():
+    module = PolarizedSelfAttention(16, init="identity")
+    x = torch.randn(2, 16, 9, 11)
+    assert torch.equal(module(x), x)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    initial = {n: p.detach().clone() for n, p in module.named_parameters()}
+    for _ in range(3):  # the layers behind a zeroed one move a step later
+        optimizer.zero_grad()
+        (module(x) - x.flip(0)).square().mean().backward()
+        optimizer.step()
+    still = [n for n, p in module.named_parameters() if torch.equal(p, initial[n])]
+    assert still in ([], ["ch_wq.bias"])
+
+
+def test_init_weights_restores_the_start_that_a_parent_overwrote():
+    module = PolarizedSelfAttention(8, init="identity")
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter)
+    module.init_weights()
+    x = torch.randn(1, 8, 3, 3)
+    assert torch.equal(module(x), x)
+
+
+def test_state_dict_is_the_popular_ports():
+    c = 8
+    shapes = {n: tuple(p.shape) for n, p in PolarizedSelfAttention(c).state_dict().items()}
+    convs = {"ch_wv": (4, c), "ch_wq": (1, c), "ch_wz": (c, 4), "sp_wv": (4, c), "sp_wq": (4, c)}
+    expected = {f"{n}.weight": (*s, 1, 1) for n, s in convs.items()}
+    expected |= {f"{n}.bias": s[:1] for n, s in convs.items()}
+    assert shapes == expected | {"ln.weight": (c,), "ln.bias": (c,)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"in_channels": 7}, "even"),
+        ({"in_channels": 0}, "at least 2"),
+        ({"in_channels": 8, "form": "PSA"}, "form must be one of 'paper'"),
+        ({"in_channels": 8, "layout": "serial"}, "layout must be one of 'parallel', 'sequential'"),
+        ({"in_channels": 8, "branches": "none"}, "branches must be one of"),
+        ({"in_channels": 8, "init": "zero"}, "init must be one of"),
+        ({"in_channels": 8, "init": "identity", "layout": "sequential"}, "identity.*parallel"),
+        ({"in_channels": 8, "init": "identity", "branches": "spatial"}, "identity.*both"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        PolarizedSelfAttention(**arguments)
+
+
+@pytest.mark.parametrize("shape", [(8, 4, 4), (1, 6, 4, 4), (2, 8)], ids=str)
+def test_wrong_inputs_are_named(shape):
+    with pytest.raises(ValueError, match=r"expected an input \[B, 8, H, W\]"):
+        PolarizedSelfAttention(8)(torch.zeros(shape))
+
+
+def test_importing_the_package_needs_torch_alone():
+    code = "import sys, psa_seg; print(*{'mmengine', 'mmcv', 'mmseg', 'cv2'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == ""
