@@ -1,11 +1,49 @@
-"""Shared by all tests: few threads (two cores are plenty), and one seed."""
+"""Shared by all tests: few threads, one seed, small configs on a handful of synthetic scenes."""
+
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import init_default_scope
+
+import psa_seg.datasets
+import psa_seg.engine.hooks
+import psa_seg.evaluation
+import psa_seg.models  # noqa: F401
+from psa_seg.datasets.synthetic import prepare
+from psa_seg.engine.config import load_config, override
+from psa_seg.engine.demo import shrink
+
+ROOT = Path(__file__).parents[1]
 
 torch.set_num_threads(2)
+init_default_scope("mmseg")
 
 
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def streets(tmp_path_factory):
+    """Sixteen synthetic scenes of 128x256 in Cityscapes' layout."""
+    counts = {"train": 10, "val": 4, "test": 2}
+    return prepare(tmp_path_factory.mktemp("data") / "streets", counts=counts, size=(128, 256))
+
+
+@pytest.fixture
+def tiny(streets, tmp_path):
+    """A function: name of a config → its demo on the few scenes, two images a step, no workers."""
+
+    def make(name, **options):
+        config = load_config(str(ROOT / "configs" / f"{name}.py"))
+        shrink(config, streets)
+        for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+            loader.update(num_workers=0, persistent_workers=False)
+        config.train_dataloader.batch_size = 2
+        config.work_dir = str(tmp_path / "work")
+        override(config, options)
+        return config
+
+    return make

@@ -1,0 +1,4 @@
+# CamVid with Polarized Self-Attention on the ASPP output.
+_base_ = ["./baseline_deeplabv3plus_camvid.py"]
+
+model = dict(decode_head=dict(attention=dict(type="PolarizedSelfAttention")))

@@ -1,0 +1,81 @@
+"""`--demo`: any config, small enough for two cores, on synthetic streets drawn on first use.
+
+Model types, depth and the attention's placement stay as the config has them. Width, image sizes
+and schedule shrink, and the data are synthetic: a demo shows that all works, not what it is worth.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from psa_seg.datasets.labels import CLASSES
+from psa_seg.datasets.synthetic import prepare
+from psa_seg.engine.config import set_iterations
+
+DATA_ROOT = Path("data/synthetic_cityscapes")
+BASE_CHANNELS = 16  # a ResNet's usual 64, by four
+HEAD_CHANNELS = 64
+IMAGE_SCALE = (256, 128)  # width, height: half the size in which the scenes are drawn
+CROP_SIZE = (128, 256)  # height, width
+ITERATIONS = 600
+NOTICE = "DEMO on SYNTHETIC street scenes: these figures say nothing about real images."
+
+
+def make_demo(config: Config) -> None:
+    """Turn `config` into its demo, in place, and draw the scenes if they are not there yet."""
+    print(f"*** {NOTICE} ***")
+    shrink(config, prepare(DATA_ROOT))
+
+
+def shrink(config: Config, data_root: Path) -> None:
+    """Turn `config` into its demo, in place, on the synthetic scenes in `data_root`."""
+    _shrink_model(config.model)
+    for loader, split in (("train", "train"), ("val", "val"), ("test", "val")):
+        dataset = config[f"{loader}_dataloader"].dataset
+        dataset.update(
+            type="RawCityscapesDataset",
+            data_root=str(data_root),
+            data_prefix=dict(img_path=f"leftImg8bit/{split}", seg_map_path=f"gtFine/{split}"),
+        )
+        _shrink_images(dataset.pipeline)
+    _shrink_images(config.tta_pipeline)
+    config.data_name = "synthetic street scenes"
+    config.train_dataloader.update(batch_size=4, num_workers=1)
+    config.optim_wrapper.optimizer.lr = 0.02
+    set_iterations(config, ITERATIONS, config.train_cfg.max_iters)
+    config.train_cfg.val_interval = ITERATIONS // 4
+    config.default_hooks.checkpoint.interval = ITERATIONS // 4
+    config.default_hooks.logger.interval = 25
+
+
+def _shrink_model(model: ConfigDict) -> None:
+    factor = 1.0
+    if "depth" in model.backbone:  # a ResNet; a MobileNetV2 is small as it is
+        factor = BASE_CHANNELS / model.backbone.get("base_channels", 64)
+        model.backbone.update(base_channels=BASE_CHANNELS, stem_channels=BASE_CHANNELS)
+    model.backbone.init_cfg = None
+    model.data_preprocessor.size = CROP_SIZE
+    if "neck" in model:
+        model.neck.in_channels = [int(channels * factor) for channels in model.neck.in_channels]
+    for head in (model.decode_head, model.auxiliary_head):
+        head.num_classes = len(CLASSES)
+        head.channels = HEAD_CHANNELS
+        head.in_channels = int(head.in_channels * factor)
+        if "c1_in_channels" in head:
+            head.c1_in_channels = int(head.c1_in_channels * factor)
+
+
+def _shrink_images(steps: Any) -> None:
+    """Sizes in a pipeline, test-time augmentation's nested lists included."""
+    for step in steps:
+        if isinstance(step, list):
+            _shrink_images(step)
+            continue
+        _shrink_images(step.get("transforms", []))
+        if "scale" in step:
+            step.scale = IMAGE_SCALE
+        if "scale_factor" in step:
+            step.scale_factor *= 0.5
+        if "crop_size" in step:
+            step.crop_size = CROP_SIZE

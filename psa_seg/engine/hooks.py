@@ -1,0 +1,93 @@
+"""What a run leaves for its reader: curves, pictures, a record."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from psa_seg.engine.pictures import draw_curves, draw_samples, save_panel
+from psa_seg.engine.record import write_record
+from psa_seg.evaluation import ConfusionMetric, scores
+
+
+@HOOKS.register_module()
+class ReportHook(Hook):
+    """Writes `curves.png`, `samples.png` and `record.json` into the work directory.
+
+    Args:
+        samples: how many validation images `samples.png` shows, spread over the set.
+    """
+
+    priority = "LOW"
+
+    def __init__(self, samples: int = 6) -> None:
+        self.samples = samples
+        self.pictured: dict[int, Any] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Start the clock, and pick up the validations of a run that is resumed."""
+        self.started = time.monotonic()
+        count = len(runner.val_dataloader)
+        self.chosen = set(np.linspace(0, count - 1, min(self.samples, count)).astype(int).tolist())
+        if "confusions" not in runner.message_hub.runtime_info:
+            runner.message_hub.update_info("confusions", [])
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Sequence[Any]
+    ) -> None:
+        """Keep the pictures of the latest validation."""
+        if batch_idx in self.chosen:
+            self.pictured[batch_idx] = outputs[0].cpu()
+
+    @master_only
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Keep the confusion matrix, in the message hub: checkpoints carry it along."""
+        (metric,) = (m for m in runner.val_evaluator.metrics if isinstance(m, ConfusionMetric))
+        assert metric.confusion is not None, "validated without a confusion matrix"
+        validation = {"iteration": runner.iter, "confusion": metric.confusion.tolist()}
+        runner.message_hub.get_info("confusions").append(validation)
+
+    @master_only
+    def after_train(self, runner: Runner) -> None:
+        """Write everything, and say where it is."""
+        validations = runner.message_hub.get_info("confusions")
+        history = [
+            (v["iteration"], float(scores(np.array(v["confusion"]))["mIoU"])) for v in validations
+        ]
+        work_dir, title = Path(runner.work_dir), runner.cfg.data_name
+        losses, _ = runner.message_hub.get_scalar("train/loss").data
+        draw_curves(work_dir / "curves.png", losses, history, title)
+        meta = runner.val_dataloader.dataset.metainfo
+        pictured = [self.pictured[i] for i in sorted(self.pictured)]
+        draw_samples(work_dir / "samples.png", pictured, meta, title)
+        write_record(work_dir / "record.json", runner, validations, time.monotonic() - self.started)
+        runner.logger.info(
+            f"{title}: mIoU {history[-1][1]:.2f} after {runner.iter} iterations; see "
+            f"{work_dir}/curves.png, samples.png, record.json"
+        )
+
+
+@HOOKS.register_module()
+class PanelHook(Hook):
+    """Writes one picture per tested image: image, truth and prediction side by side.
+
+    Args:
+        out_dir: folder of the pictures, made if need be.
+    """
+
+    def __init__(self, out_dir: str) -> None:
+        self.out_dir = Path(out_dir)
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Sequence[Any]
+    ) -> None:
+        """Write the pictures of one batch."""
+        meta = runner.test_dataloader.dataset.metainfo
+        for sample in outputs:
+            save_panel(self.out_dir / f"{Path(sample.img_path).stem}.png", sample, meta)

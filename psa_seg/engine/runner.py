@@ -1,0 +1,90 @@
+"""mmengine's Runner with a paired start: models that differ in attention begin alike."""
+
+import copy
+import logging
+from typing import Any
+
+from mmengine.config import ConfigDict
+from mmengine.dist import broadcast
+from mmengine.logging import MMLogger
+from mmengine.model import BaseModule, is_model_wrapper
+from mmengine.runner import CheckpointLoader, Runner, set_random_seed
+from mmseg.registry import MODELS
+
+from psa_seg.errors import UserError
+
+FILE_ONLY = (
+    "Hooks will be executed",
+    "paramwise_options",
+    "Loads checkpoint by",
+    '"FileClient" will',
+    '"HardDiskBackend" is',
+    "The prefix is not set in metric",
+)
+
+
+class PairedRunner(Runner):
+    """A Runner whose models share every weight that their plain twin has too.
+
+    Layers draw their start from one stream of random numbers, so an attention in between would
+    shift the start of all that follows. Here the layers that the model has in common with its
+    twin, the same model without attention, are copied from that twin, which is built right after
+    seeding; then the stream is seeded anew, so that dropout and crops are alike, too. Comparisons
+    between attentions are paired on it.
+    """
+
+    def _init_model_weights(self) -> None:
+        super()._init_model_weights()
+        set_random_seed(self.seed)
+        twin = MODELS.build(without_attention(self.cfg.model))
+        twin.init_weights()
+        _check_pretrained(twin.backbone)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model.load_state_dict(twin.state_dict(), strict=False)
+        for tensor in model.state_dict().values():
+            broadcast(tensor)
+        set_random_seed(self.seed)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """A logger whose log file holds all and whose console leaves out what nobody reads."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(lambda record: not record.getMessage().startswith(FILE_ONLY))
+        return logger
+
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        """One line instead of the whole config, which lies in the work directory anyway."""
+        self.logger.info(f"{self.experiment_name}: seed {self.seed}, work dir {self.work_dir}")
+
+
+def without_attention(model: ConfigDict) -> ConfigDict:
+    """The config of the plain twin: no attention in the head, no neck of ours, no plugins."""
+    plain = copy.deepcopy(model)
+    plain.decode_head.pop("attention", None)
+    plain.backbone.pop("plugins", None)
+    if plain.get("neck", {}).get("type") == "PolarizedNeck":
+        plain.pop("neck")
+    return plain
+
+
+def _check_pretrained(backbone: BaseModule) -> None:
+    """Every tensor of a backbone that is said to be pretrained came from the file."""
+    init = backbone.init_cfg
+    if not isinstance(init, dict) or init["type"] != "Pretrained":
+        return
+    checkpoint = CheckpointLoader.load_checkpoint(init["checkpoint"], "cpu")
+    given = checkpoint.get("state_dict", checkpoint)
+    missing = [
+        name
+        for name, tensor in backbone.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+        and (name not in given or given[name].shape != tensor.shape)
+    ]
+    if missing:
+        raise UserError(
+            f"the weights do not fit the backbone: {init['checkpoint']}\n"
+            f"  {len(missing)} tensors of {type(backbone).__name__} are missing or of another "
+            f"shape, {missing[0]} first\n"
+            "  do         give weights of this backbone in model.backbone.init_cfg.checkpoint"
+        )

@@ -1,0 +1,32 @@
+"""What the command-line tools share."""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable
+
+from mmengine.config import DictAction
+
+from psa_seg.errors import UserError
+
+
+def common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that every tool working on a config has."""
+    parser.add_argument("--work-dir", help="where logs, checkpoints and pictures go")
+    parser.add_argument(
+        "--demo", action="store_true", help="small and on synthetic streets: runs anywhere"
+    )
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="config overrides"
+    )
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a tool; a user's mistake is printed as a message, and the exit status is 2."""
+    warnings.filterwarnings("ignore", message="Default ``avg_non_ignore``")  # as in the baseline
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

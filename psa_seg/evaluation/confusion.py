@@ -1,0 +1,82 @@
+"""mIoU from one exact confusion matrix.
+
+MMSegmentation's `IoUMetric` sums areas in float32, which is exact to 2^24 pixels only, and rounds
+to two decimals. Here counts stay integers, and every figure derives from them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from mmseg.registry import METRICS
+from prettytable import PrettyTable
+
+
+@METRICS.register_module()
+class ConfusionMetric(BaseMetric):
+    """Class IoU, mIoU, mAcc and aAcc in percent, and the confusion matrix they come from.
+
+    Attributes:
+        confusion: int64 `[classes, classes]`, pixels by truth (row) and prediction (column), of
+            the last evaluation; None before.
+
+    Args:
+        ignore_index: truth value of the pixels that do not count.
+        **kwargs: as for `BaseMetric`.
+    """
+
+    def __init__(self, ignore_index: int = 255, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ignore_index = ignore_index
+        self.confusion: np.ndarray | None = None
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        """Count one batch of predictions against their truth."""
+        classes = len(self.dataset_meta["classes"])
+        for sample in data_samples:
+            prediction = sample["pred_sem_seg"]["data"].squeeze(0)
+            truth = sample["gt_sem_seg"]["data"].squeeze(0).to(prediction.device)
+            counted = truth != self.ignore_index
+            pairs = truth[counted].long() * classes + prediction[counted].long()
+            counts = torch.bincount(pairs, minlength=classes**2)
+            self.results.append(counts.view(classes, classes).cpu().numpy())
+
+    def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
+        """Print the table per class, keep the matrix, return the means."""
+        self.confusion = confusion = np.asarray(sum(results))
+        figures = scores(confusion)
+        table = PrettyTable(["class", "IoU", "accuracy"], align="r", float_format=".2")
+        table.align["class"] = "l"
+        names = self.dataset_meta["classes"]
+        for name, iou, acc in zip(names, figures["IoU"], figures["Acc"], strict=True):
+            table.add_row([name, *("absent" if np.isnan(v) else float(v) for v in (iou, acc))])
+        print_log(f"IoU and accuracy per class, in percent:\n{table}", logger="current")
+        return {name: float(figures[name]) for name in ("mIoU", "mAcc", "aAcc")}
+
+
+def scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Figures of a confusion matrix, in percent.
+
+    Args:
+        confusion: `[classes, classes]`, truth by row, prediction by column.
+
+    Returns:
+        `IoU` and `Acc` per class (NaN for a class that neither truth nor prediction has), their
+        means over the others `mIoU` and `mAcc`, and the share of right pixels `aAcc`.
+    """
+    right = np.diag(confusion).astype(np.float64)
+    truth, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        iou = 100 * right / (truth + predicted - right)
+        acc = 100 * right / truth
+    all_right = np.asarray(100 * right.sum() / max(confusion.sum(), 1))
+    return {
+        "IoU": iou,
+        "Acc": acc,
+        "mIoU": np.nanmean(iou),
+        "mAcc": np.nanmean(acc),
+        "aAcc": all_right,
+    }

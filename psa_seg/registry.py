@@ -1,0 +1,11 @@
+"""Registers the attentions in mmengine's root registry.
+
+Every OpenMMLab library falls back to that registry, so MMSegmentation, MMDetection, MMPose and
+MMPreTrain find them by the same name.
+"""
+
+from mmengine.registry import MODELS
+
+from psa_seg.attention import PolarizedSelfAttention
+
+MODELS.register_module(module=PolarizedSelfAttention)

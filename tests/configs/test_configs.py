@@ -1,0 +1,57 @@
+"""Every config is complete, self-contained, and takes a step at full depth and small width."""
+
+import pytest
+import torch
+from mmengine.runner import Runner
+
+from psa_seg.engine.config import load_config
+from psa_seg.engine.runner import without_attention
+from tests.conftest import ROOT
+
+CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_one_training_step_and_one_prediction(tiny, name):
+    runner = Runner.from_cfg(tiny(name))
+    runner.call_hook("before_run")
+    model = runner.model
+    batch = next(iter(runner.train_dataloader))
+    optimizer = runner.build_optim_wrapper(runner.optim_wrapper)
+    losses = model.train_step(batch, optimizer)
+    assert losses["loss"].isfinite()
+    assert all(p.grad is not None for p in model.parameters())
+    (prediction,) = model.val_step(next(iter(runner.val_dataloader)))
+    assert prediction.pred_sem_seg.shape == (128, 256), "scored at the images' own size"
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("psa_")])
+def test_differs_from_its_baseline_in_the_attention_alone(name):
+    config = load_config(str(ROOT / f"configs/{name}.py"))
+    baseline = load_config(str(ROOT / f"configs/{name.replace('psa_', 'baseline_')}.py"))
+    config.model = without_attention(config.model)
+    assert config.to_dict() == baseline.to_dict()
+
+
+def test_the_main_config_is_mmsegmentations_baseline():
+    """Recipe of deeplabv3plus_r50-d8_4xb2-80k_cityscapes-512x1024."""
+    config = load_config(str(ROOT / "configs/psa_deeplabv3plus_cityscapes.py"))
+    assert (config.train_dataloader.batch_size, config.train_cfg.max_iters) == (8, 80000)
+    assert config.train_pipeline[3].crop_size == config.model.data_preprocessor.size == (512, 1024)
+    optimizer = dict(type="SGD", lr=0.01, momentum=0.9, weight_decay=5e-4)
+    assert config.optim_wrapper.optimizer == optimizer
+    assert config.model.backbone.depth == 50
+    assert config.model.decode_head.attention == {"type": "PolarizedSelfAttention"}
+
+
+def test_gates_have_a_setting_of_their_own(tiny):
+    """`attention` in the one `paramwise_cfg` reaches the gates, though they lie in the head."""
+    config = tiny("psa_deeplabv3plus_camvid")
+    config.optim_wrapper.paramwise_cfg.custom_keys.attention.lr_mult = 3.0
+    runner = Runner.from_cfg(config)
+    groups = runner.build_optim_wrapper(runner.optim_wrapper).optimizer.param_groups
+    rate = {id(p): group["lr"] for group in groups for p in group["params"]}
+    base = config.optim_wrapper.optimizer.lr
+    for name, parameter in runner.model.named_parameters():
+        expected = 3 * base if ".attention." in name else base
+        assert torch.tensor(rate[id(parameter)]).isclose(torch.tensor(expected)), name

@@ -1,0 +1,61 @@
+"""Cityscapes and CamVid as they lie on a disk, in miniature."""
+
+import cv2
+import numpy as np
+import pytest
+
+from psa_seg.datasets import CamVidDataset, LoadLabelIds, RawCityscapesDataset
+from psa_seg.datasets.labels import LABELS
+
+PIPELINE = [dict(type="LoadImageFromFile"), dict(type="LoadLabelIds")]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(path, array):
+        path = tmp_path / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), array)
+
+    return write
+
+
+def test_cityscapes_label_ids_become_train_ids(tmp_path, write):
+    ids = np.arange(34, dtype=np.uint8)
+    stem = "aachen_000000_000019"
+    write(f"img/aachen/{stem}_leftImg8bit.png", np.zeros((2, 34, 3), np.uint8))
+    write(f"gt/aachen/{stem}_gtFine_labelIds.png", np.stack((ids, ids)))
+    prefix = dict(img_path="img", seg_map_path="gt")
+    dataset = RawCityscapesDataset(data_root=str(tmp_path), data_prefix=prefix, pipeline=PIPELINE)
+    expected = {row.id: row.train_id for row in LABELS}
+    assert dataset[0]["gt_seg_map"][0].tolist() == [expected[i] for i in ids]
+    assert len(set(expected.values()) - {255}) == len(dataset.metainfo["classes"]) == 19
+
+
+def test_a_subset_of_the_classes():
+    mapping = RawCityscapesDataset.get_label_map(["car", "road"])
+    assert {i: new for i, new in mapping.items() if new != 255} == {26: 0, 7: 1}
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_camvid_in_either_image_format(tmp_path, write, suffix):
+    for name in ("0001TP_006690", "0001TP_006720"):
+        write(f"train/{name}{suffix}", np.zeros((2, 6, 3), np.uint8))
+        write(f"trainannot/{name}.png", np.arange(12, dtype=np.uint8).reshape(2, 6))
+    prefix = dict(img_path="train", seg_map_path="trainannot")
+    dataset = CamVidDataset(data_root=str(tmp_path), data_prefix=prefix, pipeline=PIPELINE)
+    assert len(dataset) == 2
+    assert dataset[1]["gt_seg_map"].flatten().tolist() == [*range(11), 255]
+    assert len(dataset.metainfo["classes"]) == len(dataset.metainfo["palette"]) == 11
+
+
+def test_loading_leaves_the_datasets_entry_alone(tmp_path, write):
+    write("mask.png", np.full((2, 2), 7, np.uint8))
+    entry = {
+        "seg_map_path": str(tmp_path / "mask.png"),
+        "label_map": {7: 0},
+        "reduce_zero_label": False,
+        "seg_fields": [],
+    }
+    assert LoadLabelIds().transform(entry)["gt_seg_map"].tolist() == [[0, 0], [0, 0]]
+    assert entry["label_map"] == {7: 0}

@@ -1,0 +1,57 @@
+"""The metric against MMSegmentation's, and where that one's float32 sums go wrong."""
+
+import numpy as np
+import pytest
+import torch
+from mmseg.evaluation import IoUMetric
+
+from psa_seg.evaluation import ConfusionMetric, scores
+
+CLASSES = ("a", "b", "c", "d")
+
+
+def sample(prediction, truth):
+    return {"pred_sem_seg": {"data": prediction[None]}, "gt_sem_seg": {"data": truth[None]}}
+
+
+@pytest.fixture
+def samples():
+    predictions, truths = torch.randint(0, 3, (2, 5, 40, 60))
+    truths[torch.rand(truths.shape) < 0.1] = 255
+    return [sample(p, t) for p, t in zip(predictions, truths, strict=True)]
+
+
+def evaluate(metric, samples):
+    metric.dataset_meta = {"classes": CLASSES}
+    for one in samples:
+        metric.process({}, [one])
+    return metric.evaluate(len(samples))
+
+
+def test_agrees_with_mmsegmentation(samples):
+    ours = evaluate(ConfusionMetric(), samples)
+    theirs = evaluate(IoUMetric(iou_metrics=["mIoU"]), samples)
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert ours[name] == pytest.approx(value, abs=0.00501)  # theirs is rounded
+
+
+def test_counts_by_truth_and_prediction():
+    metric = ConfusionMetric()
+    evaluate(metric, [sample(torch.tensor([[0, 1, 1]]), torch.tensor([[0, 0, 255]]))])
+    expected = np.zeros((4, 4), int)
+    expected[0, 0] = expected[0, 1] = 1
+    assert (metric.confusion == expected).all()
+
+
+def test_a_class_that_does_not_occur_does_not_count():
+    figures = scores(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
+    assert np.isnan(figures["IoU"][2])
+    assert figures["mIoU"] == pytest.approx(100 * (3 / 4 + 4 / 5) / 2)
+    assert figures["aAcc"] == pytest.approx(100 * 7 / 8)
+
+
+def test_counts_beyond_float32_stay_exact():
+    big = 2**24
+    figures = scores(np.array([[big + 1, 1], [0, big]]))
+    assert figures["IoU"][0] == pytest.approx(100 * (big + 1) / (big + 2), rel=1e-12)
