@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dist import master_only
+from mmengine.dist import broadcast_object_list, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from psa_seg.engine.pictures import draw_curves, draw_samples, save_panel
-from psa_seg.engine.record import write_record
+from psa_seg.engine.record import read_record, write_record
 from psa_seg.evaluation import ConfusionMetric, scores
 
 
@@ -31,12 +31,22 @@ class ReportHook(Hook):
         self.pictured: dict[int, Any] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Start the clock, and pick up the validations of a run that is resumed."""
-        self.started = time.monotonic()
+        """Start the clock; a resumed run goes on with its record.
+
+        Checkpoints are written before the validation of the same iteration: where a run was
+        stopped in between, that validation is made up for.
+        """
         count = len(runner.val_dataloader)
         self.chosen = set(np.linspace(0, count - 1, min(self.samples, count)).astype(int).tolist())
-        if "confusions" not in runner.message_hub.runtime_info:
-            runner.message_hub.update_info("confusions", [])
+        self.record = Path(runner.work_dir, "record.json")
+        self.validations, spent = read_record(self.record, runner.iter)
+        self.started = time.monotonic() - spent
+        due = runner.iter % runner.val_interval == 0 or runner.iter == runner.max_iters
+        done = any(v["iteration"] == runner.iter for v in self.validations)
+        owed = [runner.iter > 0 and due and not done]
+        broadcast_object_list(owed)  # the record is on the first rank's disk
+        if owed[0]:
+            runner.val_loop.run()
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Sequence[Any]
@@ -47,26 +57,27 @@ class ReportHook(Hook):
 
     @master_only
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Keep the confusion matrix, in the message hub: checkpoints carry it along."""
+        """Add the confusion matrix to the record."""
         (metric,) = (m for m in runner.val_evaluator.metrics if isinstance(m, ConfusionMetric))
         assert metric.confusion is not None, "validated without a confusion matrix"
         validation = {"iteration": runner.iter, "confusion": metric.confusion.tolist()}
-        runner.message_hub.get_info("confusions").append(validation)
+        self.validations.append(validation)
+        write_record(self.record, runner, self.validations, time.monotonic() - self.started)
 
     @master_only
     def after_train(self, runner: Runner) -> None:
-        """Write everything, and say where it is."""
-        validations = runner.message_hub.get_info("confusions")
+        """Draw the pictures, and say where everything is."""
         history = [
-            (v["iteration"], float(scores(np.array(v["confusion"]))["mIoU"])) for v in validations
+            (v["iteration"], float(scores(np.array(v["confusion"]))["mIoU"]))
+            for v in self.validations
         ]
         work_dir, title = Path(runner.work_dir), runner.cfg.data_name
         losses, _ = runner.message_hub.get_scalar("train/loss").data
         draw_curves(work_dir / "curves.png", losses, history, title)
-        meta = runner.val_dataloader.dataset.metainfo
-        pictured = [self.pictured[i] for i in sorted(self.pictured)]
-        draw_samples(work_dir / "samples.png", pictured, meta, title)
-        write_record(work_dir / "record.json", runner, validations, time.monotonic() - self.started)
+        if self.pictured:
+            pictured = [self.pictured[i] for i in sorted(self.pictured)]
+            meta = runner.val_dataloader.dataset.metainfo
+            draw_samples(work_dir / "samples.png", pictured, meta, title)
         runner.logger.info(
             f"{title}: mIoU {history[-1][1]:.2f} after {runner.iter} iterations; see "
             f"{work_dir}/curves.png, samples.png, record.json"

@@ -37,16 +37,25 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def read_record(path: Path, iteration: int) -> tuple[list[dict[str, Any]], float]:
+    """Validations up to `iteration`, and seconds spent, of the run that `path` is the record of."""
+    if iteration == 0 or not path.is_file():
+        return [], 0.0
+    record = json.loads(path.read_text())
+    kept = [v for v in record["validations"] if v["iteration"] <= iteration]
+    return kept, record["wall_time_s"]
+
+
 def write_record(
     path: Path, runner: Runner, validations: Sequence[dict[str, Any]], wall_time: float
 ) -> None:
-    """Write a run's record as JSON.
+    """Write a run's record as JSON, as far as the run has come.
 
     Args:
         path: of the file.
-        runner: after training.
+        runner: in training, just after a validation.
         validations: iteration and confusion matrix (truth by row) of each.
-        wall_time: seconds of training and validation since the start or the last resumption.
+        wall_time: seconds of training and validation so far, earlier sittings included.
     """
     final = scores(np.array(validations[-1]["confusion"]))
     classes = runner.val_dataloader.dataset.metainfo["classes"]

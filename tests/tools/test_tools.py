@@ -1,0 +1,77 @@
+"""The command-line tools as a user runs them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import pytest
+
+from psa_seg.engine import demo
+from tests.conftest import ROOT
+from tools import test as test_tool
+from tools import train as train_tool
+
+MAIN = str(ROOT / "configs/psa_deeplabv3plus_cityscapes.py")
+QUICK = {"train_dataloader.batch_size": 2, "train_cfg.val_interval": 2}
+for loader in ("train", "val", "test"):
+    QUICK[f"{loader}_dataloader.num_workers"] = 0
+    QUICK[f"{loader}_dataloader.persistent_workers"] = False
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path, streets):
+    """A function: run a tool's main in an empty folder, its demo on a few scenes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "prepare", lambda root: streets)
+
+    def call(tool, *arguments, **options):
+        pairs = [f"{key}={value}" for key, value in (QUICK | options).items()]
+        monkeypatch.setattr(sys, "argv", ["tool", *arguments, "--cfg-options", *pairs])
+        tool.main()
+
+    return call
+
+
+def test_demo_trains_resumes_and_tests(call, tmp_path, capsys):
+    call(train_tool, MAIN, "--demo", "--seed", "3", **{"train_cfg.max_iters": 2})
+    assert "SYNTHETIC" in capsys.readouterr().out
+    work_dir = tmp_path / "work_dirs/psa_deeplabv3plus_cityscapes_demo"
+
+    call(train_tool, MAIN, "--demo", "--resume", "--seed", "3", **{"train_cfg.max_iters": 4})
+    assert not work_dir.with_name(f"{work_dir.name}_2").exists()
+    record = json.loads((work_dir / "record.json").read_text())
+    assert [v["iteration"] for v in record["validations"]] == [2, 4]
+    assert (record["seed"], record["iterations"], record["val_images"]) == (3, 4, 4)
+    assert record["data"] == "synthetic street scenes"
+    for name in ("curves.png", "samples.png"):
+        assert cv2.imread(str(work_dir / name)) is not None, name
+
+    checkpoint = str(work_dir / "iter_4.pth")
+    call(test_tool, MAIN, checkpoint, "--demo", "--show-dir", "shown")
+    assert f"mIoU: {record['mIoU']:.4f}" in capsys.readouterr().out
+    panels = sorted((tmp_path / "shown").glob("*.png"))
+    assert len(panels) == 4
+    assert cv2.imread(str(panels[0])).shape == (128, 3 * 256, 3)
+
+    call(test_tool, MAIN, checkpoint, "--demo", "--tta")
+    assert "mIoU: " in capsys.readouterr().out
+
+
+def test_config_that_says_resume_is_obeyed(call, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(train_tool.launch, "train", lambda config, amp: seen.update(config))
+    call(train_tool, MAIN, resume=True)
+    assert seen["resume"] is True
+
+
+def test_a_users_mistake_is_one_message_and_exit_status_2(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if k != "CITYSCAPES_ROOT"}
+    command = [sys.executable, str(ROOT / "tools/train.py"), MAIN]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Cityscapes: no images in data/cityscapes/leftImg8bit")
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
