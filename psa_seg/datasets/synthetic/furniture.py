@@ -3,7 +3,7 @@
 import numpy as np
 
 from .canvas import Colour, Facet, Thing
-from .shapes import any_colour, box, dim, jointed, limbs, ngon, panel, polygon
+from .shapes import USUAL_HUE, any_colour, box, dim, jointed, limbs, ngon, panel, polygon
 
 LAMPS: tuple[Colour, ...] = ((240.0, 50.0, 35.0), (250.0, 180.0, 40.0), (60.0, 225.0, 130.0))
 SIGN_RED: Colour = (200.0, 30.0, 35.0)
@@ -14,7 +14,7 @@ INK: Colour = (25.0, 25.0, 30.0)
 
 def _shaft(rng: np.random.Generator, tall: float, thick: float) -> tuple[list[Facet], Colour]:
     """A round pole, lighter along one side, with a sleeve at its foot."""
-    paint = any_colour(rng, (0.0, 0.5), (0.12, 0.85))
+    paint = any_colour(rng, (0.0, 0.25), (0.3, 0.8), USUAL_HUE["pole"])
     facets = jointed(
         [
             ([(0, 0, 0, 0, tall, 0, thick, 0.8 * thick)], paint),
@@ -83,7 +83,7 @@ def traffic_light(rng: np.random.Generator, side: int) -> list[Thing]:
     """Signals on a pole, sometimes with a second head on an arm over the road."""
     tall, state = rng.uniform(2.8, 3.6), int(rng.choice((0, 1, 2), p=(0.45, 0.15, 0.4)))
     shaft, paint = _shaft(rng, tall, 0.2)
-    housing = any_colour(rng, (0.0, 0.5), (0.05, 0.4))
+    housing = any_colour(rng, (0.0, 0.5), (0.05, 0.25))
     heads = _signal(0.0, tall - 0.55, state, housing, rng)
     if rng.random() < 0.6:
         reach = -side * rng.uniform(2.0, 3.5)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .canvas import Colour, Facet, Thing
-from .shapes import Bone, any_colour, dim, jointed, ngon, polygon, ring
+from .shapes import USUAL_HUE, Bone, any_colour, dim, jointed, ngon, polygon, ring
 
 BLACK: Colour = (28.0, 28.0, 30.0)
 LAMP: Colour = (215.0, 30.0, 25.0)
@@ -33,7 +33,8 @@ def person(rng: np.random.Generator) -> Thing:
     tall = rng.uniform(1.5, 1.9) if rng.random() < 0.85 else rng.uniform(1.0, 1.4)
     stride = rng.uniform(0.0, 0.34)
     swing = 0.8 * stride * rng.choice((-1, 1))
-    coat, legs, shoe = any_colour(rng), any_colour(rng, value=(0.08, 0.8)), any_colour(rng)
+    coat = any_colour(rng, (0.3, 0.9), (0.2, 0.95), USUAL_HUE["person"])
+    legs, shoe = any_colour(rng, value=(0.08, 0.8)), any_colour(rng)
     hip, shoulder, hand = 0.9, 1.42, skin(rng)
     knees = (0.4 * stride + 0.07, -0.4 * stride - 0.07)
     feet = (stride + 0.05, -stride - 0.08)
@@ -75,7 +76,8 @@ def person(rng: np.random.Generator) -> Thing:
 
 def _rider(rng: np.random.Generator, yaw: float, seat: float, foot: float, grip: float) -> Thing:
     """A rider above a saddle at z = -0.2, reaching for bars at z = 0.38."""
-    coat, legs, helmet = any_colour(rng), any_colour(rng, value=(0.08, 0.8)), any_colour(rng)
+    coat = any_colour(rng, (0.5, 0.9), (0.4, 0.95), USUAL_HUE["rider"])
+    legs, helmet = any_colour(rng, value=(0.08, 0.8)), any_colour(rng)
     neck = seat + 0.53
     thighs: list[Bone] = [
         (side * 0.09, seat + 0.05, -0.2, side * 0.12, seat - 0.25 - 0.1 * side, 0.2, 0.2, 0.16)
@@ -119,7 +121,8 @@ def _rider(rng: np.random.Generator, yaw: float, seat: float, foot: float, grip:
 
 def bicycle(rng: np.random.Generator, yaw: float) -> Thing:
     """A bicycle: two wide open wheels, a frame of thin tubes, saddle and bars."""
-    paint, rubber = any_colour(rng, (0.0, 0.9), (0.1, 0.95)), dim(BLACK, rng.uniform(0.7, 3.0))
+    paint = any_colour(rng, (0.3, 0.9), (0.2, 0.95), USUAL_HUE["bicycle"])
+    rubber = dim(BLACK, rng.uniform(0.7, 3.0))
     facets = []
     for z in (-0.52, 0.52):
         facets.append(Facet(ring(0.34, z, 0.34, 0.0, yaw), rubber, ink=False))
@@ -146,7 +149,8 @@ def bicycle(rng: np.random.Generator, yaw: float) -> Thing:
 
 def motorcycle(rng: np.random.Generator, yaw: float) -> Thing:
     """A motorcycle or scooter: fat small wheels, a closed body, tank, seat, screen and lamp."""
-    paint, seat = any_colour(rng, (0.0, 0.95), (0.1, 0.95)), dim(BLACK, rng.uniform(0.8, 2.0))
+    paint = any_colour(rng, (0.4, 0.95), (0.2, 0.95), USUAL_HUE["motorcycle"])
+    seat = dim(BLACK, rng.uniform(0.8, 2.0))
     facets = []
     for z in (-0.62, 0.65):
         facets.append(Facet(ring(0.31, z, 0.33, 0.0, yaw), BLACK))

@@ -6,7 +6,7 @@ import numpy as np
 
 from .canvas import Camera, Colour, Facet
 from .ground import Ground, lines, rails, sleepers, strip, wear, zebra
-from .shapes import any_colour, dim
+from .shapes import USUAL_HUE, any_colour, dim
 
 LANE = 3.2  # metres
 EARTH: tuple[Colour, ...] = (
@@ -101,8 +101,8 @@ def _side(rng: np.random.Generator, sign: int, edge: float) -> Side:
 
 def lay(plan: Plan, ground: Ground, rng: np.random.Generator) -> None:
     """Paint everything flat."""
-    asphalt = any_colour(rng, (0.0, 0.2), (0.22, 0.6))
-    stone = any_colour(rng, (0.0, 0.35), (0.3, 0.85))
+    asphalt = any_colour(rng, (0.0, 0.15), (0.22, 0.5), USUAL_HUE["road"])
+    stone = any_colour(rng, (0.1, 0.4), (0.4, 0.85), USUAL_HUE["sidewalk"])
     earth = dim(EARTH[rng.integers(len(EARTH))], rng.uniform(0.6, 1.3))
     pitch = rng.uniform(0.5, 1.6)
     grass = ground.grain("grass")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .canvas import Colour, Facet, Thing
-from .shapes import any_colour, blob, box, dim, limbs, panel, polygon
+from .shapes import USUAL_HUE, any_colour, blob, box, dim, limbs, panel, polygon
 
 LEAVES = (
     (75, 120, 40),  # summer
@@ -44,7 +44,7 @@ def building(
     storeys = int(rng.integers(2, 8))
     storey, depth = rng.uniform(2.8, 3.6), rng.uniform(6, 12)
     tall, half = storeys * storey + 0.8, length / 2
-    paint = any_colour(rng, (0.0, 0.6), (0.25, 0.97))
+    paint = any_colour(rng, (0.1, 0.6), (0.25, 0.97), USUAL_HUE["building"])
     trim = dim(paint, rng.choice((0.6, 1.3)))
     front, x = ("right", depth / 2) if side < 0 else ("left", -depth / 2)
     facets = box(depth, length, 0.0, tall, paint)
@@ -109,7 +109,9 @@ def _ground_floor(
 def tower(rng: np.random.Generator, lit: bool) -> Thing:
     """A house far off, of which little more than the outline can be seen."""
     wide, tall = rng.uniform(8, 18), rng.uniform(8, 32)
-    facets = box(wide, 4.0, 0.0, tall, any_colour(rng, (0.0, 0.5), (0.25, 0.9)))
+    facets = box(
+        wide, 4.0, 0.0, tall, any_colour(rng, (0.1, 0.5), (0.25, 0.9), USUAL_HUE["building"])
+    )
     counts = int(rng.integers(3, 7)), max(2, round(tall / 3.2))
     panes = _grid((-wide / 2, wide / 2), (1.0, tall - 0.5), counts, rng.uniform(0.35, 0.7))
     day = any_colour(rng, (0.0, 0.4), (0.1, 0.6))
@@ -121,7 +123,7 @@ def tower(rng: np.random.Generator, lit: bool) -> Thing:
 def wall(rng: np.random.Generator, side: int, length: float) -> Thing:
     """A free-standing wall: courses of big blocks between pillars, under a coping."""
     tall, half = rng.uniform(1.6, 3.2), length / 2
-    paint = any_colour(rng, (0.0, 0.5), (0.25, 0.9))
+    paint = any_colour(rng, (0.1, 0.5), (0.25, 0.9), USUAL_HUE["wall"])
     front, x = ("right", 0.2) if side < 0 else ("left", -0.2)
     dark = dim(paint, 0.62)
     facets = box(0.4, length, 0.0, tall, paint)
@@ -149,7 +151,7 @@ def wall(rng: np.random.Generator, side: int, length: float) -> Thing:
 def fence(rng: np.random.Generator, length: float, distance: float) -> Thing:
     """A fence seen through between its bars: pickets, rails or a grating."""
     tall, half = rng.uniform(1.1, 2.2), length / 2
-    paint = any_colour(rng, (0.0, 0.7), (0.1, 0.95))
+    paint = any_colour(rng, (0.3, 0.8), (0.1, 0.8), USUAL_HUE["fence"])
     # Far bars merge into a grey veil: fewer of them keep the gaps open.
     pitch = max(rng.uniform(0.16, 0.4), 0.03 * distance)
     at = np.arange(-half, half, pitch)

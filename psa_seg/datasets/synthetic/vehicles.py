@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .canvas import Colour, Facet, Thing
-from .shapes import Rects, any_colour, both_sides, box, dim, discs, panel
+from .shapes import USUAL_HUE, Rects, any_colour, both_sides, box, dim, discs, panel
 
 TYRE: Colour = (24.0, 24.0, 27.0)
 HUB: Colour = (150.0, 150.0, 155.0)
@@ -113,7 +113,8 @@ def _wheels(places: list[float], radius: float, half: float) -> list[Facet]:
 def bus(rng: np.random.Generator, yaw: float) -> Thing:
     """A city bus: doors, a band of windows over big wheels, a lit sign with its line."""
     length, half, tall = rng.uniform(9, 12.5), 1.27, rng.uniform(2.9, 3.3)
-    end, paint, trim, pane = length / 2, any_colour(rng), any_colour(rng), glass(rng)
+    end, paint = length / 2, any_colour(rng, (0.5, 0.95), (0.4, 0.95), USUAL_HUE["bus"])
+    trim, pane = any_colour(rng), glass(rng)
     glow = rng.uniform(0.0, 0.7)
     facets = _ends([(-1.2, 0.0, -0.9, 0.5), (0.9, 0.0, 1.2, 0.5)], end - 0.5, (TYRE, TYRE), 0.0)
     facets += box(2 * half, length, 0.3, tall, paint)
@@ -140,7 +141,8 @@ def truck(rng: np.random.Generator, yaw: float) -> Thing:
     """A lorry: a blind box or a tarpaulin behind a cab, on a dark chassis with many wheels."""
     length, half, tall = rng.uniform(6.5, 10), 1.25, rng.uniform(2.9, 3.9)
     end, cab = length / 2, 2.0
-    load, paint, pane = any_colour(rng), any_colour(rng), glass(rng)
+    load = any_colour(rng, (0.05, 0.5), (0.5, 0.97), USUAL_HUE["truck"])
+    paint, pane = any_colour(rng), glass(rng)
     edge, trim = dim(load, rng.choice((0.6, 1.4))), any_colour(rng)
     middle, back = -cab / 2 - 0.15, end - cab - 0.3
     front = box(2.3, cab, 0.5, rng.uniform(2.5, 2.9), paint, end - cab / 2)
@@ -180,7 +182,8 @@ def train(rng: np.random.Generator, yaw: float) -> Thing:
     sections = int(rng.integers(2, 4))
     part, half, tall = rng.uniform(7, 9.5), 1.3, rng.uniform(3.3, 3.6)
     end = sections * part / 2
-    paint, trim, pane, grey = any_colour(rng), any_colour(rng), glass(rng), (62.0, 62.0, 66.0)
+    paint = any_colour(rng, (0.5, 0.95), (0.3, 0.9), USUAL_HUE["train"])
+    trim, pane, grey = any_colour(rng), glass(rng), (62.0, 62.0, 66.0)
     glow = rng.uniform(0.0, 0.7)
     facets = box(2.0, 2 * end - 1.0, tall, tall + 0.35, grey)
     facets += box(2 * half - 0.2, 2 * end - 0.5, 0.12, 0.4, (30, 30, 32))

@@ -147,7 +147,7 @@ def _expose(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A little blur, a white balance, an exposure, a contrast, and noise."""
     size = image.shape[:2]
     image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.35, 0.8))
-    gain = np.exp(rng.normal(0, 0.07, 3) + rng.normal(0, 0.16))
+    gain = np.exp(rng.normal(0, 0.05, 3) + rng.normal(0, 0.12))
     contrast = rng.uniform(0.75, 1.1)
     image = cv2.multiply(image, (*(gain * contrast), 0))
     image = cv2.add(image, (128 * (1 - contrast) * 0.8,) * 3)
