@@ -18,7 +18,7 @@ BASE_CHANNELS = 8  # a ResNet's usual 64, by eight
 HEAD_CHANNELS = 64
 IMAGE_SCALE = (256, 128)  # width, height: half the size in which the scenes are drawn
 CROP_SIZE = (128, 256)  # height, width
-ITERATIONS = 800
+ITERATIONS = 700
 NOTICE = "DEMO on SYNTHETIC street scenes: these figures say nothing about real images."
 
 
@@ -42,8 +42,8 @@ def shrink(config: Config, data_root: Path) -> None:
     _shrink_images(config.tta_pipeline)
     config.data_name = "synthetic street scenes"
     config.train_dataloader.update(batch_size=4, num_workers=1)
-    # From random weights, and short: a high rate, and little of what pays off late.
-    config.optim_wrapper.optimizer.update(lr=0.1, weight_decay=1e-4)
+    # From random weights, and short: what learns fast, and nothing that pays off late.
+    config.optim_wrapper.optimizer = dict(type="AdamW", lr=1e-2, weight_decay=1e-2)
     pipeline = config.train_dataloader.dataset.pipeline
     pipeline[:] = [step for step in pipeline if step.type != "PhotoMetricDistortion"]
     set_iterations(config, ITERATIONS, config.train_cfg.max_iters)

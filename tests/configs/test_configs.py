@@ -20,7 +20,7 @@ def test_one_training_step_and_one_prediction(tiny, name):
     loss.backward()
     assert loss.isfinite()
     assert all(p.grad is not None for p in model.parameters())
-    (prediction,) = model.val_step(next(iter(runner.val_dataloader)))
+    (prediction,) = model.eval().val_step(next(iter(runner.val_dataloader)))
     assert prediction.pred_sem_seg.shape == (128, 256), "scored at the images' own size"
 
 

@@ -109,7 +109,8 @@ def test_colour_alone_does_not_tell_the_class() -> None:
         confusion = np.bincount(targets * 19 + guess, minlength=361).reshape(19, 19)
         hit = np.diag(confusion)
         iou = hit / (confusion.sum(0) + confusion.sum(1) - hit)
-        assert iou.mean() < 0.15, dict(zip(CLASSES, iou.round(3), strict=True))
+        # The demo promises 0.35 at least, and 0.15 more than colour alone.
+        assert iou.mean() < 0.35 - 0.15, dict(zip(CLASSES, iou.round(3), strict=True))
 
 
 FEW = {"train": 3, "val": 1, "test": 1}

@@ -48,7 +48,7 @@ def loss_curve(folder: Path) -> list[float]:
         "work_dir": str(folder / "work"),
         "train_cfg.max_iters": STEPS,
         # A calm curve, or rounding, which differs between processors, would be blown up.
-        "optim_wrapper.optimizer.lr": 0.003,
+        "optim_wrapper.optimizer": dict(type="SGD", lr=0.003, momentum=0.9),
         "train_dataloader.dataset.pipeline.2.ratio_range": (1.0, 1.0),
         "custom_hooks": [],
         "val_cfg": None,

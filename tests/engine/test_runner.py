@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
+from psa_seg.engine.demo import BASE_CHANNELS
 from psa_seg.engine.runner import PairedRunner, without_attention
 from psa_seg.errors import UserError
 
@@ -16,7 +17,7 @@ def place(model, placement, attention):
     if placement == "head":
         model.decode_head.attention = attention
     elif placement == "neck":
-        channels = [64, 128, 256, 512]
+        channels = [4 * BASE_CHANNELS * 2**stage for stage in range(4)]
         model.neck = dict(
             type="PolarizedNeck", in_channels=channels, levels=[0, 3], attention=attention
         )
