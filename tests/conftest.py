@@ -1,6 +1,9 @@
 """Shared by all tests: few threads, one seed, small configs on a handful of synthetic scenes."""
 
+import os
 from pathlib import Path
+
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # figures and bits below are the CPU's
 
 import pytest
 import torch

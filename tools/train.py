@@ -27,8 +27,9 @@ def main() -> None:
     if args.seed is not None:
         config.randomness.seed = args.seed
     name = Path(args.config).stem + ("_demo" if args.demo else "")
+    name += f"_seed{args.seed}" if args.seed is not None else ""
     config.work_dir = launch.choose_work_dir(name, args.work_dir, config.resume)
-    launch.train(config, amp=args.amp)
+    launch.train(config, amp=args.amp, must_resume=args.resume)
 
 
 if __name__ == "__main__":

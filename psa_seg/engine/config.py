@@ -30,17 +30,19 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
     Raises:
         UserError: where an option does not fit the config.
     """
+    options = options or {}
     before = config.train_cfg.max_iters
     try:
-        config.merge_from_dict(options or {})
+        config.merge_from_dict(options)
     except (KeyError, TypeError, AssertionError) as error:
         raise UserError(f"--cfg-options does not fit {config.filename}\n  {error}") from error
-    set_iterations(config, config.train_cfg.max_iters, before)
+    if not any(key.startswith("param_scheduler") for key in options):
+        set_iterations(config, config.train_cfg.max_iters, before)
 
 
 def set_iterations(config: Config, iterations: int, before: int) -> None:
     """Train for `iterations`; schedulers that ended with the `before` old ones end with it."""
     config.train_cfg.max_iters = iterations
     for scheduler in config.param_scheduler:
-        if scheduler.end == before:
+        if scheduler.get("end") == before:
             scheduler.end = iterations

@@ -1,4 +1,4 @@
-"""`--demo`: any config, small enough for two cores, on synthetic streets drawn on first use.
+"""`--demo`: any config in `configs/`, small enough for two cores, on synthetic streets.
 
 Model types, depth and the attention's placement stay as the config has them. Width, image sizes
 and schedule shrink, and the data are synthetic: a demo shows that all works, not what it is worth.
@@ -40,6 +40,7 @@ def shrink(config: Config, data_root: Path) -> None:
         )
         _shrink_images(dataset.pipeline)
     _shrink_images(config.tta_pipeline)
+    config.load_from = None  # no checkpoint is as narrow
     config.data_name = "synthetic street scenes"
     config.train_dataloader.update(batch_size=4, num_workers=1)
     # From random weights, and short: what learns fast, and nothing that pays off late.
@@ -61,7 +62,7 @@ def _shrink_model(model: ConfigDict) -> None:
     model.data_preprocessor.size = CROP_SIZE
     if "neck" in model:
         model.neck.in_channels = [int(channels * factor) for channels in model.neck.in_channels]
-    for head in (model.decode_head, model.auxiliary_head):
+    for head in [model[name] for name in ("decode_head", "auxiliary_head") if name in model]:
         head.num_classes = len(CLASSES)
         head.channels = HEAD_CHANNELS
         head.in_channels = int(head.in_channels * factor)

@@ -13,6 +13,7 @@ from mmseg.registry import HOOKS
 
 from psa_seg.engine.pictures import draw_curves, draw_samples, save_panel
 from psa_seg.engine.record import read_record, write_record
+from psa_seg.errors import UserError
 from psa_seg.evaluation import ConfusionMetric, scores
 
 
@@ -36,6 +37,13 @@ class ReportHook(Hook):
         Checkpoints are written before the validation of the same iteration: where a run was
         stopped in between, that validation is made up for.
         """
+        metrics = [m for m in runner.val_evaluator.metrics if isinstance(m, ConfusionMetric)]
+        if len(metrics) != 1:
+            raise UserError(
+                "val_evaluator has no ConfusionMetric, which ReportHook takes its figures from\n"
+                "  do         add dict(type='ConfusionMetric') to it, or set custom_hooks=[]"
+            )
+        self.metric = metrics[0]
         count = len(runner.val_dataloader)
         self.chosen = set(np.linspace(0, count - 1, min(self.samples, count)).astype(int).tolist())
         self.record = Path(runner.work_dir, "record.json")
@@ -48,19 +56,21 @@ class ReportHook(Hook):
         if owed[0]:
             runner.val_loop.run()
 
+    @master_only
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Sequence[Any]
     ) -> None:
         """Keep the pictures of the latest validation."""
         if batch_idx in self.chosen:
-            self.pictured[batch_idx] = outputs[0].cpu()
+            sample = outputs[0].cpu()
+            del sample.seg_logits  # 160 MB each at Cityscapes' size
+            self.pictured[batch_idx] = sample
 
     @master_only
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Add the confusion matrix to the record."""
-        (metric,) = (m for m in runner.val_evaluator.metrics if isinstance(m, ConfusionMetric))
-        assert metric.confusion is not None, "validated without a confusion matrix"
-        validation = {"iteration": runner.iter, "confusion": metric.confusion.tolist()}
+        assert self.metric.confusion is not None, "validated without a confusion matrix"
+        validation = {"iteration": runner.iter, "confusion": self.metric.confusion.tolist()}
         self.validations.append(validation)
         write_record(self.record, runner, self.validations, time.monotonic() - self.started)
 

@@ -1,5 +1,6 @@
 """What can be known to go wrong is found before anything is built: one message each."""
 
+import re
 import socket
 from pathlib import Path
 from urllib.error import URLError
@@ -70,8 +71,10 @@ def check_weights(config: Config) -> None:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(CONNECT_TIMEOUT_S)
     try:
-        # OpenMMLab's file names end in the first eight digits of their SHA-256.
-        torch.hub.download_url_to_file(address, str(cached), hash_prefix=cached.stem[-8:])
+        # Names like OpenMMLab's end in the first eight digits of their SHA-256.
+        digits = re.search(r"-([0-9a-f]{8})$", cached.stem)
+        prefix = digits[1] if digits else None
+        torch.hub.download_url_to_file(address, str(cached), hash_prefix=prefix)
     except (URLError, OSError, RuntimeError) as error:
         raise UserError(
             f"backbone weights cannot be downloaded ({error})\n"
@@ -108,8 +111,27 @@ def check_amp() -> None:
         raise UserError("--amp needs a GPU, and PyTorch sees none here: leave --amp out")
 
 
-def check_checkpoint(model: ConfigDict, path: str) -> None:
+def check_seed(config: Config, checkpoint: str) -> None:
+    """A run is resumed with the seed it began with: on other crops it would be another run.
+
+    Raises:
+        UserError: where it is not.
+    """
+    seed = CheckpointLoader.load_checkpoint(checkpoint, "cpu", logger="silent")["meta"]["seed"]
+    if seed != config.randomness.seed:
+        raise UserError(
+            f"{checkpoint} is of a run with seed {seed}, not {config.randomness.seed}\n"
+            f"  do         resume it with --seed {seed}"
+        )
+
+
+def check_checkpoint(model: ConfigDict, path: str, new: str | None = None) -> None:
     """The checkpoint at `path` is of just the model that this config describes.
+
+    Args:
+        model: config of the model.
+        path: file or address of the checkpoint.
+        new: part of the names of what the checkpoint may lack.
 
     Raises:
         UserError: with the keys that are missing, left over or of another shape.
@@ -120,7 +142,7 @@ def check_checkpoint(model: ConfigDict, path: str) -> None:
         raise UserError(f"checkpoint cannot be read: {path}\n  {error}") from error
     given, own = checkpoint.get("state_dict", checkpoint), MODELS.build(model).state_dict()
     wrong = {
-        "missing": [k for k in own if k not in given],
+        "missing": [k for k in own if k not in given and not (new and new in k)],
         "left over": [k for k in given if k not in own],
         "of another shape": [k for k in own if k in given and own[k].shape != given[k].shape],
     }

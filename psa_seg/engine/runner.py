@@ -75,6 +75,8 @@ def _check_pretrained(backbone: BaseModule) -> None:
         return
     checkpoint = CheckpointLoader.load_checkpoint(init["checkpoint"], "cpu")
     given = checkpoint.get("state_dict", checkpoint)
+    prefix = init["prefix"].rstrip(".") + "." if init.get("prefix") else ""
+    given = {name.removeprefix(prefix): tensor for name, tensor in given.items()}
     missing = [
         name
         for name, tensor in backbone.state_dict().items()
@@ -86,5 +88,6 @@ def _check_pretrained(backbone: BaseModule) -> None:
             f"the weights do not fit the backbone: {init['checkpoint']}\n"
             f"  {len(missing)} tensors of {type(backbone).__name__} are missing or of another "
             f"shape, {missing[0]} first\n"
-            "  do         give weights of this backbone in model.backbone.init_cfg.checkpoint"
+            "  do         give weights of this backbone in model.backbone.init_cfg.checkpoint;\n"
+            "             if all its names begin alike, set model.backbone.init_cfg.prefix, too"
         )

@@ -9,6 +9,7 @@ import cv2
 import pytest
 
 from psa_seg.engine import demo
+from psa_seg.errors import UserError
 from tests.conftest import ROOT
 from tools import test as test_tool
 from tools import train as train_tool
@@ -37,16 +38,23 @@ def call(monkeypatch, tmp_path, streets):
 def test_demo_trains_resumes_and_tests(call, tmp_path, capsys):
     call(train_tool, MAIN, "--demo", "--seed", "3", **{"train_cfg.max_iters": 2})
     assert "SYNTHETIC" in capsys.readouterr().out
-    work_dir = tmp_path / "work_dirs/psa_deeplabv3plus_cityscapes_demo"
+    work_dir = tmp_path / "work_dirs/psa_deeplabv3plus_cityscapes_demo_seed3"
 
     call(train_tool, MAIN, "--demo", "--resume", "--seed", "3", **{"train_cfg.max_iters": 4})
     assert not work_dir.with_name(f"{work_dir.name}_2").exists()
+    stopped = json.loads((work_dir / "record.json").read_text())
+    stopped["validations"].pop()  # as when stopped between the checkpoint and its validation
+    (work_dir / "record.json").write_text(json.dumps(stopped))
+    call(train_tool, MAIN, "--demo", "--resume", "--seed", "3", **{"train_cfg.max_iters": 4})
     record = json.loads((work_dir / "record.json").read_text())
     assert [v["iteration"] for v in record["validations"]] == [2, 4]
     assert (record["seed"], record["iterations"], record["val_images"]) == (3, 4, 4)
     assert record["data"] == "synthetic street scenes"
     for name in ("curves.png", "samples.png"):
         assert cv2.imread(str(work_dir / name)) is not None, name
+
+    with pytest.raises(UserError, match="with seed 3, not 0"):
+        call(train_tool, MAIN, "--demo", "--resume", "--work-dir", str(work_dir))
 
     checkpoint = str(work_dir / "iter_4.pth")
     call(test_tool, MAIN, checkpoint, "--demo", "--show-dir", "shown")
@@ -61,9 +69,14 @@ def test_demo_trains_resumes_and_tests(call, tmp_path, capsys):
 
 def test_config_that_says_resume_is_obeyed(call, monkeypatch):
     seen = {}
-    monkeypatch.setattr(train_tool.launch, "train", lambda config, amp: seen.update(config))
+    monkeypatch.setattr(train_tool.launch, "train", lambda config, **_: seen.update(config))
     call(train_tool, MAIN, resume=True)
     assert seen["resume"] is True
+
+
+def test_resume_without_a_run_is_no_fresh_start(call):
+    with pytest.raises(UserError, match="nothing to resume: no checkpoint in typo"):
+        call(train_tool, MAIN, "--demo", "--resume", "--work-dir", "typo")
 
 
 def test_a_users_mistake_is_one_message_and_exit_status_2(tmp_path):

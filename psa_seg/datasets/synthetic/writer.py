@@ -84,7 +84,11 @@ def prepare(
     for folder in {file.parent for job in jobs for file in job.files()}:
         folder.mkdir(parents=True, exist_ok=True)
     _draw_all(jobs, workers or os.cpu_count() or 1)
-    os.replace(root / UNFINISHED, root / MARKER)
+    try:
+        os.replace(root / UNFINISHED, root / MARKER)
+    except FileNotFoundError:  # another process drew the same, and finished first
+        if not (root / MARKER).is_file():
+            raise
     return root
 
 
