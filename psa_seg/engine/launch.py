@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.runner import find_latest_checkpoint
 from mmengine.utils import import_modules_from_strings
 
@@ -36,7 +37,7 @@ def train(config: Config, amp: bool = False, must_resume: bool = False) -> None:
         config.optim_wrapper.update(type="AmpOptimWrapper", dtype=dtype, loss_scale="dynamic")
     check_data(config, "train_dataloader", "val_dataloader")
     check_weights(config)
-    import_modules_from_strings(**config.custom_imports)
+    _register(config)
     resumed = find_latest_checkpoint(config.work_dir) if config.resume else None
     if resumed:
         check_seed(config, resumed)
@@ -69,7 +70,7 @@ def evaluate(
     if not Path(checkpoint).is_file():
         raise UserError(f"checkpoint not found: {checkpoint}")
     check_data(config, "test_dataloader")
-    import_modules_from_strings(**config.custom_imports)
+    _register(config)
     config.load_from, config.resume = checkpoint, False
     config.model.backbone.init_cfg = None  # every weight comes from the checkpoint
     config.custom_hooks = [dict(type="PanelHook", out_dir=show_dir)] if show_dir else []
@@ -78,6 +79,12 @@ def evaluate(
         config.test_dataloader.dataset.pipeline = config.tta_pipeline
         config.model = dict(config.tta_model, module=config.model)
     PairedRunner.from_cfg(config).test()
+
+
+def _register(config: Config) -> None:
+    """Import what the config names, and look types up where it says, as the Runner will."""
+    import_modules_from_strings(**config.custom_imports)
+    init_default_scope(config.default_scope)
 
 
 def choose_work_dir(name: str, given: str | None, resume: bool) -> str:

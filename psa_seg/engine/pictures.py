@@ -24,7 +24,7 @@ def draw_curves(
     figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
     axis.plot(np.arange(1, len(losses) + 1), losses, color="tab:blue", alpha=0.25, lw=0.8)
     axis.plot(np.arange(window, len(losses) + 1), smooth, color="tab:blue")
-    axis.set(xlabel="iteration", title=title, ylim=(0, None))
+    axis.set(xlabel="iteration", title=title, xlim=(0, 1.06 * len(losses)), ylim=(0, None))
     axis.set_ylabel(f"training loss (and mean of {window})", color="tab:blue")
     right = axis.twinx()
     right.plot(*zip(*history, strict=True), "o-", color="tab:red")

@@ -4,10 +4,22 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 from mmengine.config import DictAction
 
 from psa_seg.errors import UserError
+
+
+class Overrides(DictAction):
+    """mmengine's `KEY=VALUE` pairs; what is none is a message, and not a traceback."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
+        """Read the pairs."""
+        try:
+            super().__call__(parser, *args, **kwargs)
+        except ValueError:
+            parser.error("--cfg-options wants KEY=VALUE pairs, such as train_cfg.max_iters=300")
 
 
 def common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +29,7 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
         "--demo", action="store_true", help="small and on synthetic streets: runs anywhere"
     )
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="config overrides"
+        "--cfg-options", nargs="+", action=Overrides, metavar="KEY=VALUE", help="config overrides"
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
 

@@ -7,6 +7,7 @@ import sys
 
 import cv2
 import pytest
+import torch
 
 from psa_seg.engine import demo
 from psa_seg.errors import UserError
@@ -79,12 +80,32 @@ def test_resume_without_a_run_is_no_fresh_start(call):
         call(train_tool, MAIN, "--demo", "--resume", "--work-dir", "typo")
 
 
-def test_a_users_mistake_is_one_message_and_exit_status_2(tmp_path):
-    environment = {k: v for k, v in os.environ.items() if k != "CITYSCAPES_ROOT"}
-    command = [sys.executable, str(ROOT / "tools/train.py"), MAIN]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+def run(tool, *arguments, cwd, **environment):
+    """A tool in a process of its own, as nothing but the tool has set it up."""
+    command = [sys.executable, str(ROOT / "tools" / tool), *arguments]
+    inherited = {k: v for k, v in os.environ.items() if k != "CITYSCAPES_ROOT"}
+    environment = inherited | environment
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "error: Cityscapes: no images in data/cityscapes/leftImg8bit"),
+        (["--cfg-options", "train_cfg.max_iters"], "--cfg-options wants KEY=VALUE pairs"),
+    ],
+)
+def test_a_users_mistake_is_one_message_and_exit_status_2(tmp_path, arguments, message):
+    done = run("train.py", MAIN, *arguments, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: Cityscapes: no images in data/cityscapes/leftImg8bit")
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+
+
+def test_a_process_of_its_own_finds_every_type(tmp_path, streets):
+    torch.save({"state_dict": {}}, tmp_path / "empty.pth")
+    done = run("test.py", MAIN, "empty.pth", cwd=tmp_path, CITYSCAPES_ROOT=str(streets))
+    assert done.returncode == 2
+    assert "error: checkpoint is of another model: empty.pth" in done.stderr
