@@ -4,8 +4,6 @@ import argparse
 from pathlib import Path
 
 from psa_seg.engine import launch, tool
-from psa_seg.engine.config import load_config, override
-from psa_seg.engine.demo import make_demo
 
 
 def main() -> None:
@@ -18,11 +16,7 @@ def main() -> None:
     tool.common_arguments(parser)
     args = parser.parse_args()
 
-    config = load_config(args.config)
-    if args.demo:
-        make_demo(config)
-    override(config, args.cfg_options)
-    config.launcher = args.launcher
+    config = tool.read_config(args)
     config.resume = args.resume or config.resume
     if args.seed is not None:
         config.randomness.seed = args.seed

@@ -6,8 +6,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 
+from psa_seg.engine.config import load_config, override
+from psa_seg.engine.demo import make_demo
 from psa_seg.errors import UserError
 
 
@@ -32,6 +34,16 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
         "--cfg-options", nargs="+", action=Overrides, metavar="KEY=VALUE", help="config overrides"
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """The config that the common arguments describe: its demo if asked for, then the overrides."""
+    config = load_config(args.config)
+    if args.demo:
+        make_demo(config)
+    override(config, args.cfg_options)
+    config.launcher = args.launcher
+    return config
 
 
 def run(main: Callable[[], None]) -> None:

@@ -10,13 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from mmengine.utils import import_modules_from_strings
 
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import shrink
 from psa_seg.engine.runner import PairedRunner
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/assets/golden_loss.json"
 STEPS = 20
 
@@ -54,17 +53,14 @@ def loss_curve(folder: Path) -> list[float]:
         "val_cfg": None,
         "val_dataloader": None,
         "val_evaluator": None,
+        "train_dataloader.num_workers": 0,
+        "train_dataloader.persistent_workers": False,
     }
-    options |= {f"train_dataloader.{k}": v for k, v in NO_WORKERS.items()}
     override(config, options)
-    import_modules_from_strings(**config.custom_imports)
     runner = PairedRunner.from_cfg(config)
     runner.train()
     losses, _ = runner.message_hub.get_scalar("train/loss").data
     return [round(float(loss), 6) for loss in losses]
-
-
-NO_WORKERS = {"num_workers": 0, "persistent_workers": False}
 
 
 def test_loss_curve_is_the_golden_one(tmp_path):

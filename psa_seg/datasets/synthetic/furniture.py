@@ -49,28 +49,8 @@ def _signal(
 ) -> list[Facet]:
     """A housing with three lamps one above the other, of which one shines."""
     facets = [
-        Facet(
-            polygon(
-                [
-                    (x - 0.28, y - 0.62),
-                    (x + 0.28, y - 0.62),
-                    (x + 0.28, y + 0.62),
-                    (x - 0.28, y + 0.62),
-                ]
-            ),
-            dim(housing, 1.5),
-        ),
-        Facet(
-            polygon(
-                [
-                    (x - 0.22, y - 0.56),
-                    (x + 0.22, y - 0.56),
-                    (x + 0.22, y + 0.56),
-                    (x - 0.22, y + 0.56),
-                ]
-            ),
-            housing,
-        ),
+        Facet(polygon([(x - a, y - b), (x + a, y - b), (x + a, y + b), (x - a, y + b)]), paint)
+        for a, b, paint in ((0.28, 0.62, dim(housing, 1.5)), (0.22, 0.56, housing))
     ]
     for row, colour in enumerate(LAMPS):
         on = row == state
