@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command-line tools print it without a traceback and exit with status 2.
     """
+
+    def __init__(self, message: str) -> None:
+        # A worker process that loads data hands its exceptions on as text, traceback and all.
+        super().__init__(message.rpartition(f"{__name__}.UserError: ")[2].rstrip())

@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 
 import psa_seg.datasets
 import psa_seg.engine.hooks
+import psa_seg.engine.loop
 import psa_seg.evaluation
 import psa_seg.models  # noqa: F401
 from psa_seg.datasets.synthetic import prepare

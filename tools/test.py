@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from psa_seg.engine import launch, tool
+from psa_seg.engine import distributed, launch, tool
 
 
 def main() -> None:
@@ -16,7 +16,8 @@ def main() -> None:
     tool.common_arguments(parser)
     args = parser.parse_args()
 
-    config = tool.read_config(args)
+    distributed.start(args.launcher)
+    config = distributed.once(lambda: tool.read_config(args))
     config.work_dir = args.work_dir or str(Path(args.checkpoint).parent / "test")
     launch.evaluate(config, args.checkpoint, tta=args.tta, show_dir=args.show_dir)
 

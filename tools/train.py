@@ -3,7 +3,10 @@
 import argparse
 from pathlib import Path
 
-from psa_seg.engine import launch, tool
+from mmengine.config import Config
+
+from psa_seg.engine import distributed, launch, tool
+from psa_seg.engine.work_dir import choose_work_dir
 
 
 def main() -> None:
@@ -11,19 +14,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="a file from configs/, or one of your own")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--auto-resume", action="store_true", help="... or start, if there is none")
     parser.add_argument("--amp", action="store_true", help="mixed precision (GPU)")
     parser.add_argument("--seed", type=int, help="of weights, crops and their order")
     tool.common_arguments(parser)
     args = parser.parse_args()
 
+    distributed.start(args.launcher)
+    config = distributed.once(lambda: configure(args))
+    launch.train(config, amp=args.amp, must_resume=args.resume)
+
+
+def configure(args: argparse.Namespace) -> Config:
+    """The config that the command line describes."""
     config = tool.read_config(args)
-    config.resume = args.resume or config.resume
+    config.resume = args.resume or args.auto_resume or config.resume
     if args.seed is not None:
         config.randomness.seed = args.seed
     name = Path(args.config).stem + ("_demo" if args.demo else "")
     name += f"_seed{args.seed}" if args.seed is not None else ""
-    config.work_dir = launch.choose_work_dir(name, args.work_dir, config.resume)
-    launch.train(config, amp=args.amp, must_resume=args.resume)
+    config.work_dir = choose_work_dir(name, args.work_dir, config.resume)
+    return config
 
 
 if __name__ == "__main__":

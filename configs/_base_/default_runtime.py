@@ -1,12 +1,17 @@
 custom_imports = dict(
-    imports=["psa_seg.models", "psa_seg.datasets", "psa_seg.evaluation", "psa_seg.engine.hooks"]
+    imports=[
+        "psa_seg.models",
+        "psa_seg.datasets",
+        "psa_seg.evaluation",
+        "psa_seg.engine.hooks",
+        "psa_seg.engine.loop",
+    ]
 )
 default_scope = "mmseg"
 randomness = dict(seed=0)
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
-    dist_cfg=dict(backend="nccl"),
 )
 log_processor = dict(by_epoch=False)
 log_level = "INFO"

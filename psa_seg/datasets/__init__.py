@@ -2,6 +2,13 @@
 
 from psa_seg.datasets.camvid import CamVidDataset
 from psa_seg.datasets.cityscapes import RawCityscapesDataset
+from psa_seg.datasets.replay import NumberedDataset, NumberedSampler
 from psa_seg.datasets.transforms import LoadLabelIds
 
-__all__ = ["CamVidDataset", "LoadLabelIds", "RawCityscapesDataset"]
+__all__ = [
+    "CamVidDataset",
+    "LoadLabelIds",
+    "NumberedDataset",
+    "NumberedSampler",
+    "RawCityscapesDataset",
+]

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from psa_seg.datasets.labels import IGNORED
+
 UNLABELLED = 11
 
 
@@ -49,8 +51,9 @@ class CamVidDataset(BaseSegDataset):
 
     @classmethod
     def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int]:
-        """What changes on loading: unlabelled becomes 255, and a subset's classes their index."""
-        return (super().get_label_map(new_classes) or {}) | {UNLABELLED: 255}
+        """Id on disk → id in memory: unlabelled becomes 255, and a subset's classes their index."""
+        subset = super().get_label_map(new_classes) or {i: i for i in range(UNLABELLED)}
+        return subset | {UNLABELLED: IGNORED}
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One entry per image, of whichever suffix the folder holds."""

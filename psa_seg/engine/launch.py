@@ -1,21 +1,20 @@
 """From a config to a trained or tested model."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import get_world_size
 from mmengine.registry import init_default_scope
-from mmengine.runner import find_latest_checkpoint
 from mmengine.utils import import_modules_from_strings
 
-from psa_seg.engine.preflight import (
-    check_amp,
-    check_checkpoint,
-    check_data,
-    check_seed,
-    check_weights,
-)
+from psa_seg.engine.distributed import once, shared_error
+from psa_seg.engine.loop import split_batch
+from psa_seg.engine.preflight import check_checkpoint, check_data, check_model, check_weights
 from psa_seg.engine.runner import PairedRunner
+from psa_seg.engine.work_dir import check_space, check_writable, find_run
 from psa_seg.errors import UserError
 
 
@@ -30,27 +29,44 @@ def train(config: Config, amp: bool = False, must_resume: bool = False) -> None:
     Raises:
         UserError: for all that a user can mend.
     """
+    with _explaining(config):
+        _register(config)
+        config = once(lambda: _prepare(config, amp, must_resume))
+        runner = PairedRunner.from_cfg(config)
+        once(lambda: check_space(config, runner.model))
+        runner.train()
+
+
+def _prepare(config: Config, amp: bool, must_resume: bool) -> Config:
+    """The config that is run, after all checks."""
+    split_batch(
+        config.train_dataloader.batch_size,
+        get_world_size(),
+        config.train_cfg.get("micro_batch_size"),
+    )
     if amp:
-        check_amp()
+        if not torch.cuda.is_available():
+            raise UserError("--amp needs a GPU, and PyTorch sees none here: leave --amp out")
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         dtype = "bfloat16" if native else "float16"
         config.optim_wrapper.update(type="AmpOptimWrapper", dtype=dtype, loss_scale="dynamic")
+    check_model(config)
     check_data(config, "train_dataloader", "val_dataloader")
-    check_weights(config)
-    _register(config)
-    resumed = find_latest_checkpoint(config.work_dir) if config.resume else None
+    resumed = find_run(config) if config.resume else None
     if resumed:
-        check_seed(config, resumed)
-        config.load_from = None  # mmengine would resume from there, and forget this run
+        config.load_from = resumed
+        check_checkpoint(config.model, resumed)
     elif must_resume:
         raise UserError(
             f"nothing to resume: no checkpoint in {config.work_dir}\n"
             "  do         correct --work-dir or --seed, or leave --resume out to start anew"
         )
-    elif config.load_from:
+    config.resume = resumed is not None
+    check_weights(config)
+    if config.load_from and not resumed:
         check_checkpoint(config.model, config.load_from, new="attention")
-        config.resume = False
-    PairedRunner.from_cfg(config).train()
+    check_writable(config.work_dir)
+    return config
 
 
 def evaluate(
@@ -68,17 +84,25 @@ def evaluate(
         UserError: for all that a user can mend.
     """
     if not Path(checkpoint).is_file():
-        raise UserError(f"checkpoint not found: {checkpoint}")
+        raise UserError(f"checkpoint not found: {checkpoint}\n  do         correct the path")
+    with _explaining(config):
+        _register(config)
+        config.load_from, config.resume = checkpoint, False
+        config.model.backbone.init_cfg = None  # every weight comes from the checkpoint
+        config.custom_hooks = [dict(type="PanelHook", out_dir=show_dir)] if show_dir else []
+        once(lambda: _check_test(config, checkpoint, show_dir))
+        if tta:
+            config.test_dataloader.dataset.pipeline = config.tta_pipeline
+            config.model = dict(config.tta_model, module=config.model)
+        PairedRunner.from_cfg(config).test()
+
+
+def _check_test(config: Config, checkpoint: str, show_dir: str | None) -> None:
+    check_model(config)
     check_data(config, "test_dataloader")
-    _register(config)
-    config.load_from, config.resume = checkpoint, False
-    config.model.backbone.init_cfg = None  # every weight comes from the checkpoint
-    config.custom_hooks = [dict(type="PanelHook", out_dir=show_dir)] if show_dir else []
     check_checkpoint(config.model, checkpoint)
-    if tta:
-        config.test_dataloader.dataset.pipeline = config.tta_pipeline
-        config.model = dict(config.tta_model, module=config.model)
-    PairedRunner.from_cfg(config).test()
+    for folder in filter(None, (config.work_dir, show_dir)):
+        check_writable(folder)
 
 
 def _register(config: Config) -> None:
@@ -87,31 +111,16 @@ def _register(config: Config) -> None:
     init_default_scope(config.default_scope)
 
 
-def choose_work_dir(name: str, given: str | None, resume: bool) -> str:
-    """A work directory in which nothing gets overwritten.
-
-    Args:
-        name: of the run; its directories are `work_dirs/NAME`, `work_dirs/NAME_2`, ...
-        given: the user's choice, which goes first.
-        resume: go on in it, or in the latest of those; else in the first that is new or empty.
-
-    Raises:
-        UserError: where the given directory holds something that is not to be resumed.
-    """
-    if given:
-        if not resume and _is_taken(Path(given)):
-            raise UserError(
-                f"{given} is not empty\n"
-                "  do         continue its run with --resume, or choose another --work-dir"
-            )
-        return given
-    latest = work_dir = Path("work_dirs", name)
-    number = 2
-    while _is_taken(work_dir):
-        latest, work_dir = work_dir, Path("work_dirs", f"{name}_{number}")
-        number += 1
-    return str(latest if resume else work_dir)
-
-
-def _is_taken(directory: Path) -> bool:
-    return directory.is_dir() and any(directory.iterdir())
+@contextmanager
+def _explaining(config: Config) -> Iterator[None]:
+    """What a registry cannot build, because a config names it wrongly, is a message."""
+    try:
+        yield
+    except (TypeError, KeyError) as error:
+        told = str(error.args[0]) if error.args else ""
+        if "__init__() " not in told and "registry" not in told:
+            raise
+        raise shared_error(
+            f"{config.filename} (with --cfg-options) asks for what does not exist\n  {told}\n"
+            "  do         correct the name of that option or type"
+        ) from error

@@ -64,7 +64,7 @@ def write_record(
         "data": runner.cfg.data_name,
         "seed": runner.seed,
         "iterations": runner.iter,
-        "batch_size": runner.cfg.train_dataloader.batch_size * runner.world_size,
+        "batch_size": runner.train_loop.split.images,
         "precision": runner.cfg.optim_wrapper.get("dtype", "float32"),
         "optimizer": dict(runner.cfg.optim_wrapper.optimizer),
         "train_images": len(runner.train_dataloader.dataset),

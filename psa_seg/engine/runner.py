@@ -4,12 +4,15 @@ import copy
 import logging
 from typing import Any
 
+import torch
 from mmengine.config import ConfigDict
 from mmengine.dist import broadcast
 from mmengine.logging import MMLogger
-from mmengine.model import BaseModule, is_model_wrapper
+from mmengine.model import BaseModule, is_model_wrapper, revert_sync_batchnorm
+from mmengine.optim import OptimWrapper
 from mmengine.runner import CheckpointLoader, Runner, set_random_seed
 from mmseg.registry import MODELS
+from torch import nn
 
 from psa_seg.errors import UserError
 
@@ -29,9 +32,25 @@ class PairedRunner(Runner):
     Layers draw their start from one stream of random numbers, so an attention in between would
     shift the start of all that follows. Here the layers that the model has in common with its
     twin, the same model without attention, are copied from that twin, which is built right after
-    seeding; then the stream is seeded anew, so that dropout and crops are alike, too. Comparisons
-    between attentions are paired on it.
+    seeding. Comparisons between attentions are paired on it.
     """
+
+    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
+        """Distribute the model; without GPUs, where SyncBN does not exist, over gloo."""
+        if self.distributed and not torch.cuda.is_available():
+            self.logger.info("gloo: SyncBN needs GPUs, and is BatchNorm here")
+            model = revert_sync_batchnorm(model)
+            model_wrapper_cfg = dict(
+                type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False
+            )
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def build_optim_wrapper(self, optim_wrapper: dict[str, Any] | OptimWrapper) -> OptimWrapper:
+        """The optimizer, which steps after as many passes as the training loop makes."""
+        if isinstance(optim_wrapper, dict):
+            passes = self.train_loop.split.accumulated
+            optim_wrapper = {**optim_wrapper, "accumulative_counts": passes}
+        return super().build_optim_wrapper(optim_wrapper)
 
     def _init_model_weights(self) -> None:
         super()._init_model_weights()
@@ -43,7 +62,6 @@ class PairedRunner(Runner):
         model.load_state_dict(twin.state_dict(), strict=False)
         for tensor in model.state_dict().values():
             broadcast(tensor)
-        set_random_seed(self.seed)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """A logger whose log file holds all and whose console leaves out what nobody reads."""

@@ -1,15 +1,19 @@
 """What the command-line tools share."""
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 from mmengine.config import Config, DictAction
+from mmengine.dist import is_distributed
+from torch.distributed import destroy_process_group
 
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import make_demo
+from psa_seg.engine.work_dir import DISK_TROUBLE, disk_error
 from psa_seg.errors import UserError
 
 
@@ -33,7 +37,12 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cfg-options", nargs="+", action=Overrides, metavar="KEY=VALUE", help="config overrides"
     )
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch"],
+        default="pytorch" if "TORCHELASTIC_RUN_ID" in os.environ else "none",
+        help="pytorch: one of several processes that torchrun started (found out by itself)",
+    )
 
 
 def read_config(args: argparse.Namespace) -> Config:
@@ -54,3 +63,11 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if error.errno not in DISK_TROUBLE:
+            raise
+        print(f"error: {disk_error(error)}", file=sys.stderr)
+        sys.exit(2)
+    finally:
+        if is_distributed():
+            destroy_process_group()

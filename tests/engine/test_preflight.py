@@ -6,6 +6,7 @@ from mmseg.registry import MODELS
 
 from psa_seg.engine import launch, preflight
 from psa_seg.engine.config import load_config, override
+from psa_seg.engine.work_dir import choose_work_dir
 from psa_seg.errors import UserError
 from tests.conftest import ROOT
 
@@ -117,12 +118,12 @@ def test_schedule_follows_the_number_of_iterations(config):
 
 def test_work_dir_never_holds_another_run(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert launch.choose_work_dir("a", None, resume=False) == "work_dirs/a"
-    assert launch.choose_work_dir("a", None, resume=True) == "work_dirs/a"
+    assert choose_work_dir("a", None, resume=False) == "work_dirs/a"
+    assert choose_work_dir("a", None, resume=True) == "work_dirs/a"
     (tmp_path / "work_dirs/a").mkdir(parents=True)
     (tmp_path / "work_dirs/a/iter_1.pth").touch()
-    assert launch.choose_work_dir("a", None, resume=False) == "work_dirs/a_2"
-    assert launch.choose_work_dir("a", None, resume=True) == "work_dirs/a"
-    assert launch.choose_work_dir("a", "work_dirs/a", resume=True) == "work_dirs/a"
+    assert choose_work_dir("a", None, resume=False) == "work_dirs/a_2"
+    assert choose_work_dir("a", None, resume=True) == "work_dirs/a"
+    assert choose_work_dir("a", "work_dirs/a", resume=True) == "work_dirs/a"
     with pytest.raises(UserError, match="is not empty"):
-        launch.choose_work_dir("a", "work_dirs/a", resume=False)
+        choose_work_dir("a", "work_dirs/a", resume=False)

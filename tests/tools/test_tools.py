@@ -91,7 +91,7 @@ def run(tool, *arguments, cwd, **environment):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "error: Cityscapes: no images in data/cityscapes/leftImg8bit"),
+        ([], "error: Cityscapes: nothing in data/cityscapes/leftImg8bit"),
         (["--cfg-options", "train_cfg.max_iters"], "--cfg-options wants KEY=VALUE pairs"),
     ],
 )

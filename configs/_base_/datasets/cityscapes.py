@@ -42,10 +42,10 @@ tta_pipeline = [
     ),
 ]
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=8,  # images a step, on all GPUs together
     num_workers=4,
     persistent_workers=True,
-    sampler=dict(type="InfiniteSampler", shuffle=True),
+    sampler=dict(type="NumberedSampler"),
     dataset=dict(
         type="RawCityscapesDataset",
         data_root=data_root,

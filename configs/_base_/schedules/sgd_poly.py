@@ -12,7 +12,12 @@ optim_wrapper = dict(
         }
     ),
 )
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=80000, val_interval=8000)
+train_cfg = dict(
+    type="ReplayableTrainLoop",
+    max_iters=80000,
+    val_interval=8000,
+    micro_batch_size=None,  # images that a GPU holds at once; None: its whole share of a step
+)
 # A scheduler that ends with the training follows `train_cfg.max_iters` when that is overridden.
 param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=80000, by_epoch=False)]
 val_cfg = dict(type="ValLoop")

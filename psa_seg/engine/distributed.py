@@ -1,0 +1,70 @@
+"""Processes that train together: how they meet, and how one decides for all."""
+
+import datetime
+import os
+import platform
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, is_distributed
+
+from psa_seg.errors import UserError
+
+Value = TypeVar("Value")
+PATIENCE = datetime.timedelta(hours=2)  # others wait while one process downloads or draws
+
+
+def start(launcher: str) -> None:
+    """Join the processes that torchrun started: NCCL between GPUs, gloo without GPUs.
+
+    Raises:
+        UserError: where torchrun did not start this process, or started more than there are GPUs.
+    """
+    if launcher == "none" or is_distributed():
+        return
+    if "LOCAL_RANK" not in os.environ:
+        raise UserError(
+            "--launcher pytorch is for processes that torchrun starts\n"
+            "  do         tools/dist_train.sh CONFIG GPUS, or leave --launcher out"
+        )
+    gpus, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
+    if gpus and local >= gpus:
+        raise UserError(
+            f"{os.environ['LOCAL_WORLD_SIZE']} processes were asked for, but "
+            f"{platform.node()} has {gpus} GPU(s): start one process a GPU"
+        )
+    if gpus:
+        torch.cuda.set_device(local)
+    torch.distributed.init_process_group("nccl" if gpus else "gloo", timeout=PATIENCE)
+
+
+def once(function: Callable[[], Value]) -> Value:
+    """Call `function` in the first process of each node, while all others wait.
+
+    Returns:
+        In every process, what it returned in the very first one.
+
+    Raises:
+        UserError: in the very first process, if it was raised on any node; the others end quietly.
+    """
+    if not is_distributed():
+        return function()
+    value: Value | None = None
+    message = None
+    if int(os.environ["LOCAL_RANK"]) == 0:
+        try:
+            value = function()
+        except UserError as error:
+            message = f"{error}" if get_rank() == 0 else f"{error}\n  on         {platform.node()}"
+    messages = [m for m in all_gather_object(message) if m]
+    if messages:
+        raise shared_error(messages[0])
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]  # type: ignore[return-value]
+
+
+def shared_error(message: str) -> UserError | SystemExit:
+    """What to raise in every process at once, so that the message appears once."""
+    return UserError(message) if get_rank() == 0 else SystemExit(2)

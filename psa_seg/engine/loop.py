@@ -1,0 +1,138 @@
+"""The training loop: one recipe on any number of GPUs, replayable from any iteration."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.dist import all_reduce_params
+from mmengine.model import is_model_wrapper
+from mmengine.runner import IterBasedTrainLoop, Runner
+from mmseg.registry import DATASETS, LOOPS
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from psa_seg.datasets.replay import NumberedDataset, NumberedSampler
+from psa_seg.errors import UserError
+
+
+class Split(NamedTuple):
+    """How the images of one optimizer step are spread."""
+
+    images: int
+    processes: int
+    at_once: int  # images that one process holds in memory together
+    accumulated: int  # forward and backward passes of each process before a step
+
+    def __str__(self) -> str:
+        """For the log."""
+        return (
+            f"{self.images} images a step = {self.processes} process(es) x {self.at_once} at once "
+            f"x {self.accumulated} accumulated"
+        )
+
+
+def split_batch(images: int, processes: int, micro_batch_size: int | None = None) -> Split:
+    """Spread a step's `images` over `processes`, at most `micro_batch_size` of them at once.
+
+    Raises:
+        UserError: where it cannot be done evenly, or leaves batch normalisation a single image.
+    """
+    share, rest = divmod(images, processes)
+    at_once = micro_batch_size or share
+    if rest or not share or at_once < 1 or share % at_once:
+        raise UserError(
+            f"{images} images a step cannot be spread evenly over {processes} process(es)"
+            + (f", {micro_batch_size} at once" if micro_batch_size else "")
+            + f"\n  where      train_dataloader.batch_size={images} is the number for all GPUs "
+            "together,\n             train_cfg.micro_batch_size what one GPU holds at once\n"
+            f"  do         run on a number of GPUs that divides {images}, or change those two"
+        )
+    if at_once * (processes if torch.cuda.is_available() else 1) < 2:
+        raise UserError(
+            "batch normalisation needs two images at once, and one is left to it here\n"
+            f"  where      {images} images a step, {processes} process(es), {at_once} at once\n"
+            "  do         raise train_dataloader.batch_size (for all GPUs together) or "
+            "train_cfg.micro_batch_size"
+        )
+    return Split(images, processes, at_once, share // at_once)
+
+
+@LOOPS.register_module()
+class ReplayableTrainLoop(IterBasedTrainLoop):
+    """`IterBasedTrainLoop` in which one iteration is one step of the optimizer on one batch.
+
+    `train_dataloader.batch_size` is the number of images a step, on all GPUs together, so that
+    learning rate and iterations fit any hardware. Which images, and which crops of them, follows
+    from the seed and the iteration alone; dropout from seed, iteration and process.
+
+    Args:
+        runner: that runs it.
+        dataloader: its config; the sampler must be a `NumberedSampler`.
+        micro_batch_size: images that a GPU holds at once; by default its whole share of a batch.
+            Batch normalisation then sees those only.
+        **kwargs: as for `IterBasedTrainLoop`.
+
+    Raises:
+        UserError: for a batch that cannot be split so, and for another sampler.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: dict[str, Any],
+        micro_batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.split = split_batch(dataloader["batch_size"], runner.world_size, micro_batch_size)
+        dataset = NumberedDataset(DATASETS.build(dataloader["dataset"]), runner.seed)
+        share = self.split.images // self.split.processes
+        super().__init__(runner, {**dataloader, "batch_size": share, "dataset": dataset}, **kwargs)
+        if not isinstance(self.dataloader.sampler, NumberedSampler):
+            raise UserError("train_dataloader.sampler must be dict(type='NumberedSampler')")
+
+    def run(self) -> nn.Module:
+        """Train; the optimizer wrapper counts passes, of which a step can take several."""
+        passes = self.split.accumulated
+        if passes > 1:
+            self.runner.optim_wrapper.initialize_count_status(
+                self.runner.model, self._iter * passes, self._max_iters * passes
+            )
+        return super().run()
+
+    def run_iter(self, data_batch: dict[str, list[Any]]) -> None:
+        """One step of the optimizer."""
+        runner = self.runner
+        runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=data_batch)
+        state = np.random.SeedSequence((runner.seed, runner.rank, self._iter)).generate_state(1)
+        torch.manual_seed(int(state[0]))
+        passes = [
+            runner.model.train_step(part, optim_wrapper=runner.optim_wrapper)
+            for part in self._parts(data_batch)
+        ]
+        outputs = {name: sum(p[name] for p in passes) / len(passes) for name in passes[0]}
+        self._average_statistics()
+        runner.call_hook(
+            "after_train_iter", batch_idx=self._iter, data_batch=data_batch, outputs=outputs
+        )
+        self._iter += 1
+
+    def _parts(self, batch: dict[str, list[Any]]) -> list[dict[str, list[Any]]]:
+        step = self.split.at_once
+        starts = range(0, len(batch["inputs"]), step)
+        return [{key: items[i : i + step] for key, items in batch.items()} for i in starts]
+
+    def _average_statistics(self) -> None:
+        """BatchNorm that is not synchronised counts a process's own images: agree on the mean.
+
+        In every step, so that validation and checkpoint, at whatever step, find all alike.
+        """
+        wrapped = self.runner.model
+        model = wrapped.module if is_model_wrapper(wrapped) else wrapped
+        layers = [
+            layer
+            for layer in model.modules()
+            if isinstance(layer, _BatchNorm) and not isinstance(layer, nn.SyncBatchNorm)
+        ]
+        statistics = [s for layer in layers for s in (layer.running_mean, layer.running_var)]
+        if statistics and self.split.processes > 1:
+            all_reduce_params(statistics, op="mean")

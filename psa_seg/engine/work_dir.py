@@ -1,0 +1,138 @@
+"""Where a run is written: a directory that holds nothing, or this very run."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
+from torch import nn
+
+from psa_seg.engine.preflight.checkpoint import load_checkpoint
+from psa_seg.errors import UserError
+
+SAME_RUN = ("data_name", "model")
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DISK_TROUBLE = {*NO_SPACE, errno.EROFS, errno.EACCES, errno.EIO}
+
+
+def choose_work_dir(name: str, given: str | None, resume: bool) -> str:
+    """A work directory in which nothing gets overwritten.
+
+    Args:
+        name: of the run; its directories are `work_dirs/NAME`, `work_dirs/NAME_2`, ...
+        given: the user's choice, which goes first.
+        resume: go on in it, or in the latest of those; else in the first that is new or empty.
+
+    Raises:
+        UserError: where the given directory holds something that is not to be resumed, or cannot
+            be read.
+    """
+    if given:
+        if not resume and _is_taken(Path(given)):
+            raise UserError(
+                f"{given} is not empty\n"
+                "  do         continue its run with --resume, or choose another --work-dir"
+            )
+        return given
+    latest = work_dir = Path("work_dirs", name)
+    number = 2
+    while _is_taken(work_dir):
+        latest, work_dir = work_dir, Path("work_dirs", f"{name}_{number}")
+        number += 1
+    return str(latest if resume else work_dir)
+
+
+def _is_taken(folder: Path) -> bool:
+    try:
+        return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise disk_error(error) from error
+
+
+def check_writable(folder: str) -> None:
+    """Files can be written to `folder`, which is made if it is missing.
+
+    Raises:
+        UserError: where they cannot.
+    """
+    probe = Path(folder, f".probe.{os.getpid()}")
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise disk_error(error) from error
+
+
+def check_space(config: Config, model: nn.Module) -> None:
+    """The disk has room for the checkpoints of a run.
+
+    A checkpoint holds the weights and, for each, up to two numbers of the optimizer's.
+
+    Raises:
+        UserError: where it has not.
+    """
+    size = 3 * sum(p.numel() * p.element_size() for p in model.parameters())
+    needed = (max(config.default_hooks.checkpoint.get("max_keep_ckpts", 1), 1) + 1) * size
+    free = shutil.disk_usage(config.work_dir).free
+    if free < needed:
+        raise UserError(
+            f"{config.work_dir}: {free / 1e9:.2f} GB free, and this run's checkpoints take up to "
+            f"{needed / 1e9:.2f} GB\n  do         make room, choose another --work-dir, or keep "
+            "fewer: --cfg-options default_hooks.checkpoint.max_keep_ckpts=1"
+        )
+
+
+def disk_error(error: OSError) -> UserError:
+    """What to say of a disk that does not take, or give, a file."""
+    remedy = (
+        "make room there" if error.errno in NO_SPACE else "correct the path, or its permissions"
+    )
+    return UserError(
+        f"{error.strerror or error}: {error.filename or 'the work directory'}\n"
+        f"  do         {remedy}; a training goes on with --resume from its last checkpoint"
+    )
+
+
+def find_run(config: Config) -> str | None:
+    """The checkpoint with which the run in the work directory goes on; None if there is none.
+
+    Raises:
+        UserError: where it is of another experiment: another model, other data or another seed.
+    """
+    path = find_latest_checkpoint(config.work_dir)
+    if path is None:
+        return None
+    here = Path(config.work_dir, Path(path).name)  # the path is of the day it was written
+    meta = load_checkpoint(str(here))["meta"]
+    if meta["seed"] != config.randomness.seed:
+        raise UserError(
+            f"{here} is of a run with seed {meta['seed']}, not {config.randomness.seed}\n"
+            f"  do         resume it with --seed {meta['seed']}"
+        )
+    held = Config.fromstring(meta["cfg"], ".py")
+    for key in SAME_RUN:
+        difference = _difference(key, held.get(key), config.get(key))
+        if difference:
+            name = meta["experiment_name"].rsplit("_", 2)[0]  # without date and time
+            raise UserError(
+                f"{config.work_dir} holds another experiment, a run of {name}\n"
+                f"  differs    {difference}\n"
+                "  do         resume it with the config and options it began with, or choose "
+                "another --work-dir"
+            )
+    return str(here)
+
+
+def _difference(where: str, there: Any, here: Any) -> str:
+    """The first value in which two configs differ; empty if they do not."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        parts = (
+            _difference(f"{where}.{key}", there.get(key), here.get(key))
+            for key in dict.fromkeys([*there, *here])
+        )
+        return next(filter(None, parts), "")
+    return "" if there == here else f"{where} is {there!r} there, and {here!r} here"
