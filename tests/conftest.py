@@ -36,18 +36,19 @@ def streets(tmp_path_factory):
     return prepare(tmp_path_factory.mktemp("data") / "streets", counts=counts, size=(128, 256))
 
 
+def small(name, streets, work_dir, **options):
+    """A config's demo on the few scenes, two images a step, no worker processes."""
+    config = load_config(str(ROOT / "configs" / f"{name}.py"))
+    shrink(config, streets)
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        loader.update(num_workers=0, persistent_workers=False)
+    config.train_dataloader.batch_size = 2
+    config.work_dir = str(work_dir)
+    override(config, options)
+    return config
+
+
 @pytest.fixture
 def tiny(streets, tmp_path):
-    """A function: name of a config → its demo on the few scenes, two images a step, no workers."""
-
-    def make(name, **options):
-        config = load_config(str(ROOT / "configs" / f"{name}.py"))
-        shrink(config, streets)
-        for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
-            loader.update(num_workers=0, persistent_workers=False)
-        config.train_dataloader.batch_size = 2
-        config.work_dir = str(tmp_path / "work")
-        override(config, options)
-        return config
-
-    return make
+    """A function: name of a config and options → its `small`."""
+    return lambda name, **options: small(name, streets, tmp_path / "work", **options)

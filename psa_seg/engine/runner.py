@@ -40,9 +40,7 @@ class PairedRunner(Runner):
         if self.distributed and not torch.cuda.is_available():
             self.logger.info("gloo: SyncBN needs GPUs, and is BatchNorm here")
             model = revert_sync_batchnorm(model)
-            model_wrapper_cfg = dict(
-                type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False
-            )
+            model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None)
         return super().wrap_model(model_wrapper_cfg, model)
 
     def build_optim_wrapper(self, optim_wrapper: dict[str, Any] | OptimWrapper) -> OptimWrapper:

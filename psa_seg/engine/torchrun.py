@@ -1,0 +1,46 @@
+"""torchrun on this machine's part of a job, with the last word left to the program it runs.
+
+    python -m psa_seg.engine.torchrun PROCESSES SCRIPT [ARGUMENTS]
+
+Several machines: NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT in the environment, as usual.
+torchrun itself would print a traceback of its own below a program's message, and exit with 1.
+"""
+
+import logging
+import os
+import sys
+
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import main as torchrun
+
+
+def arguments(processes: str) -> list[str]:
+    """torchrun's options for this machine's part of the job."""
+    nodes = os.environ.get("NNODES", "1")
+    chosen = [f"--nproc-per-node={processes}", f"--nnodes={nodes}"]
+    if nodes == "1" and "MASTER_PORT" not in os.environ:
+        return [*chosen, "--standalone"]  # any free port: several jobs fit on a machine
+    return [
+        *chosen,
+        f"--node-rank={os.environ.get('NODE_RANK', '0')}",
+        f"--master-addr={os.environ.get('MASTER_ADDR', '127.0.0.1')}",
+        f"--master-port={os.environ.get('MASTER_PORT', '29500')}",
+    ]
+
+
+def main() -> None:
+    """Run the job; exit as its first process to fail did."""
+    processes, *script = sys.argv[1:]
+    share = max(1, (os.cpu_count() or 1) // int(processes))
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # one, if they are left unset
+        os.environ.setdefault(name, str(share))
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    try:
+        torchrun([*arguments(processes), *script])
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        sys.exit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode)
+
+
+if __name__ == "__main__":
+    main()

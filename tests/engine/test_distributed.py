@@ -1,0 +1,117 @@
+"""Two gloo processes do what one does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from psa_seg.engine.loop import split_batch
+from psa_seg.engine.runner import PairedRunner
+from psa_seg.errors import UserError
+from tests.conftest import ROOT, small
+from tests.engine import two_processes
+from tests.engine.two_processes import counts
+
+
+@pytest.fixture(scope="module")
+def folder(streets, tmp_path_factory):
+    """What two processes have left: rank0.pth, rank1.pth and a work directory."""
+    folder = tmp_path_factory.mktemp("two")
+    module = ["-m", two_processes.__name__, str(streets), str(folder)]
+    command = [sys.executable, "-m", "psa_seg.engine.torchrun", "2", *module]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "gloo: SyncBN needs GPUs, and is BatchNorm here" in done.stdout
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ranks(folder):
+    return [torch.load(folder / f"rank{rank}.pth", weights_only=False) for rank in range(2)]
+
+
+def test_every_parameter_gets_a_gradient(ranks):
+    assert [rank["without gradient"] for rank in ranks] == [[], []]
+
+
+@pytest.mark.parametrize("what", ["weights", "statistics"])
+def test_both_processes_end_alike(ranks, what):
+    """Weights after training; BatchNorm's statistics when validation begins."""
+    first, second = (rank[what] for rank in ranks)
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+@pytest.mark.parametrize("at_once", [8, 4])
+def test_averaged_gradients_are_those_of_one_process(ranks, streets, tmp_path, at_once):
+    """Two processes, two images at once, twice; one process, all eight at once, or four."""
+    options = {"train_cfg.micro_batch_size": at_once}
+    alone = two_processes.gradients(streets, tmp_path, **options)
+    for rank in ranks:
+        for name, gradient in alone.items():
+            assert gradient.abs().max() > 0 or "ch_wq.bias" in name, name
+            torch.testing.assert_close(rank["gradients"][name], gradient, rtol=1e-10, atol=1e-10)
+
+
+def test_sharded_evaluation_counts_as_one_process_does(folder, ranks, streets, tmp_path):
+    """On three images, which two processes cannot share evenly, and on four."""
+    options = {"load_from": str(folder / "training/iter_2.pth"), "custom_hooks": []}
+    options |= two_processes.THREE_AND_FOUR
+    alone = PairedRunner.from_cfg(small(two_processes.CONFIG, streets, tmp_path, **options))
+    alone.val()
+    pixels = 128 * 256
+    for images, ours, theirs in zip((3, 4), ranks[0]["counts"], counts(alone), strict=True):
+        assert 0 < ours.sum() <= images * pixels
+        assert np.array_equal(ours, theirs)
+
+
+def test_the_same_step_on_any_number_of_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for processes in (1, 2, 4, 8):
+        for at_once in (None, 1, 2, 4, 8):
+            if (at_once or 8 // processes) * processes > 8 or (processes, at_once) == (1, 1):
+                continue
+            split = split_batch(8, processes, at_once)
+            assert split.processes * split.at_once * split.accumulated == 8
+    assert split_batch(8, 4).at_once == 2
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ((8, 3), "8 images a step cannot be spread evenly over 3 process"),
+        ((8, 16), "divides 8"),
+        ((8, 2, 3), "3 at once"),
+        ((8, 2, 8), "8 at once"),
+        ((8, 1, 1), "needs two images at once"),
+        ((2, 2), "needs two images at once"),  # no SyncBN without GPUs
+    ],
+)
+def test_an_impossible_split_is_one_message(split, message):
+    with pytest.raises(UserError, match=message):
+        split_batch(*split)
+
+
+def test_a_users_mistake_is_said_once_and_torchrun_is_quiet(tmp_path):
+    script = ["tools/dist_train.sh", "configs/psa_deeplabv3plus_cityscapes.py", "2"]
+    options = ["--work-dir", str(tmp_path / "work"), "--cfg-options", "data_root=nowhere"]
+    for loader in ("train", "val"):
+        options.append(f"{loader}_dataloader.dataset.data_root=nowhere")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", *script, *options],
+        cwd=ROOT,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("error: ") == 1
+    assert "error: Cityscapes: nothing in nowhere/leftImg8bit/train" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "work").exists()

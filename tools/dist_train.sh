@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# Train on several GPUs: tools/dist_train.sh CONFIG GPUS [options of tools/train.py]
+# On several machines, the same on each: NNODES=2 NODE_RANK=0 MASTER_ADDR=host MASTER_PORT=29500
+[ $# -ge 2 ] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
+exec python -m psa_seg.engine.torchrun "$2" "$(dirname "$0")/train.py" "$1" "${@:3}"
