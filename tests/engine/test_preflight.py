@@ -1,12 +1,19 @@
 """What a user can get wrong before a run, and the one message it gets."""
 
+import copy
+import errno
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
+from mmengine.fileio import LocalBackend
 from mmseg.registry import MODELS
 
-from psa_seg.engine import launch, preflight
+from psa_seg.engine import launch, preflight, tool
 from psa_seg.engine.config import load_config, override
-from psa_seg.engine.work_dir import choose_work_dir
+from psa_seg.engine.work_dir import choose_work_dir, find_run
 from psa_seg.errors import UserError
 from tests.conftest import ROOT
 
@@ -19,20 +26,6 @@ def config(monkeypatch, tmp_path):
     monkeypatch.setenv("CITYSCAPES_ROOT", str(tmp_path / "cs"))
     monkeypatch.delenv("RESNET50_V1C_WEIGHTS", raising=False)
     return load_config(MAIN)
-
-
-@pytest.mark.parametrize("state", ["no folder", "empty folder"])
-def test_missing_data(config, tmp_path, state):
-    if state == "empty folder":
-        (tmp_path / "cs/leftImg8bit/train/aachen").mkdir(parents=True)
-    with pytest.raises(UserError) as error:
-        preflight.check_data(config, "train_dataloader")
-    for part in (str(tmp_path / "cs/leftImg8bit/train"), "cityscapes-dataset.com", "--demo"):
-        assert part in str(error.value)
-
-
-def test_data_that_are_there_pass(tiny):
-    preflight.check_data(tiny("psa_deeplabv3plus_cityscapes"), "train_dataloader", "val_dataloader")
 
 
 def test_weights_that_cannot_be_reached(config, monkeypatch, tmp_path):
@@ -116,6 +109,63 @@ def test_schedule_follows_the_number_of_iterations(config):
     assert [s.end for s in config.param_scheduler] == [300]
 
 
+@pytest.mark.parametrize(
+    ("place", "options", "message"),
+    [
+        (
+            "head",
+            dict(layuot="parallel"),
+            "head.attention, .* no option 'layuot'; did you mean 'layout'",
+        ),
+        ("head", dict(layout="diagonal"), "layout must be one of 'parallel', 'sequential'"),
+        ("head", dict(layout=3), "layout must be one of"),
+        ("head", dict(in_channels="many"), "cannot be built"),
+        ("plugin", dict(form="official"), r"(?s)plugins.0.cfg, .*form must be one of"),
+        ("neck", dict(levels=[7]), "neck, PolarizedNeck cannot be built"),
+        ("neck", dict(level=[3]), "did you mean 'levels'"),
+        (
+            "neck",
+            dict(attention="PolarizedSelfAttention"),
+            "model.neck, PolarizedNeck cannot be built",
+        ),
+        (
+            "neck",
+            dict(attention=dict(type="PolarisedSelfAttention")),
+            "PolarisedSelfAttention is not in",
+        ),
+    ],
+)
+def test_an_attention_that_does_not_exist(tiny, place, options, message):
+    config = tiny("psa_deeplabv3plus_cityscapes")
+    attention = config.model.decode_head.attention
+    if place == "head":
+        attention.update(options)
+    elif place == "plugin":
+        plugin = dict(cfg=dict(attention, **options), stages=(True,) * 4, position="after_conv2")
+        config.model.backbone.plugins = [plugin]
+    else:
+        config.model.neck = dict(type="PolarizedNeck", in_channels=[8, 16, 32, 64], **options)
+    with pytest.raises(UserError, match=message) as error:
+        launch.train(config)
+    assert "options " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"train_cfg.max_iter": 5},
+        {"model.backbone.depht": 50},
+        {"model.auxiliary_head.loss_decode.type": "CrossEntropy"},
+        {"train_dataloader.dataset.root": "here"},
+        {"default_hooks.logger.type": "LogerHook"},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_a_key_or_a_type_that_does_not_exist(tiny, options):
+    with pytest.raises(UserError, match="asks for what does not exist"):
+        launch.train(tiny("psa_deeplabv3plus_cityscapes", **options))
+
+
 def test_work_dir_never_holds_another_run(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert choose_work_dir("a", None, resume=False) == "work_dirs/a"
@@ -127,3 +177,96 @@ def test_work_dir_never_holds_another_run(monkeypatch, tmp_path):
     assert choose_work_dir("a", "work_dirs/a", resume=True) == "work_dirs/a"
     with pytest.raises(UserError, match="is not empty"):
         choose_work_dir("a", "work_dirs/a", resume=False)
+
+
+@pytest.fixture
+def held(tiny, tmp_path):
+    """The config of a run of two iterations, of which the work directory holds the end."""
+    config = tiny("psa_deeplabv3plus_cityscapes", **{"train_cfg.max_iters": 2, "resume": True})
+    launch.train(config)
+    return config
+
+
+def test_work_dir_of_another_experiment(held, tiny, tmp_path):
+    files = {path: path.read_bytes() for path in (tmp_path / "work").glob("*.*")}
+    assert tmp_path / "work/iter_2.pth" in files
+    others = [
+        tiny(
+            "psa_deeplabv3plus_cityscapes", **{"model.decode_head.attention.layout": "sequential"}
+        ),
+        tiny("baseline_deeplabv3plus_cityscapes"),
+        tiny("psa_deeplabv3plus_cityscapes", data_name="elsewhere"),
+    ]
+    told = [
+        "layout is None there, and 'sequential' here",
+        "model.decode_head.attention",
+        "data_name",
+    ]
+    for config, message in zip(others, told, strict=True):
+        config.resume = True
+        with pytest.raises(UserError, match="holds another experiment, a run of psa_") as error:
+            launch.train(config)
+        assert message in str(error.value)
+    other_seed = tiny("psa_deeplabv3plus_cityscapes", **{"resume": True, "randomness.seed": 1})
+    with pytest.raises(UserError, match="resume it with --seed 0"):
+        launch.train(other_seed)
+    assert {path: path.read_bytes() for path in files} == files, "nothing of it was touched"
+
+
+def test_checkpoint_of_another_number_of_classes(tiny, tmp_path):
+    config = tiny("psa_deeplabv3plus_cityscapes")
+    model = copy.deepcopy(config.model)
+    model.decode_head.num_classes = model.auxiliary_head.num_classes = 21
+    torch.save({"state_dict": MODELS.build(model).state_dict()}, tmp_path / "voc.pth")
+    with pytest.raises(UserError, match="checkpoint has 21 classes, and this config 19"):
+        launch.evaluate(config, str(tmp_path / "voc.pth"))
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.EROFS, "Read-only file system"),
+        (errno.ENOSPC, "make room"),
+        (errno.EACCES, "permissions"),
+    ],
+)
+def test_work_dir_that_cannot_be_written(tiny, monkeypatch, number, message):
+    def refuse(path, *_):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(UserError, match=message):
+        launch.train(tiny("psa_deeplabv3plus_cityscapes"))
+
+
+def test_work_dir_below_a_file(tiny, tmp_path):
+    (tmp_path / "file").touch()
+    config = tiny("psa_deeplabv3plus_cityscapes")
+    config.work_dir = str(tmp_path / "file/work")
+    with pytest.raises(UserError, match="Not a directory"):
+        launch.train(config)
+
+
+def test_a_disk_too_full_for_the_checkpoints(tiny, monkeypatch):
+    usage = shutil.disk_usage("/")._replace(free=1_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(UserError, match=r"0.00 GB free, .*0.03 GB"):
+        launch.train(tiny("psa_deeplabv3plus_cityscapes"))
+
+
+def test_a_disk_that_fills_up_in_training_is_a_message(held, tmp_path, monkeypatch, capsys):
+    """... and the checkpoint before stays, whole, the one to resume from."""
+    before = (tmp_path / "work/iter_2.pth").read_bytes()
+
+    def full(data, path):
+        Path(path).write_bytes(data[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(LocalBackend, "put", lambda self, data, path: full(data, path))
+    held.train_cfg.max_iters = 4
+    with pytest.raises(SystemExit) as status:
+        tool.run(lambda: launch.train(held))
+    assert status.value.code == 2
+    assert "error: No space left on device" in capsys.readouterr().err
+    assert (tmp_path / "work/iter_2.pth").read_bytes() == before
+    assert find_run(held) == str(tmp_path / "work/iter_2.pth")

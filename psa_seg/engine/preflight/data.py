@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmseg.datasets import CityscapesDataset
 from mmseg.registry import DATASETS
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from psa_seg.datasets import RawCityscapesDataset
 from psa_seg.datasets.labels import IGNORED
@@ -39,7 +39,7 @@ def check_data(config: Config, *loaders: str) -> None:
     for loader in loaders:
         for dataset in _leaves(config[loader].dataset):
             _check_folders(config, dataset)
-            built = DATASETS.build({**dataset, "pipeline": []})
+            built = DATASETS.build({**dataset, "pipeline": [], "serialize_data": False})
             entries = [built.get_data_info(i) for i in range(len(built))]
             pairs = [Pair(Path(e["img_path"]), Path(e["seg_map_path"])) for e in entries]
             _check_pairs(config, built, pairs)
@@ -103,7 +103,7 @@ def _check_pairs(config: Config, built: Any, pairs: Sequence[Pair]) -> None:
 
 def _check_files(name: str, pairs: Sequence[Pair]) -> None:
     with ThreadPoolExecutor(16) as pool:  # waits for a disk, mostly
-        sizes = list(pool.map(_size, [path for pair in pairs for path in pair]))
+        sizes = list(pool.map(size_on_disk, [path for pair in pairs for path in pair]))
     sized = list(zip(pairs, zip(sizes[::2], sizes[1::2], strict=True), strict=True))
     damaged = [p for pair, two in sized for p, size in zip(pair, two, strict=True) if size is None]
     if damaged:
@@ -123,7 +123,7 @@ def _check_files(name: str, pairs: Sequence[Pair]) -> None:
         )
 
 
-def _size(path: Path) -> tuple[int, int] | None:
+def size_on_disk(path: Path) -> tuple[int, int] | None:
     """Width and height as loaded; None for a file that is not whole, or no image."""
     try:
         with path.open("rb") as file, Image.open(file) as image:
@@ -135,7 +135,9 @@ def _size(path: Path) -> tuple[int, int] | None:
             tail = file.read()
             file.seek(4)
             promised = int.from_bytes(file.read(4), "little") + 8  # RIFF: the length in WebP files
-    except (UnidentifiedImageError, SyntaxError):
+    except (OSError, SyntaxError) as error:  # Pillow's own have no number
+        if isinstance(error, OSError) and error.errno:
+            raise
         return None
     whole = {"PNG": b"IEND" in tail, "JPEG": b"\xff\xd9" in tail, "WEBP": length >= promised}
     return size if whole.get(kind or "", True) else None

@@ -1,0 +1,149 @@
+"""Data that a run cannot be trained on: each is one message, with what, where and what to do."""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from psa_seg.datasets.labels import TRAIN_ID_OF
+from psa_seg.engine import launch
+from psa_seg.engine.config import load_config
+from psa_seg.engine.preflight import check_data
+from psa_seg.engine.preflight.data import size_on_disk
+from psa_seg.errors import UserError
+from tests.conftest import ROOT, small
+
+NAME = "psa_deeplabv3plus_cityscapes"
+
+
+class Data:
+    """A copy of the few scenes, to be spoilt."""
+
+    def __init__(self, root, config):
+        self.root, self.config = root, config
+        self.images = sorted((root / "leftImg8bit/train").rglob("*.png"))
+        self.masks = sorted((root / "gtFine/train").rglob("*labelIds.png"))
+
+    def said(self):
+        """The message that a training would end with."""
+        with pytest.raises(UserError) as error:
+            check_data(self.config, "train_dataloader", "val_dataloader")
+        message = str(error.value)
+        assert "\n" in message, "what, where, and what to do"
+        return message
+
+    def relabel(self, paths, change):
+        for path in paths:
+            assert cv2.imwrite(str(path), change(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)))
+
+
+@pytest.fixture
+def data(streets, tmp_path):
+    root = tmp_path / "streets"
+    shutil.copytree(streets, root)
+    return Data(root, small(NAME, root, tmp_path / "work"))
+
+
+def test_sound_data_pass(data):
+    check_data(data.config, "train_dataloader", "val_dataloader", "test_dataloader")
+
+
+@pytest.mark.parametrize("state", ["no folder", "empty folder", "no images"])
+def test_missing_data(monkeypatch, tmp_path, state):
+    root = tmp_path / "cs"
+    monkeypatch.setenv("CITYSCAPES_ROOT", str(root))
+    config = load_config(str(ROOT / f"configs/{NAME}.py"))
+    for kind in ("leftImg8bit", "gtFine"):
+        if state != "no folder":
+            (root / kind / "train").mkdir(parents=True)
+        if state == "no images":
+            (root / kind / "train/aachen.txt").touch()
+    with pytest.raises(UserError) as error:
+        check_data(config, "train_dataloader")
+    for part in (str(root / "leftImg8bit/train"), "cityscapes-dataset.com", "--demo"):
+        assert part in str(error.value)
+
+
+def test_image_without_mask(data):
+    data.masks[3].unlink()
+    message = data.said()
+    assert "1 of 10 masks missing" in message
+    assert str(data.masks[3]) in message
+
+
+def test_mask_without_image(data):
+    data.images[2].unlink()
+    message = data.said()
+    assert "1 masks without an image" in message
+    assert str(data.masks[2]) in message
+
+
+def test_mask_of_another_size(data):
+    data.relabel(data.masks[4:6], lambda mask: mask[::2, ::2])
+    message = data.said()
+    assert "2 masks are not of the size of their image" in message
+    assert f"{data.masks[4]}: (128, 64)" in message
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+@pytest.mark.parametrize("kept", [0, 20, 0.5, -8])
+def test_a_file_cut_short(data, kind, kept):
+    path = getattr(data, kind)[1]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * kept) if isinstance(kept, float) else kept])
+    message = data.said()
+    assert "1 of 20 files are cut short" in message
+    assert str(path) in message
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_other_formats_cut_short(data, tmp_path, suffix):
+    path = tmp_path / f"image{suffix}"
+    image = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    assert cv2.imwrite(str(path), image)
+    assert size_on_disk(path) == (60, 40)
+    path.write_bytes(path.read_bytes()[:-10])
+    assert size_on_disk(path) is None
+
+
+def test_train_ids_where_label_ids_belong(data):
+    data.relabel(data.masks, lambda mask: TRAIN_ID_OF[mask])
+    message = data.said()
+    assert "train ids (0-18 and 255), where label ids (0-33) belong" in message
+    assert "CityscapesDataset" in message
+
+
+def test_label_ids_where_train_ids_belong(data):
+    data.config.train_dataloader.dataset.update(
+        type="CityscapesDataset", seg_map_suffix="_gtFine_labelIds.png"
+    )
+    assert "label ids (0-33), where train ids (0-18 and 255) belong" in data.said()
+
+
+def test_masks_of_the_test_split_are_no_train_ids(data):
+    """All that is in them is void: label ids 0 to 6."""
+    data.relabel(data.masks, lambda mask: mask % 4)
+    check_data(data.config, "train_dataloader")
+
+
+def test_label_ids_out_of_range(data):
+    data.relabel(data.masks[:1], lambda mask: np.where(mask == 7, 77, mask).astype(np.uint8))
+    message = data.said()
+    assert "label ids out of range: [77]" in message
+    assert str(data.masks[0]) in message
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_label_ids_out_of_range_where_the_sample_has_not_seen_them(data, monkeypatch, workers):
+    """The masks that were not looked at beforehand are looked at when they are read."""
+    data.relabel(data.masks, lambda mask: np.where(mask == 7, 77, mask).astype(np.uint8))
+    monkeypatch.setattr(launch, "check_data", lambda *_: None)
+    data.config.train_dataloader.num_workers = workers
+    with pytest.raises(UserError) as error:
+        launch.train(data.config)
+    message = str(error.value)
+    assert message.startswith("label ids out of range: [77]")
+    assert str(Path("gtFine/train")) in message
+    assert "Traceback" not in message
