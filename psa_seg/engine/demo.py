@@ -32,13 +32,15 @@ def shrink(config: Config, data_root: Path) -> None:
     """Turn `config` into its demo, in place, on the synthetic scenes in `data_root`."""
     _shrink_model(config.model)
     for loader, split in (("train", "train"), ("val", "val"), ("test", "val")):
-        dataset = config[f"{loader}_dataloader"].dataset
-        dataset.update(
+        pipeline = config[f"{loader}_dataloader"].dataset.pipeline
+        _shrink_images(pipeline)
+        config[f"{loader}_dataloader"].dataset = dict(
             type="RawCityscapesDataset",
             data_root=str(data_root),
             data_prefix=dict(img_path=f"leftImg8bit/{split}", seg_map_path=f"gtFine/{split}"),
+            pipeline=pipeline,
+            test_mode=loader != "train",
         )
-        _shrink_images(dataset.pipeline)
     _shrink_images(config.tta_pipeline)
     config.load_from = None  # no checkpoint is as narrow
     config.data_name = "synthetic street scenes"

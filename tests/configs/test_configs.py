@@ -1,8 +1,11 @@
 """Every config is complete, self-contained, and takes a step at full depth and small width."""
 
+import re
+
 import pytest
 import torch
 from mmengine.runner import Runner
+from mmseg.registry import DATASETS
 
 from psa_seg.engine.config import load_config
 from psa_seg.engine.runner import without_attention
@@ -27,9 +30,25 @@ def test_one_training_step_and_one_prediction(tiny, name):
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("psa_")])
 def test_differs_from_its_baseline_in_the_attention_alone(name):
     config = load_config(str(ROOT / f"configs/{name}.py"))
-    baseline = load_config(str(ROOT / f"configs/{name.replace('psa_', 'baseline_')}.py"))
+    plain = re.sub("psa_(identity_)?(sequential_|neck_|backbone_)?", "baseline_\\1", name)
+    plain = plain.replace("identity", "finetune")
+    baseline = load_config(str(ROOT / f"configs/{plain}.py"))
+    assert config.model != baseline.model
     config.model = without_attention(config.model)
-    assert config.to_dict() == baseline.to_dict()
+    for key in baseline.to_dict():
+        assert config[key] == baseline[key], key
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_classes_are_those_of_the_data(name):
+    config = load_config(str(ROOT / f"configs/{name}.py"))
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        classes = DATASETS.get(loader.dataset.type).METAINFO["classes"]
+        for head in (config.model.decode_head, config.model.auxiliary_head):
+            assert head.num_classes == len(classes)
+        crops = [step.crop_size for step in config.train_pipeline if "crop_size" in step]
+        assert crops == [config.model.data_preprocessor.size]
+        assert loader.dataset.pipeline[0].type == "LoadImageFromFile"
 
 
 def test_the_main_config_is_mmsegmentations_baseline():

@@ -1,0 +1,4 @@
+# ADE20K with Polarized Self-Attention on the ASPP output.
+_base_ = ["./baseline_deeplabv3plus_ade20k.py"]
+
+model = dict(decode_head=dict(attention=dict(type="PolarizedSelfAttention")))

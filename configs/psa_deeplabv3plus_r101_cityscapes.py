@@ -1,0 +1,4 @@
+# ResNetV1c-101 with Polarized Self-Attention on the ASPP output.
+_base_ = ["./baseline_deeplabv3plus_r101_cityscapes.py"]
+
+model = dict(decode_head=dict(attention=dict(type="PolarizedSelfAttention")))

@@ -1,0 +1,4 @@
+# ResNetV1c-18 with Polarized Self-Attention on the ASPP output.
+_base_ = ["./baseline_deeplabv3plus_r18_cityscapes.py"]
+
+model = dict(decode_head=dict(attention=dict(type="PolarizedSelfAttention")))
