@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from psa_seg.engine import distributed, launch, tool
+from psa_seg.engine import distributed, launch, options, tool
 from psa_seg.engine.work_dir import choose_work_dir
 
 
@@ -13,10 +13,24 @@ def main() -> None:
     """Read the command line, train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="a file from configs/, or one of your own")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    parser.add_argument("--auto-resume", action="store_true", help="... or start, if there is none")
+    parser.add_argument("--resume", action="store_true", help="go on with the last run")
+    parser.add_argument("--auto-resume", action="store_true", help="go on, or start")
     parser.add_argument("--amp", action="store_true", help="mixed precision (GPU)")
     parser.add_argument("--seed", type=int, help="of weights, crops and their order")
+    parser.add_argument(
+        "--checkpoint-activations", action="store_true", help="less memory, for more time"
+    )
+    parser.add_argument(
+        "--log-to", nargs="+", choices=options.BACKENDS, default=[], help="besides the log"
+    )
+    parser.add_argument(
+        "--profile",
+        nargs="?",
+        type=int,
+        const=5,
+        metavar="STEPS",
+        help="record a few steps, and stop",
+    )
     tool.common_arguments(parser)
     args = parser.parse_args()
 
@@ -33,7 +47,12 @@ def configure(args: argparse.Namespace) -> Config:
         config.randomness.seed = args.seed
     name = Path(args.config).stem + ("_demo" if args.demo else "")
     name += f"_seed{args.seed}" if args.seed is not None else ""
+    name += "_profile" if args.profile else ""
     config.work_dir = choose_work_dir(name, args.work_dir, config.resume)
+    config.checkpoint_activations = args.checkpoint_activations
+    options.log_to(config, args.log_to)
+    if args.profile is not None:
+        options.profile(config, args.profile)
     return config
 
 

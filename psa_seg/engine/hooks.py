@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.dist import broadcast_object_list, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from torch.profiler import profile, schedule
 
 from psa_seg.engine.pictures import draw_curves, draw_samples, save_panel
 from psa_seg.engine.record import read_record, write_record
@@ -112,3 +114,49 @@ class PanelHook(Hook):
         meta = runner.test_dataloader.dataset.metainfo
         for sample in outputs:
             save_panel(self.out_dir / f"{Path(sample.img_path).stem}.png", sample, meta)
+
+
+@HOOKS.register_module()
+class ProfileHook(Hook):
+    """Records steps of the first process with torch.profiler: a trace, and a table in the log.
+
+    Two steps go before: the first ones choose kernels and fill caches.
+
+    Args:
+        steps: how many to record.
+    """
+
+    BEFORE = 2
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    @master_only
+    def before_train(self, runner: Runner) -> None:
+        """Start."""
+        self.profiler = profile(
+            schedule=schedule(wait=self.BEFORE - 1, warmup=1, active=self.steps, repeat=1),
+            on_trace_ready=lambda _: self._write(runner),
+            profile_memory=True,
+        )
+        self.profiler.start()
+
+    @master_only
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """One step further."""
+        self.profiler.step()
+
+    @master_only
+    def after_train(self, runner: Runner) -> None:
+        """Stop."""
+        self.profiler.stop()
+
+    def _write(self, runner: Runner) -> None:
+        path = Path(runner.work_dir, "trace.json")
+        self.profiler.export_chrome_trace(str(path))
+        order = f"self_{'cuda' if torch.cuda.is_available() else 'cpu'}_time_total"
+        table = self.profiler.key_averages().table(sort_by=order, row_limit=15)
+        runner.logger.info(
+            f"{self.steps} steps, by operator:\n{table}\n"
+            f"{path}: open it at https://ui.perfetto.dev or chrome://tracing"
+        )

@@ -14,6 +14,8 @@ from mmengine.runner import CheckpointLoader, Runner, set_random_seed
 from mmseg.registry import MODELS
 from torch import nn
 
+from psa_seg.engine.memory import checkpoint_activations
+from psa_seg.engine.summary import summarize
 from psa_seg.errors import UserError
 
 FILE_ONLY = (
@@ -23,6 +25,9 @@ FILE_ONLY = (
     '"FileClient" will',
     '"HardDiskBackend" is',
     "The prefix is not set in metric",
+    "Distributed training is not used",
+    "Exp name",
+    "Gradient accumulative may",
 )
 
 
@@ -34,6 +39,22 @@ class PairedRunner(Runner):
     twin, the same model without attention, are copied from that twin, which is built right after
     seeding. Comparisons between attentions are paired on it.
     """
+
+    _train_loop: Any  # its config until it is built
+
+    def train(self) -> nn.Module:
+        """Train, after a screen that says what."""
+        self._train_loop = self.build_train_loop(self._train_loop)
+        if self.rank == 0:
+            self.logger.info(summarize(self))
+        return super().train()
+
+    def build_model(self, model: ConfigDict) -> nn.Module:
+        """The model; with `checkpoint_activations=True` in the config, one that saves memory."""
+        built = super().build_model(model)
+        if self.cfg.get("checkpoint_activations"):
+            checkpoint_activations(built.backbone)
+        return built
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         """Distribute the model; without GPUs, where SyncBN does not exist, over gloo."""

@@ -75,6 +75,8 @@ def check_space(config: Config, model: nn.Module) -> None:
     Raises:
         UserError: where it has not.
     """
+    if config.default_hooks.checkpoint is None:
+        return
     size = 3 * sum(p.numel() * p.element_size() for p in model.parameters())
     needed = (max(config.default_hooks.checkpoint.get("max_keep_ckpts", 1), 1) + 1) * size
     free = shutil.disk_usage(config.work_dir).free

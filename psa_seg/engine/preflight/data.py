@@ -36,7 +36,7 @@ def check_data(config: Config, *loaders: str) -> None:
     Raises:
         UserError: says what is wrong, with which file, and what to do.
     """
-    for loader in loaders:
+    for loader in filter(config.get, loaders):
         for dataset in _leaves(config[loader].dataset):
             _check_folders(config, dataset)
             built = DATASETS.build({**dataset, "pipeline": [], "serialize_data": False})

@@ -1,0 +1,45 @@
+"""What an option of the command line changes in a config."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from psa_seg.engine.hooks import ProfileHook
+from psa_seg.errors import UserError
+
+BACKENDS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend"}
+
+
+def log_to(config: Config, names: Sequence[str]) -> None:
+    """Send losses and scores to these `BACKENDS`, too.
+
+    Raises:
+        UserError: where the package of one is not installed.
+    """
+    for name in names:
+        if find_spec(name) is None:
+            raise UserError(
+                f"--log-to {name} needs the package {name}, which is not installed\n"
+                f"  do         pip install {name}"
+            )
+        backend: dict[str, Any] = dict(type=BACKENDS[name])
+        if name == "wandb":
+            backend["init_kwargs"] = dict(project="psa_seg", name=Path(config.work_dir).name)
+        config.visualizer.vis_backends.append(backend)
+
+
+def profile(config: Config, steps: int) -> None:
+    """Train for a few steps, of which `steps` are recorded, and do nothing else.
+
+    Raises:
+        UserError: for a number of steps that is none.
+    """
+    if steps < 1:
+        raise UserError(f"--profile {steps}: at least one step has to be recorded")
+    config.train_cfg.max_iters = ProfileHook.BEFORE + steps
+    config.custom_hooks = [dict(type="ProfileHook", steps=steps)]
+    config.default_hooks.checkpoint = None
+    config.val_dataloader = config.val_cfg = config.val_evaluator = None

@@ -1,0 +1,95 @@
+"""The first screen of a run's log: what is trained, on what, and on which hardware."""
+
+import torch
+from mmengine.dist import get_backend
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from psa_seg.engine.record import environment
+
+
+def summarize(runner: Runner) -> str:
+    """Model, attention's share, data, batch arithmetic, device and seed, a line or two each.
+
+    Args:
+        runner: with its training loop built.
+    """
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    size = tuple(model.data_preprocessor.size or (512, 512))
+    flops = count_flops(model, size)
+    parts = [model.backbone, *(getattr(model, "neck", None),) * model.with_neck, model.decode_head]
+    lines = [
+        f"model      {' + '.join(type(part).__name__ for part in parts)}: "
+        f"{_parameters(model) / 1e6:.2f} M parameters, "
+        f"{flops['Global'] / 1e9:.1f} GFLOPs forward at {size[0]}x{size[1]}",
+    ]
+    lines += _attention_lines(model, flops)
+    train = runner.train_dataloader.dataset
+    split, loop = runner.train_loop.split, runner.train_loop
+    lines += [
+        f"data       {runner.cfg.data_name}: {len(train)} training images, "
+        f"{len(train.metainfo['classes'])} classes",
+        f"batch      {split}; {loop.max_iters} steps = "
+        f"{loop.max_iters * split.images / len(train):.1f} epochs",
+        f"device     {environment()['device']}"
+        + (f", {runner.world_size} over {get_backend()}" if runner.distributed else "")
+        + f", {runner.cfg.optim_wrapper.get('dtype', 'float32')}"
+        + (", activations checkpointed" if runner.cfg.get("checkpoint_activations") else ""),
+        f"seed       {runner.seed}",
+    ]
+    return "\n".join(["", *(f"  {line}" for line in lines)])
+
+
+def count_flops(model: nn.Module, size: tuple[int, int]) -> dict[str, int]:
+    """FLOPs of one image's forward pass, by module; nothing is computed.
+
+    Those of convolutions and matrix products, two for each multiply-add; the auxiliary head has no
+    part in it.
+
+    Args:
+        model: an EncoderDecoder.
+        size: rows and columns of the image.
+
+    Returns:
+        FLOPs by the module's name as in `named_modules`, those of all together as `Global`.
+    """
+    device = next(model.parameters()).device
+    counter = FlopCounterMode(display=False)
+    training = model.training
+    model.eval()
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), counter:
+        model(torch.empty(1, 3, *size, device=device), mode="tensor")
+    model.train(training)
+    root = type(model).__name__
+    return {
+        name.removeprefix(f"{root}."): sum(counts.values())
+        for name, counts in counter.get_flop_counts().items()
+    }
+
+
+def _attention_lines(model: nn.Module, flops: dict[str, int]) -> list[str]:
+    placed: dict[str, list[tuple[str, nn.Module]]] = {}
+    for name, module in model.named_modules():
+        if type(module).__module__.startswith("psa_seg.attention"):
+            placed.setdefault(name.partition(".")[0], []).append((name, module))
+    lines = []
+    for where, found in placed.items():
+        first, attention = found[0]
+        parameters = sum(_parameters(module) for _, module in found)
+        cost = sum(flops.get(name, 0) for name, _ in found)
+        options = {module.extra_repr().partition(", ")[2] for _, module in found}
+        lines += [
+            f"attention  {where}: {len(found)} x {type(attention).__name__}"
+            f" ({'; '.join(sorted(options))}), {first}" + (", ..." if len(found) > 1 else ""),
+            f"           {parameters / 1e6:.3f} M parameters "
+            f"({100 * parameters / _parameters(model):.2f} %), {cost / 1e9:.3f} GFLOPs "
+            f"({100 * cost / flops['Global']:.3f} %)",
+        ]
+    return lines or ["attention  none"]
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
