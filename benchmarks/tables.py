@@ -1,11 +1,18 @@
-"""Write README's tables from the results in the repository: python benchmarks/tables.py."""
+"""Write README's tables, from results and configs in the repository: benchmarks/tables.py."""
 
 import csv
 import json
+import math
 import re
 from pathlib import Path
 
+from mmengine.config import Config
+
+from psa_seg.engine.config import load_config
+
 README = Path(__file__).parents[1] / "README.md"
+CONFIGS = Path(__file__).parents[1] / "configs"
+MAIN = "psa_deeplabv3plus_cityscapes"
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -59,9 +66,54 @@ def camvid() -> str:
     return "\n".join(lines)
 
 
+def configs() -> str:
+    """One row per config with an attention."""
+    lines = [
+        "| config | model | attention | data | crop | images a step x steps |",
+        "|---|---|---|---|---|---|",
+    ]
+    for path in sorted(CONFIGS.glob("psa_*.py"), key=lambda path: (path.stem != MAIN, path.stem)):
+        config = load_config(str(path))
+        rows, columns = config.model.data_preprocessor.size
+        steps = f"{config.train_dataloader.batch_size} x {config.train_cfg.max_iters // 1000}k"
+        cells = (
+            _backbone(config),
+            _attention(config),
+            config.data_name,
+            f"{rows}x{columns}",
+            steps,
+        )
+        lines.append(f"| `{path.stem}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def baseline_of(name: str) -> str:
+    """Name of the config that differs from `name` in the attention alone."""
+    plain = re.sub("^psa_(sequential_|neck_|backbone_)?", "baseline_", name)
+    return plain.replace("identity", "finetune")
+
+
+def _backbone(config: Config) -> str:
+    backbone = config.model.backbone
+    stride = 2 * math.prod(backbone.strides) * (2 if "depth" in backbone else 1)
+    name = f"R-{backbone.depth}" if "depth" in backbone else backbone.type
+    return f"{name}-D{stride}"
+
+
+def _attention(config: Config) -> str:
+    model = config.model
+    if "attention" in model.decode_head:
+        options = model.decode_head.attention
+        named = [f"{key}={value!r}" for key, value in options.items() if key != "type"]
+        return ", ".join(["ASPP output", *named])
+    if "neck" in model:
+        return f"neck, map {', '.join(map(str, model.neck.levels))}"
+    return "every bottleneck"
+
+
 def render(readme: str) -> str:
     """`readme` with what stands between `<!-- table: NAME -->` and `<!-- end -->` made anew."""
-    for name, table in (("speed", speed), ("camvid", camvid)):
+    for name, table in (("configs", configs), ("speed", speed), ("camvid", camvid)):
         begin, end = f"<!-- table: {name} -->", "<!-- end -->"
         pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
         readme, count = pattern.subn(lambda m: f"{m[1]}{table()}\n{m[2]}", readme)  # noqa: B023

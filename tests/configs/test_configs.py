@@ -1,12 +1,11 @@
 """Every config is complete, self-contained, and takes a step at full depth and small width."""
 
-import re
-
 import pytest
 import torch
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
+from benchmarks.tables import baseline_of
 from psa_seg.engine.config import load_config
 from psa_seg.engine.runner import without_attention
 from tests.conftest import ROOT
@@ -30,9 +29,7 @@ def test_one_training_step_and_one_prediction(tiny, name):
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("psa_")])
 def test_differs_from_its_baseline_in_the_attention_alone(name):
     config = load_config(str(ROOT / f"configs/{name}.py"))
-    plain = re.sub("psa_(identity_)?(sequential_|neck_|backbone_)?", "baseline_\\1", name)
-    plain = plain.replace("identity", "finetune")
-    baseline = load_config(str(ROOT / f"configs/{plain}.py"))
+    baseline = load_config(str(ROOT / f"configs/{baseline_of(name)}.py"))
     assert config.model != baseline.model
     config.model = without_attention(config.model)
     for key in baseline.to_dict():
