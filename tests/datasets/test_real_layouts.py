@@ -1,11 +1,15 @@
-"""Cityscapes and CamVid as they lie on a disk, in miniature."""
+"""Cityscapes, CamVid, VOC12Aug and ADE20K as they lie on a disk, in miniature."""
 
 import cv2
 import numpy as np
 import pytest
+from mmseg.registry import DATASETS
 
 from psa_seg.datasets import CamVidDataset, LoadLabelIds, RawCityscapesDataset
 from psa_seg.datasets.labels import LABELS
+from psa_seg.engine.config import load_config
+from psa_seg.engine.preflight import check_data
+from tests.conftest import ROOT
 
 PIPELINE = [dict(type="LoadImageFromFile"), dict(type="LoadLabelIds")]
 
@@ -59,3 +63,43 @@ def test_loading_leaves_the_datasets_entry_alone(tmp_path, write):
     }
     assert LoadLabelIds().transform(entry)["gt_seg_map"].tolist() == [[0, 0], [0, 0]]
     assert entry["label_map"] == {7: 0}
+
+
+VOC = {
+    "JPEGImages": ("a.jpg", "b.jpg", "c.jpg"),
+    "SegmentationClassAug": ("a.png", "b.png", "c.png"),
+    "SegmentationClass": ("c.png",),
+}
+ADE20K = {
+    f"{kind}/{split}": (f"ADE_{split}_1.{suffix}",)
+    for kind, suffix in (("images", "jpg"), ("annotations", "png"))
+    for split in ("training", "validation")
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "ids", "lists", "expected"),
+    [
+        # 0 is the background and a class; 255 is the contour
+        ("VOC", VOC, [0, 20, 255], {"trainaug": "a\nb\n", "val": "c\n"}, [0, 20, 255]),
+        # 0 is none of the 150 classes
+        ("ADE20K", ADE20K, [0, 1, 150], {}, [255, 0, 149]),
+    ],
+)
+def test_voc_and_ade20k(tmp_path, write, monkeypatch, name, files, ids, lists, expected):
+    for folder, names in files.items():
+        for file in names:
+            mask = np.array([ids], np.uint8).repeat(4, axis=0)
+            write(f"{folder}/{file}", mask if file.endswith("png") else np.dstack([mask] * 3))
+    for split, lines in lists.items():
+        path = tmp_path / f"ImageSets/Segmentation/{split}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(lines)
+    monkeypatch.setenv(f"{name}_ROOT", str(tmp_path))
+    data = {"VOC": "voc12aug", "ADE20K": "ade20k"}[name]
+    config = load_config(str(ROOT / f"configs/psa_deeplabv3plus_{data}.py"))
+    check_data(config, "train_dataloader", "val_dataloader", "test_dataloader")
+    for loader, count in (("train", 2 if lists else 1), ("val", 1)):
+        dataset = DATASETS.build({**config[f"{loader}_dataloader"].dataset, "pipeline": PIPELINE})
+        assert len(dataset) == count
+        assert dataset[0]["gt_seg_map"][0].tolist() == expected

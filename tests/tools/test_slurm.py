@@ -1,0 +1,61 @@
+"""A Slurm job that is killed goes on when it is queued again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, small
+
+NAME = "psa_deeplabv3plus_cityscapes"
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Command line and environment of a job on one node; Slurm's own two programs are stand-ins."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, does in (("srun", 'exec "$@"'), ("scontrol", "echo localhost")):
+        (programs / name).write_text(f"#!/bin/sh\n{does}\n")
+        (programs / name).chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "SLURM_SUBMIT_DIR": str(ROOT),
+        "SLURM_NNODES": "1",
+        "SLURM_NODEID": "0",
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_JOB_NODELIST": "localhost",
+    }
+    arguments = [str(tmp_path / f"{NAME}.py"), str(tmp_path / "work")]
+    command = ["bash", str(ROOT / "tools/slurm_train.sh"), *arguments]
+    return dict(args=command, cwd=tmp_path, env=environment, text=True)
+
+
+def test_killed_job_goes_on(job, streets, tmp_path):
+    options = {
+        "train_cfg.max_iters": 6,
+        "train_cfg.val_interval": 6,
+        "default_hooks.checkpoint.interval": 1,
+        "default_hooks.logger.interval": 1,
+    }
+    small(NAME, streets, tmp_path, **options).dump(tmp_path / f"{NAME}.py")
+
+    with subprocess.Popen(**job, start_new_session=True, stdout=subprocess.DEVNULL) as process:
+        for _ in range(1200):
+            if (tmp_path / "work/iter_2.pth").exists() or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGTERM)  # as Slurm does
+    assert not (tmp_path / "work/record.json").exists(), "it was killed before its end"
+
+    done = subprocess.run(**job, capture_output=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Advance dataloader" in done.stdout
+    assert "Iter(train) [1/6]" not in done.stdout
+    record = json.loads((tmp_path / "work/record.json").read_text())
+    assert (record["iterations"], len(record["validations"])) == (6, 1)
