@@ -7,6 +7,19 @@ from mmengine.config import Config
 
 from psa_seg.errors import UserError
 
+NEEDED = (
+    "custom_imports",
+    "model",
+    "train_dataloader",
+    "val_dataloader",
+    "test_dataloader",
+    "train_cfg",
+    "optim_wrapper",
+    "param_scheduler",
+    "randomness",
+)
+DEFAULTS = {"data_name": "data", "data_help": "see the page of the data set"}
+
 
 def load_config(path: str) -> Config:
     """The config at `path`; nothing that it names is imported yet.
@@ -17,9 +30,18 @@ def load_config(path: str) -> Config:
     if not Path(path).is_file():
         raise UserError(f"config not found: {path}\n  the ones that come along are in configs/")
     try:
-        return Config.fromfile(path, import_custom_modules=False)
+        config = Config.fromfile(path, import_custom_modules=False)
     except Exception as error:  # a config is a program: whatever it raises is its author's to read
         raise UserError(f"config cannot be read: {path}\n  {error}") from error
+    for key, value in DEFAULTS.items():
+        config.setdefault(key, value)
+    missing = [key for key in NEEDED if key not in config]
+    if missing:
+        raise UserError(
+            f"config has no {', '.join(missing)}: {path}\n"
+            "  do         take the configs in configs/ as a base"
+        )
+    return config
 
 
 def override(config: Config, options: dict[str, Any] | None) -> None:

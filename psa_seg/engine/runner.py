@@ -14,6 +14,8 @@ from mmengine.runner import CheckpointLoader, Runner, set_random_seed
 from mmseg.registry import MODELS
 from torch import nn
 
+from psa_seg.engine.distributed import shared_error
+from psa_seg.engine.loop import ReplayableTrainLoop
 from psa_seg.engine.memory import checkpoint_activations
 from psa_seg.engine.summary import summarize
 from psa_seg.errors import UserError
@@ -45,6 +47,12 @@ class PairedRunner(Runner):
     def train(self) -> nn.Module:
         """Train, after a screen that says what."""
         self._train_loop = self.build_train_loop(self._train_loop)
+        if not isinstance(self._train_loop, ReplayableTrainLoop):
+            raise shared_error(
+                "train_cfg.type must be 'ReplayableTrainLoop'\n"
+                "  where      train_dataloader.batch_size then counts the images a step on all GPUs "
+                "together\n  do         take configs/_base_/schedules/sgd_poly.py as a base"
+            )
         if self.rank == 0:
             self.logger.info(summarize(self))
         return super().train()

@@ -10,6 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from psa_seg.engine.record import environment
 
+PARTS = ("backbone", "neck", "decode_head")
+
 
 def summarize(runner: Runner) -> str:
     """Model, attention's share, data, batch arithmetic, device and seed, a line or two each.
@@ -20,11 +22,11 @@ def summarize(runner: Runner) -> str:
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     size = tuple(model.data_preprocessor.size or (512, 512))
     flops = count_flops(model, size)
-    parts = [model.backbone, *(getattr(model, "neck", None),) * model.with_neck, model.decode_head]
+    parts = filter(None, (getattr(model, part, None) for part in PARTS))
+    cost = f"{flops['Global'] / 1e9:.1f} GFLOPs" if flops else "FLOPs not counted"
     lines = [
         f"model      {' + '.join(type(part).__name__ for part in parts)}: "
-        f"{_parameters(model) / 1e6:.2f} M parameters, "
-        f"{flops['Global'] / 1e9:.1f} GFLOPs forward at {size[0]}x{size[1]}",
+        f"{_parameters(model) / 1e6:.2f} M parameters, {cost} forward at {size[0]}x{size[1]}"
     ]
     lines += _attention_lines(model, flops)
     train = runner.train_dataloader.dataset
@@ -54,15 +56,20 @@ def count_flops(model: nn.Module, size: tuple[int, int]) -> dict[str, int]:
         size: rows and columns of the image.
 
     Returns:
-        FLOPs by the module's name as in `named_modules`, those of all together as `Global`.
+        FLOPs by the module's name as in `named_modules`, those of all together as `Global`; nothing
+        for a model with operators whose shapes cannot be told without running them.
     """
-    device = next(model.parameters()).device
+    weight = next(model.parameters())
     counter = FlopCounterMode(display=False)
     training = model.training
     model.eval()
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), counter:
-        model(torch.empty(1, 3, *size, device=device), mode="tensor")
-    model.train(training)
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), counter:
+            model(weight.new_empty(1, 3, *size), mode="tensor")
+    except RuntimeError:  # how fake tensors refuse an operator
+        return {}
+    finally:
+        model.train(training)
     root = type(model).__name__
     return {
         name.removeprefix(f"{root}."): sum(counts.values())
@@ -80,13 +87,13 @@ def _attention_lines(model: nn.Module, flops: dict[str, int]) -> list[str]:
         first, attention = found[0]
         parameters = sum(_parameters(module) for _, module in found)
         cost = sum(flops.get(name, 0) for name, _ in found)
+        share = f", {cost / 1e9:.3f} GFLOPs ({100 * cost / flops['Global']:.3f} %)" if flops else ""
         options = {module.extra_repr().partition(", ")[2] for _, module in found}
         lines += [
             f"attention  {where}: {len(found)} x {type(attention).__name__}"
             f" ({'; '.join(sorted(options))}), {first}" + (", ..." if len(found) > 1 else ""),
             f"           {parameters / 1e6:.3f} M parameters "
-            f"({100 * parameters / _parameters(model):.2f} %), {cost / 1e9:.3f} GFLOPs "
-            f"({100 * cost / flops['Global']:.3f} %)",
+            f"({100 * parameters / _parameters(model):.2f} %){share}",
         ]
     return lines or ["attention  none"]
 

@@ -78,6 +78,13 @@ def test_flops_are_those_of_the_convolutions_and_products(tiny):
     assert flops["backbone.stem.0"] == 2 * 27 * stem.out_channels * 32 * 64
 
 
+def test_flops_that_cannot_be_counted_stop_nothing(tiny, monkeypatch):
+    runner = built(tiny(NAME))
+    head = runner.model.decode_head
+    monkeypatch.setattr(head, "cls_seg", lambda x: x * x.sum().item())  # a value, not a shape
+    assert "M parameters, FLOPs not counted forward at 128x256" in summarize(runner)
+
+
 @pytest.mark.parametrize(
     ("placement", "line"),
     [

@@ -62,6 +62,13 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tiny, tmp_path, monkeyp
     assert len(losses) == 4
 
 
+def test_another_loop_is_refused(tiny):
+    config = tiny(NAME)
+    config.train_cfg = dict(type="IterBasedTrainLoop", max_iters=2)
+    with pytest.raises(UserError, match="ReplayableTrainLoop"):
+        launch.train(config)
+
+
 def test_another_sampler_is_refused(tiny):
     config = tiny(NAME, **{"train_dataloader.sampler": dict(type="InfiniteSampler")})
     with pytest.raises(UserError, match="NumberedSampler"):

@@ -102,6 +102,12 @@ def test_config_that_cannot_be_read(tmp_path):
         load_config(str(tmp_path / "broken.py"))
 
 
+def test_config_that_is_half_of_one(tmp_path):
+    (tmp_path / "half.py").write_text("model = dict()")
+    with pytest.raises(UserError, match="config has no custom_imports, train_dataloader"):
+        load_config(str(tmp_path / "half.py"))
+
+
 def test_schedule_follows_the_number_of_iterations(config):
     override(config, {"train_cfg.max_iters": 300})
     assert [s.end for s in config.param_scheduler] == [300]
