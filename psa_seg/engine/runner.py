@@ -50,8 +50,8 @@ class PairedRunner(Runner):
         if not isinstance(self._train_loop, ReplayableTrainLoop):
             raise shared_error(
                 "train_cfg.type must be 'ReplayableTrainLoop'\n"
-                "  where      train_dataloader.batch_size then counts the images a step on all GPUs "
-                "together\n  do         take configs/_base_/schedules/sgd_poly.py as a base"
+                "  why        train_dataloader.batch_size counts the images a step on all GPUs, there\n"
+                "  do         take configs/_base_/schedules/sgd_poly.py as a base"
             )
         if self.rank == 0:
             self.logger.info(summarize(self))
