@@ -50,7 +50,7 @@ class PairedRunner(Runner):
         if not isinstance(self._train_loop, ReplayableTrainLoop):
             raise shared_error(
                 "train_cfg.type must be 'ReplayableTrainLoop'\n"
-                "  why        train_dataloader.batch_size counts the images a step on all GPUs, there\n"
+                "  why        there, train_dataloader.batch_size counts the images on all GPUs\n"
                 "  do         take configs/_base_/schedules/sgd_poly.py as a base"
             )
         if self.rank == 0:
