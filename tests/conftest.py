@@ -41,7 +41,7 @@ def small(name, streets, work_dir, **options):
     config = load_config(str(ROOT / "configs" / f"{name}.py"))
     shrink(config, streets)
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
-        loader.update(num_workers=0, persistent_workers=False)
+        loader.num_workers = 0
     config.train_dataloader.batch_size = 2
     config.work_dir = str(work_dir)
     override(config, options)

@@ -13,6 +13,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import CheckpointLoader, Runner, set_random_seed
 from mmseg.registry import MODELS
 from torch import nn
+from torch.utils.data import DataLoader
 
 from psa_seg.engine.distributed import shared_error
 from psa_seg.engine.loop import ReplayableTrainLoop
@@ -71,6 +72,12 @@ class PairedRunner(Runner):
             model = revert_sync_batchnorm(model)
             model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None)
         return super().wrap_model(model_wrapper_cfg, model)
+
+    @staticmethod
+    def build_dataloader(dataloader: dict[str, Any], *args: Any, **kwargs: Any) -> DataLoader:
+        """A loader whose worker processes, if it has any, live as long as the run."""
+        alive = dataloader["num_workers"] > 0
+        return Runner.build_dataloader({**dataloader, "persistent_workers": alive}, *args, **kwargs)
 
     def build_optim_wrapper(self, optim_wrapper: dict[str, Any] | OptimWrapper) -> OptimWrapper:
         """The optimizer, which steps after as many passes as the training loop makes."""

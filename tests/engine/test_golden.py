@@ -54,7 +54,6 @@ def loss_curve(folder: Path) -> list[float]:
         "val_dataloader": None,
         "val_evaluator": None,
         "train_dataloader.num_workers": 0,
-        "train_dataloader.persistent_workers": False,
     }
     override(config, options)
     runner = PairedRunner.from_cfg(config)

@@ -19,7 +19,6 @@ MAIN = str(ROOT / "configs/psa_deeplabv3plus_cityscapes.py")
 QUICK = {"train_dataloader.batch_size": 2, "train_cfg.val_interval": 2}
 for loader in ("train", "val", "test"):
     QUICK[f"{loader}_dataloader.num_workers"] = 0
-    QUICK[f"{loader}_dataloader.persistent_workers"] = False
 
 
 @pytest.fixture

@@ -44,7 +44,6 @@ tta_pipeline = [
 train_dataloader = dict(
     batch_size=8,  # images a step, on all GPUs together
     num_workers=4,
-    persistent_workers=True,
     sampler=dict(type="NumberedSampler"),
     dataset=dict(
         type="RawCityscapesDataset",
@@ -56,7 +55,6 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=1,
     num_workers=2,
-    persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type="RawCityscapesDataset",
