@@ -16,6 +16,7 @@ from psa_seg.datasets.labels import IGNORED
 from psa_seg.errors import UserError
 
 SAMPLED_MASKS = 32
+WHOLE = dict(pipeline=[], serialize_data=False, indices=None)  # a set as it lies on the disk
 TAIL = 1024  # bytes, of which the last mark of a file that is whole is one
 ORIENTATION, TRANSPOSED = 0x0112, (5, 6, 7, 8)  # Exif: rows and columns change places on loading
 
@@ -39,7 +40,7 @@ def check_data(config: Config, *loaders: str) -> None:
     for loader in filter(config.get, loaders):
         for dataset in _leaves(config[loader].dataset):
             _check_folders(config, dataset)
-            built = DATASETS.build({**dataset, "pipeline": [], "serialize_data": False})
+            built = DATASETS.build({**dataset, **WHOLE})
             entries = [built.get_data_info(i) for i in range(len(built))]
             pairs = [Pair(Path(e["img_path"]), Path(e["seg_map_path"])) for e in entries]
             _check_pairs(config, built, pairs)
