@@ -1,4 +1,4 @@
-"""The one exception that a user, and not a programmer, is meant to read."""
+"""The exceptions that a user, and not a programmer, is meant to read."""
 
 
 class UserError(Exception):
@@ -9,4 +9,8 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         # A worker process that loads data hands its exceptions on as text, traceback and all.
-        super().__init__(message.rpartition(f"{__name__}.UserError: ")[2].rstrip())
+        super().__init__(message.rpartition(f"{__name__}.{type(self).__name__}: ")[2].rstrip())
+
+
+class DataError(UserError):
+    """One that a single one of several processes may meet, in a file that it alone has read."""

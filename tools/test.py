@@ -1,6 +1,5 @@
 """Score a checkpoint: python tools/test.py CONFIG CHECKPOINT [--tta] [--show-dir DIR] [--demo]."""
 
-import argparse
 from pathlib import Path
 
 from psa_seg.engine import distributed, launch, tool
@@ -8,7 +7,7 @@ from psa_seg.engine import distributed, launch, tool
 
 def main() -> None:
     """Read the command line, test."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool.Parser(description=__doc__)
     parser.add_argument("config", help="the config that the checkpoint was trained with")
     parser.add_argument("checkpoint")
     parser.add_argument("--tta", action="store_true", help="average over six scales and a flip")

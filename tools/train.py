@@ -11,7 +11,7 @@ from psa_seg.engine.work_dir import choose_work_dir
 
 def main() -> None:
     """Read the command line, train."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool.Parser(description=__doc__)
     parser.add_argument("config", help="a file from configs/, or one of your own")
     parser.add_argument("--resume", action="store_true", help="go on with the last run")
     parser.add_argument("--auto-resume", action="store_true", help="go on, or start")
@@ -41,15 +41,14 @@ def main() -> None:
 
 def configure(args: argparse.Namespace) -> Config:
     """The config that the command line describes."""
-    config = tool.read_config(args)
+    seed = {} if args.seed is None else {"randomness.seed": args.seed}
+    config = tool.read_config(args, seed)
     config.resume = args.resume or args.auto_resume or config.resume
-    if args.seed is not None:
-        config.randomness.seed = args.seed
     name = Path(args.config).stem + ("_demo" if args.demo else "")
     name += f"_seed{args.seed}" if args.seed is not None else ""
     name += "_profile" if args.profile else ""
     config.work_dir = choose_work_dir(name, args.work_dir, config.resume)
-    config.checkpoint_activations = args.checkpoint_activations
+    config.checkpoint_activations |= args.checkpoint_activations
     options.log_to(config, args.log_to)
     if args.profile is not None:
         options.profile(config, args.profile)

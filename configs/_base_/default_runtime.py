@@ -16,6 +16,7 @@ env_cfg = dict(
 log_processor = dict(by_epoch=False)
 log_level = "INFO"
 load_from = None
+checkpoint_activations = False  # residual blocks computed twice, for less memory
 resume = False
 vis_backends = [dict(type="LocalVisBackend")]
 visualizer = dict(type="SegLocalVisualizer", vis_backends=vis_backends, name="visualizer")

@@ -11,7 +11,11 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import InfiniteSampler
 from mmengine.registry import DATA_SAMPLERS
+from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
+
+from psa_seg.datasets.labels import IGNORED
+from psa_seg.errors import DataError
 
 
 @DATA_SAMPLERS.register_module()
@@ -33,6 +37,10 @@ class NumberedDataset(Dataset):
     Args:
         dataset: indexed by image; its transforms draw from `random` and `numpy.random`.
         seed: of the run.
+
+    Raises:
+        DataError: for an image whose mask holds an id that is no class: the loss would stumble
+            over it, and on a GPU without a word of where.
     """
 
     def __init__(self, dataset: Any, seed: int) -> None:
@@ -47,4 +55,18 @@ class NumberedDataset(Dataset):
         number, index = divmod(numbered, len(self.dataset))
         random.seed(f"{self.seed} {number}")
         np.random.seed([self.seed, number])
-        return self.dataset[index]
+        item = self.dataset[index]
+        _check_ids(item["data_samples"], len(self.metainfo["classes"]))
+        return item
+
+
+def _check_ids(sample: SegDataSample, classes: int) -> None:
+    ids = sample.gt_sem_seg.data
+    strange = ids[(ids >= classes) & (ids != IGNORED)]
+    if len(strange):
+        raise DataError(
+            f"label ids out of range: {strange.unique().tolist()}\n"
+            f"  in         {sample.seg_map_path}\n"
+            f"  expected   0 to {classes - 1}, or {IGNORED}, after the data set's own mapping\n"
+            "  do         replace that mask: those not looked at beforehand are, when they are read"
+        )

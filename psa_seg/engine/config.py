@@ -1,9 +1,12 @@
 """Reading a config file, and overriding it."""
 
+import difflib
+import inspect
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from psa_seg.errors import UserError
 
@@ -18,7 +21,23 @@ NEEDED = (
     "param_scheduler",
     "randomness",
 )
-DEFAULTS = {"data_name": "data", "data_help": "see the page of the data set"}
+NUMBERS = {
+    "train_cfg.max_iters": 1,
+    "train_cfg.val_interval": 1,
+    "train_dataloader.batch_size": 1,
+    "train_dataloader.num_workers": 0,
+    "randomness.seed": 0,
+}
+READ = {
+    *inspect.signature(Runner.__init__).parameters,
+    *("custom_imports", "data_name", "data_help", "tta_model", "tta_pipeline"),
+    *("checkpoint_activations", "find_unused_parameters", "compile"),
+}
+DEFAULTS = {
+    "checkpoint_activations": False,
+    "data_name": "data",
+    "data_help": "see the page of the data set",
+}
 
 
 def load_config(path: str) -> Config:
@@ -50,14 +69,33 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
     Schedulers that end with the training go on doing so when only `train_cfg.max_iters` changes.
 
     Raises:
-        UserError: where an option does not fit the config.
+        UserError: where an option does not fit the config, or would change nothing.
     """
     options = options or {}
-    before = config.train_cfg.max_iters
+    for key in options:
+        first = key.partition(".")[0]
+        if first not in READ:
+            close = difflib.get_close_matches(first, READ, n=1)
+            raise UserError(
+                f"--cfg-options {key}: nothing reads {first!r}\n"
+                + (f"  meant      {close[0]}?\n" if close else "")
+                + "  do         override what is made of it: of a crop_size, say,\n"
+                "             train_dataloader.dataset.pipeline.3.crop_size"
+            )
+    before = config.train_cfg.get("max_iters")
     try:
         config.merge_from_dict(options)
     except (KeyError, TypeError, AssertionError) as error:
         raise UserError(f"--cfg-options does not fit {config.filename}\n  {error}") from error
+    for key, least in NUMBERS.items():
+        value: Any = config
+        for part in key.split("."):
+            value = value.get(part)
+        if type(value) is not int or value < least:
+            raise UserError(
+                f"{key}={value!r} is no whole number of at least {least}\n"
+                f"  where      {config.filename}, or --cfg-options"
+            )
     if not any(key.startswith("param_scheduler") for key in options):
         set_iterations(config, config.train_cfg.max_iters, before)
 

@@ -32,7 +32,8 @@ def shrink(config: Config, data_root: Path) -> None:
     """Turn `config` into its demo, in place, on the synthetic scenes in `data_root`."""
     _shrink_model(config.model)
     for loader, split in (("train", "train"), ("val", "val"), ("test", "val")):
-        pipeline = config[f"{loader}_dataloader"].dataset.pipeline
+        dataset = config[f"{loader}_dataloader"].dataset
+        pipeline = dataset.get("datasets", [dataset])[0].pipeline
         _shrink_images(pipeline)
         config[f"{loader}_dataloader"].dataset = dict(
             type="RawCityscapesDataset",

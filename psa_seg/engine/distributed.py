@@ -12,7 +12,7 @@ from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, is
 from psa_seg.errors import UserError
 
 Value = TypeVar("Value")
-PATIENCE = datetime.timedelta(hours=2)  # others wait while one process downloads or draws
+PATIENCE = datetime.timedelta(hours=2)  # while one process downloads, draws or reads
 
 
 def start(launcher: str) -> None:
@@ -36,17 +36,17 @@ def start(launcher: str) -> None:
         )
     if gpus:
         torch.cuda.set_device(local)
-    torch.distributed.init_process_group("nccl" if gpus else "gloo", timeout=PATIENCE)
+    torch.distributed.init_process_group("nccl" if gpus else "gloo")
 
 
 def once(function: Callable[[], Value]) -> Value:
-    """Call `function` in the first process of each node, while all others wait.
+    """Call `function` in the first process of each node, while all others wait, hours if need be.
 
     Returns:
         In every process, what it returned in the very first one.
 
     Raises:
-        UserError: in the very first process, if it was raised on any node; the others end quietly.
+        UserError: in every process, if it was raised on any node.
     """
     if not is_distributed():
         return function()
@@ -57,14 +57,10 @@ def once(function: Callable[[], Value]) -> Value:
             value = function()
         except UserError as error:
             message = f"{error}" if get_rank() == 0 else f"{error}\n  on         {platform.node()}"
-    messages = [m for m in all_gather_object(message) if m]
+    patient = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
+    messages = [m for m in all_gather_object(message, group=patient) if m]
     if messages:
-        raise shared_error(messages[0])
+        raise UserError(messages[0])
     values = [value]
-    broadcast_object_list(values)
+    broadcast_object_list(values, group=patient)
     return values[0]  # type: ignore[return-value]
-
-
-def shared_error(message: str) -> UserError | SystemExit:
-    """What to raise in every process at once, so that the message appears once."""
-    return UserError(message) if get_rank() == 0 else SystemExit(2)

@@ -27,7 +27,7 @@ class ReportHook(Hook):
         samples: how many validation images `samples.png` shows, spread over the set.
     """
 
-    priority = "LOW"
+    priority = "LOWEST"  # CheckpointHook is ready when a validation is made up for
 
     def __init__(self, samples: int = 6) -> None:
         self.samples = samples

@@ -1,5 +1,6 @@
 """From a config to a trained or tested model."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +11,14 @@ from mmengine.dist import get_world_size
 from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
 
-from psa_seg.engine.distributed import once, shared_error
+from psa_seg.engine.distributed import once
 from psa_seg.engine.loop import split_batch
 from psa_seg.engine.preflight import check_checkpoint, check_data, check_model, check_weights
 from psa_seg.engine.runner import PairedRunner
-from psa_seg.engine.work_dir import check_space, check_writable, find_run
+from psa_seg.engine.work_dir import check_space, check_writable, choose_work_dir, find_run
 from psa_seg.errors import UserError
+
+OURS = ("psa_seg.attention", "psa_seg.models")
 
 
 def train(config: Config, amp: bool = False, must_resume: bool = False) -> None:
@@ -39,6 +42,7 @@ def train(config: Config, amp: bool = False, must_resume: bool = False) -> None:
 
 def _prepare(config: Config, amp: bool, must_resume: bool) -> Config:
     """The config that is run, after all checks."""
+    going_on = config.resume
     split_batch(
         config.train_dataloader.batch_size,
         get_world_size(),
@@ -49,7 +53,8 @@ def _prepare(config: Config, amp: bool, must_resume: bool) -> Config:
             raise UserError("--amp needs a GPU, and PyTorch sees none here: leave --amp out")
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         dtype = "bfloat16" if native else "float16"
-        config.optim_wrapper.update(type="AmpOptimWrapper", dtype=dtype, loss_scale="dynamic")
+        scaler = dict(enabled=not native)  # float16 alone has too few small numbers
+        config.optim_wrapper.update(type="AmpOptimWrapper", dtype=dtype, loss_scale=scaler)
     check_model(config)
     check_data(config, "train_dataloader", "val_dataloader")
     resumed = find_run(config) if config.resume else None
@@ -65,6 +70,7 @@ def _prepare(config: Config, amp: bool, must_resume: bool) -> Config:
     check_weights(config)
     if config.load_from and not resumed:
         check_checkpoint(config.model, config.load_from, new="attention")
+    choose_work_dir("", config.work_dir, resume=going_on)  # nobody else has begun there meanwhile
     check_writable(config.work_dir)
     return config
 
@@ -116,11 +122,20 @@ def _explaining(config: Config) -> Iterator[None]:
     """What a registry cannot build, because a config names it wrongly, is a message."""
     try:
         yield
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ImportError) as error:
         told = str(error.args[0]) if error.args else ""
-        if "__init__() " not in told and "registry" not in told:
+        named = "__init__() " in told or "registry" in told
+        if not (named or isinstance(error, ImportError)):
             raise
-        raise shared_error(
+        raise UserError(
             f"{config.filename} (with --cfg-options) asks for what does not exist\n  {told}\n"
-            "  do         correct the name of that option or type"
+            "  do         correct the name of that option, type or module"
+        ) from error
+    except ValueError as error:
+        *_, last = traceback.walk_tb(error.__traceback__)
+        if not last[0].f_globals["__name__"].startswith(OURS):
+            raise
+        raise UserError(
+            f"{config.filename}: an attention does not fit its place\n  {error}\n"
+            "  do         give it the channels and maps that the backbone has there"
         ) from error

@@ -37,12 +37,14 @@ def split_batch(images: int, processes: int, micro_batch_size: int | None = None
     Raises:
         UserError: where it cannot be done evenly, or leaves batch normalisation a single image.
     """
+    if micro_batch_size is not None and type(micro_batch_size) is not int:
+        raise UserError(f"train_cfg.micro_batch_size={micro_batch_size!r} is no whole number")
     share, rest = divmod(images, processes)
-    at_once = micro_batch_size or share
-    if rest or not share or at_once < 1 or share % at_once:
+    at_once = share if micro_batch_size is None else min(micro_batch_size, share)
+    if rest or at_once < 1 or share % at_once:
         raise UserError(
             f"{images} images a step cannot be spread evenly over {processes} process(es)"
-            + (f", {micro_batch_size} at once" if micro_batch_size else "")
+            + (f", {micro_batch_size} at once" if micro_batch_size is not None else "")
             + f"\n  where      train_dataloader.batch_size={images} is the number for all GPUs "
             "together,\n             train_cfg.micro_batch_size what one GPU holds at once\n"
             f"  do         run on a number of GPUs that divides {images}, or change those two"

@@ -41,11 +41,15 @@ def _twice(block: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> 
 @contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
     layers = [layer for layer in block.modules() if isinstance(layer, _BatchNorm)]
-    kept = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
+    momenta = [layer.momentum for layer in layers]
+    tracked = [n for layer in layers if (n := layer.num_batches_tracked) is not None]
+    before = [n.clone() for n in tracked]
     for layer in layers:
-        layer.momentum, layer.num_batches_tracked = 0.0, None
+        layer.momentum = 0.0
     try:
         yield
     finally:
-        for layer, (momentum, tracked) in zip(layers, kept, strict=True):
-            layer.momentum, layer.num_batches_tracked = momentum, tracked
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        for n, number in zip(tracked, before, strict=True):
+            n.copy_(number)

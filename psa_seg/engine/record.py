@@ -76,4 +76,6 @@ def write_record(
         "environment": environment(),
         "validations": list(validations),
     }
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    part = path.with_suffix(".part")  # a full disk, or a kill, leaves the record before
+    part.write_text(json.dumps(record, indent=1) + "\n")
+    part.replace(path)

@@ -15,7 +15,6 @@ from mmseg.registry import MODELS
 from torch import nn
 from torch.utils.data import DataLoader
 
-from psa_seg.engine.distributed import shared_error
 from psa_seg.engine.loop import ReplayableTrainLoop
 from psa_seg.engine.memory import checkpoint_activations
 from psa_seg.engine.summary import summarize
@@ -49,21 +48,19 @@ class PairedRunner(Runner):
         """Train, after a screen that says what."""
         self._train_loop = self.build_train_loop(self._train_loop)
         if not isinstance(self._train_loop, ReplayableTrainLoop):
-            raise shared_error(
+            raise UserError(
                 "train_cfg.type must be 'ReplayableTrainLoop'\n"
                 "  why        there, train_dataloader.batch_size counts the images on all GPUs\n"
                 "  do         take configs/_base_/schedules/sgd_poly.py as a base"
             )
+        if self.cfg.get("checkpoint_activations"):
+            checkpoint_activations(self._bare_model().backbone)
         if self.rank == 0:
             self.logger.info(summarize(self))
         return super().train()
 
-    def build_model(self, model: ConfigDict) -> nn.Module:
-        """The model; with `checkpoint_activations=True` in the config, one that saves memory."""
-        built = super().build_model(model)
-        if self.cfg.get("checkpoint_activations"):
-            checkpoint_activations(built.backbone)
-        return built
+    def _bare_model(self) -> BaseModule:
+        return self.model.module if is_model_wrapper(self.model) else self.model
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         """Distribute the model; without GPUs, where SyncBN does not exist, over gloo."""
@@ -92,7 +89,7 @@ class PairedRunner(Runner):
         twin = MODELS.build(without_attention(self.cfg.model))
         twin.init_weights()
         _check_pretrained(twin.backbone)
-        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model = self._bare_model()
         model.load_state_dict(twin.state_dict(), strict=False)
         for tensor in model.state_dict().values():
             broadcast(tensor)

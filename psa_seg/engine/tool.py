@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from mmengine.config import Config, DictAction
 from mmengine.dist import is_distributed
@@ -14,7 +14,19 @@ from torch.distributed import destroy_process_group
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import make_demo
 from psa_seg.engine.work_dir import DISK_TROUBLE, disk_error
-from psa_seg.errors import UserError
+from psa_seg.errors import DataError, UserError
+
+FIRST = os.environ.get("RANK", "0") == "0"
+
+
+class Parser(argparse.ArgumentParser):
+    """One whose message is printed by one of several processes."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print it, and end."""
+        if FIRST:
+            super().error(message)
+        sys.exit(2)
 
 
 class Overrides(DictAction):
@@ -45,29 +57,35 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_config(args: argparse.Namespace) -> Config:
-    """The config that the common arguments describe: its demo if asked for, then the overrides."""
+def read_config(args: argparse.Namespace, more: dict[str, Any] | None = None) -> Config:
+    """The config that the common arguments describe: its demo if asked for, then the overrides.
+
+    Args:
+        args: parsed.
+        more: overrides besides those of `--cfg-options`.
+    """
     config = load_config(args.config)
     if args.demo:
         make_demo(config)
-    override(config, args.cfg_options)
+    override(config, {**(args.cfg_options or {}), **(more or {})})
     config.launcher = args.launcher
     return config
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a tool; a user's mistake is printed as a message, and the exit status is 2."""
+    """Run a tool; a user's mistake is printed once, as a message, and the exit status is 2."""
     warnings.filterwarnings("ignore", message="Default ``avg_non_ignore``")  # as in the baseline
     try:
         main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in DISK_TROUBLE:
+    except (UserError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in DISK_TROUBLE:
             raise
-        print(f"error: {disk_error(error)}", file=sys.stderr)
+        # All processes make the same mistake, but each reads files of its own.
+        if FIRST or isinstance(error, OSError | DataError):
+            told = disk_error(error) if isinstance(error, OSError) else error
+            print(f"error: {told}", file=sys.stderr, flush=True)
+        if is_distributed():  # others may wait for this process, and it must not wait for them
+            os._exit(2)
         sys.exit(2)
-    finally:
-        if is_distributed():
-            destroy_process_group()
+    if is_distributed():
+        destroy_process_group()

@@ -8,8 +8,11 @@ torchrun itself would print a traceback of its own below a program's message, an
 
 import logging
 import os
+import platform
+import signal
 import sys
 
+import torch
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
 
@@ -31,15 +34,26 @@ def arguments(processes: str) -> list[str]:
 def main() -> None:
     """Run the job; exit as its first process to fail did."""
     processes, *script = sys.argv[1:]
-    share = max(1, (os.cpu_count() or 1) // int(processes))
+    if not processes.isdecimal() or processes == "0":
+        print(f"error: the number of GPUs (processes) is not {processes!r}", file=sys.stderr)
+        sys.exit(2)
+    share = max(1, torch.get_num_threads() // int(processes))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # one, if they are left unset
         os.environ.setdefault(name, str(share))
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
         torchrun([*arguments(processes), *script])
     except ChildFailedError as error:
-        _, failure = error.get_first_failure()
-        sys.exit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode)
+        rank, failure = error.get_first_failure()
+        if failure.exitcode > 0:
+            sys.exit(failure.exitcode)
+        name = signal.Signals(-failure.exitcode).name
+        print(
+            f"error: process {rank} on {platform.node()} was killed by {name}"
+            + ("\n  do         see whether memory ran out" if name == "SIGKILL" else ""),
+            file=sys.stderr,
+        )
+        sys.exit(128 - failure.exitcode)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,15 @@ from torch import nn
 from psa_seg.engine.preflight.checkpoint import load_checkpoint
 from psa_seg.errors import UserError
 
-SAME_RUN = ("data_name", "model")
+SAME_RUN = (
+    "data_name",
+    "model",
+    "train_dataloader.batch_size",
+    "train_dataloader.dataset",
+    "optim_wrapper",
+)
+ANYWHERE = {"data_root", "init_cfg"}  # where files lie may change while a run is interrupted
+OURS_AT_START = re.compile(r"\d{8}_\d{6}|.*\.py")  # left by a run that never came to a checkpoint
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 DISK_TROUBLE = {*NO_SPACE, errno.EROFS, errno.EACCES, errno.EIO}
 
@@ -83,8 +92,7 @@ def check_space(config: Config, model: nn.Module) -> None:
     if free < needed:
         raise UserError(
             f"{config.work_dir}: {free / 1e9:.2f} GB free, and this run's checkpoints take up to "
-            f"{needed / 1e9:.2f} GB\n  do         make room, choose another --work-dir, or keep "
-            "fewer: --cfg-options default_hooks.checkpoint.max_keep_ckpts=1"
+            f"{needed / 1e9:.2f} GB\n  do         make room, or choose another --work-dir"
         )
 
 
@@ -103,10 +111,18 @@ def find_run(config: Config) -> str | None:
     """The checkpoint with which the run in the work directory goes on; None if there is none.
 
     Raises:
-        UserError: where it is of another experiment: another model, other data or another seed.
+        UserError: where it is of another experiment: other settings or another seed.
     """
     path = find_latest_checkpoint(config.work_dir)
-    if path is None:
+    if not path:
+        folder = Path(config.work_dir)
+        held = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+        other = [name for name in held if not OURS_AT_START.fullmatch(name)]
+        if other:
+            raise UserError(
+                f"{config.work_dir} holds no checkpoint to resume, but other files: {other[0]}\n"
+                "  do         choose another --work-dir"
+            )
         return None
     here = Path(config.work_dir, Path(path).name)  # the path is of the day it was written
     meta = load_checkpoint(str(here))["meta"]
@@ -117,7 +133,7 @@ def find_run(config: Config) -> str | None:
         )
     held = Config.fromstring(meta["cfg"], ".py")
     for key in SAME_RUN:
-        difference = _difference(key, held.get(key), config.get(key))
+        difference = _difference(key, _get(held, key), _get(config, key))
         if difference:
             name = meta["experiment_name"].rsplit("_", 2)[0]  # without date and time
             raise UserError(
@@ -129,12 +145,24 @@ def find_run(config: Config) -> str | None:
     return str(here)
 
 
+def _get(config: Config, key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        value = value.get(part)
+    return value
+
+
 def _difference(where: str, there: Any, here: Any) -> str:
     """The first value in which two configs differ; empty if they do not."""
+    if isinstance(there, list | tuple) and isinstance(here, list | tuple):
+        if len(there) != len(here):
+            return f"{where} has {len(there)} entries there, and {len(here)} here"
+        there, here = dict(enumerate(there)), dict(enumerate(here))
     if isinstance(there, dict) and isinstance(here, dict):
         parts = (
             _difference(f"{where}.{key}", there.get(key), here.get(key))
             for key in dict.fromkeys([*there, *here])
+            if key not in ANYWHERE
         )
         return next(filter(None, parts), "")
     return "" if there == here else f"{where} is {there!r} there, and {here!r} here"

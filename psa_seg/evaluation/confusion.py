@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dist import all_reduce
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
+
+from psa_seg.errors import DataError, UserError
 
 
 @METRICS.register_module()
@@ -32,6 +35,7 @@ class ConfusionMetric(BaseMetric):
         super().__init__(**kwargs)
         self.ignore_index = ignore_index
         self.confusion: np.ndarray | None = None
+        self.images = 0
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Count one batch of predictions against their truth."""
@@ -42,11 +46,44 @@ class ConfusionMetric(BaseMetric):
             counted = truth != self.ignore_index
             pairs = truth[counted].long() * classes + prediction[counted].long()
             counts = torch.bincount(pairs, minlength=classes**2)
-            self.results.append(counts.view(classes, classes).cpu().numpy())
+            if len(counts) > classes**2:
+                raise DataError(
+                    f"label ids out of range: up to {int(truth[counted].max())}\n"
+                    f"  in         {sample.get('seg_map_path')}\n"
+                    f"  expected   0 to {classes - 1}, or {self.ignore_index}\n"
+                    "  do         replace that mask"
+                )
+            counts = counts.view(classes, classes).cpu()
+            self.results[:] = [sum(self.results, start=counts)]
+        self.images += len(data_samples)
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Figures over all processes, in each of them; upstream would pass every matrix by disk.
+
+        Args:
+            size: images in the set.
+
+        Raises:
+            UserError: where the sampler gave another number of images to the processes.
+        """
+        classes = len(self.dataset_meta["classes"])
+        none = torch.zeros(classes, classes, dtype=torch.int64)  # more processes than images
+        counts, images = sum(self.results, start=none), torch.tensor(self.images)
+        all_reduce(counts)
+        all_reduce(images)
+        self.results.clear()
+        self.images = 0
+        if images != size:
+            raise UserError(
+                f"{int(images)} images were scored, of a set of {size}\n"
+                "  where      the sampler of val_dataloader or test_dataloader\n"
+                "  do         dict(type='DefaultSampler', shuffle=False, round_up=False)"
+            )
+        return self.compute_metrics([counts.numpy()])
 
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
         """Print the table per class, keep the matrix, return the means."""
-        self.confusion = confusion = np.asarray(sum(results))
+        (self.confusion,) = (confusion,) = results
         figures = scores(confusion)
         table = PrettyTable(["class", "IoU", "accuracy"], align="r", float_format=".2")
         table.align["class"] = "l"

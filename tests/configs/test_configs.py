@@ -7,6 +7,7 @@ from mmseg.registry import DATASETS
 
 from benchmarks.tables import baseline_of
 from psa_seg.engine.config import load_config
+from psa_seg.engine.preflight.data import leaves
 from psa_seg.engine.runner import without_attention
 from tests.conftest import ROOT
 
@@ -40,12 +41,13 @@ def test_differs_from_its_baseline_in_the_attention_alone(name):
 def test_classes_are_those_of_the_data(name):
     config = load_config(str(ROOT / f"configs/{name}.py"))
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
-        classes = DATASETS.get(loader.dataset.type).METAINFO["classes"]
-        for head in (config.model.decode_head, config.model.auxiliary_head):
-            assert head.num_classes == len(classes)
+        for dataset in leaves(loader.dataset):
+            classes = DATASETS.get(dataset.type).METAINFO["classes"]
+            for head in (config.model.decode_head, config.model.auxiliary_head):
+                assert head.num_classes == len(classes)
+            assert dataset.pipeline[0].type == "LoadImageFromFile"
         crops = [step.crop_size for step in config.train_pipeline if "crop_size" in step]
         assert crops == [config.model.data_preprocessor.size]
-        assert loader.dataset.pipeline[0].type == "LoadImageFromFile"
 
 
 def test_the_main_config_is_mmsegmentations_baseline():

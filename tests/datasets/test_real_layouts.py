@@ -9,6 +9,7 @@ from psa_seg.datasets import CamVidDataset, LoadLabelIds, RawCityscapesDataset
 from psa_seg.datasets.labels import LABELS
 from psa_seg.engine.config import load_config
 from psa_seg.engine.preflight import check_data
+from psa_seg.engine.preflight.data import leaves
 from tests.conftest import ROOT
 
 PIPELINE = [dict(type="LoadImageFromFile"), dict(type="LoadLabelIds")]
@@ -67,8 +68,8 @@ def test_loading_leaves_the_datasets_entry_alone(tmp_path, write):
 
 VOC = {
     "JPEGImages": ("a.jpg", "b.jpg", "c.jpg"),
-    "SegmentationClassAug": ("a.png", "b.png", "c.png"),
-    "SegmentationClass": ("c.png",),
+    "SegmentationClass": ("a.png", "c.png"),  # SBD lacks some of these, and has others
+    "SegmentationClassAug": ("b.png", "c.png"),
 }
 ADE20K = {
     f"{kind}/{split}": (f"ADE_{split}_1.{suffix}",)
@@ -81,7 +82,7 @@ ADE20K = {
     ("name", "files", "ids", "lists", "expected"),
     [
         # 0 is the background and a class; 255 is the contour
-        ("VOC", VOC, [0, 20, 255], {"trainaug": "a\nb\n", "val": "c\n"}, [0, 20, 255]),
+        ("VOC", VOC, [0, 20, 255], {"train": "a\n", "aug": "b\n", "val": "c\n"}, [0, 20, 255]),
         # 0 is none of the 150 classes
         ("ADE20K", ADE20K, [0, 1, 150], {}, [255, 0, 149]),
     ],
@@ -100,6 +101,9 @@ def test_voc_and_ade20k(tmp_path, write, monkeypatch, name, files, ids, lists, e
     config = load_config(str(ROOT / f"configs/psa_deeplabv3plus_{data}.py"))
     check_data(config, "train_dataloader", "val_dataloader", "test_dataloader")
     for loader, count in (("train", 2 if lists else 1), ("val", 1)):
-        dataset = DATASETS.build({**config[f"{loader}_dataloader"].dataset, "pipeline": PIPELINE})
-        assert len(dataset) == count
-        assert dataset[0]["gt_seg_map"][0].tolist() == expected
+        whole = config[f"{loader}_dataloader"].dataset
+        for dataset in leaves(whole):
+            dataset.pipeline = PIPELINE
+        built = DATASETS.build(whole)
+        assert len(built) == count
+        assert all(item["gt_seg_map"][0].tolist() == expected for item in built)

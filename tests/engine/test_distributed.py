@@ -72,13 +72,20 @@ def test_sharded_evaluation_counts_as_one_process_does(folder, ranks, streets, t
 
 def test_the_same_step_on_any_number_of_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    for processes in (1, 2, 4, 8):
-        for at_once in (None, 1, 2, 4, 8):
-            if (at_once or 8 // processes) * processes > 8 or (processes, at_once) == (1, 1):
-                continue
-            split = split_batch(8, processes, at_once)
-            assert split.processes * split.at_once * split.accumulated == 8
-    assert split_batch(8, 4).at_once == 2
+    splits = [split_batch(8, processes) for processes in (1, 2, 4, 8)]
+    assert [(split.at_once, split.accumulated) for split in splits] == [
+        (8, 1),
+        (4, 1),
+        (2, 1),
+        (1, 1),
+    ]
+    splits = [split_batch(8, processes, 2) for processes in (1, 2, 4, 8)]
+    assert [(split.at_once, split.accumulated) for split in splits] == [
+        (2, 4),
+        (2, 2),
+        (2, 1),
+        (1, 1),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +94,8 @@ def test_the_same_step_on_any_number_of_gpus(monkeypatch):
         ((8, 3), "8 images a step cannot be spread evenly over 3 process"),
         ((8, 16), "divides 8"),
         ((8, 2, 3), "3 at once"),
-        ((8, 2, 8), "8 at once"),
+        ((8, 2, 0), "0 at once"),
+        ((8, 2, "two"), "no whole number"),
         ((8, 1, 1), "needs two images at once"),
         ((2, 2), "needs two images at once"),  # no SyncBN without GPUs
     ],
@@ -99,7 +107,7 @@ def test_an_impossible_split_is_one_message(split, message):
 
 def test_a_users_mistake_is_said_once_and_torchrun_is_quiet(tmp_path):
     script = ["tools/dist_train.sh", "configs/psa_deeplabv3plus_cityscapes.py", "2"]
-    options = ["--work-dir", str(tmp_path / "work"), "--cfg-options", "data_root=nowhere"]
+    options = ["--work-dir", str(tmp_path / "work"), "--cfg-options"]
     for loader in ("train", "val"):
         options.append(f"{loader}_dataloader.dataset.data_root=nowhere")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

@@ -48,7 +48,9 @@ def step(backbone, x):
     ],
 )
 def test_checkpointed_blocks_keep_less_and_do_the_same(tiny, name):
-    plain = revert_sync_batchnorm(MODELS.build(tiny(name).model.backbone))
+    plain = MODELS.build(tiny(name).model.backbone)  # SyncBN, as on several GPUs
+    if "r18" in name:
+        plain = revert_sync_batchnorm(plain)
     saving = copy.deepcopy(plain)
     checkpoint_activations(saving)
     x = torch.randn(2, 3, 64, 128)

@@ -38,7 +38,7 @@ def gradients(data, folder, **options):
     options |= {
         "train_cfg.max_iters": 1,
         "train_dataloader.batch_size": 8,
-        "optim_wrapper.optimizer": dict(type="SGD", lr=1.0),
+        "optim_wrapper.optimizer": dict(type="SGD", lr=1.0, weight_decay=0.0),
         "model.backbone.zero_init_residual": False,  # or most gradients would be 0
         "model.decode_head.dropout_ratio": 0,
         "model.auxiliary_head.dropout_ratio": 0,

@@ -14,7 +14,9 @@ dataset = dict(
 train_dataloader = dict(
     dataset=dict(
         **dataset,
+        _delete_=True,
         data_prefix=dict(img_path="images/training", seg_map_path="annotations/training"),
+        pipeline={{_base_.train_pipeline}},
     ),
 )
 val_dataloader = dict(

@@ -55,7 +55,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=1,
     num_workers=2,
-    sampler=dict(type="DefaultSampler", shuffle=False),
+    sampler=dict(type="DefaultSampler", shuffle=False, round_up=False),  # no image counts twice
     dataset=dict(
         type="RawCityscapesDataset",
         data_root=data_root,

@@ -1,9 +1,10 @@
-# PASCAL VOC 2012 with SBD's extra masks: $VOC_ROOT/{JPEGImages,SegmentationClassAug,ImageSets}
+# PASCAL VOC 2012, 1464 training images, and SBD's masks for 9118 more, in $VOC_ROOT:
+# JPEGImages/ SegmentationClass/ SegmentationClassAug/ ImageSets/Segmentation/{train,aug,val}.txt
 _base_ = ["./cityscapes.py"]
 
 data_name = "VOC12Aug"
 data_help = (
-    "unpack VOCtrainval_11-May-2012.tar, make SegmentationClassAug/ and trainaug.txt from SBD "
+    "unpack VOCtrainval_11-May-2012.tar, make SegmentationClassAug/ and aug.txt from SBD "
     "with MMSegmentation's tools/dataset_converters/voc_aug.py, and set VOC_ROOT to "
     "VOCdevkit/VOC2012"
 )
@@ -26,20 +27,28 @@ test_pipeline = [
     dict(type="PackSegInputs"),
 ]
 dataset = dict(type="PascalVOCDataset", data_root=data_root)
+images = "JPEGImages"
 train_dataloader = dict(
     batch_size=16,
     dataset=dict(
-        **dataset,
-        ann_file="ImageSets/Segmentation/trainaug.txt",
-        data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClassAug"),
-        pipeline=train_pipeline,
+        _delete_=True,
+        type="ConcatDataset",
+        datasets=[
+            dict(
+                **dataset,
+                ann_file=f"ImageSets/Segmentation/{split}.txt",
+                data_prefix=dict(img_path=images, seg_map_path=masks),
+                pipeline=train_pipeline,
+            )
+            for split, masks in (("train", "SegmentationClass"), ("aug", "SegmentationClassAug"))
+        ],
     ),
 )
 val_dataloader = dict(
     dataset=dict(
         **dataset,
         ann_file="ImageSets/Segmentation/val.txt",
-        data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClass"),
+        data_prefix=dict(img_path=images, seg_map_path="SegmentationClass"),
         pipeline=test_pipeline,
     ),
 )

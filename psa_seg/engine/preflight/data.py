@@ -32,13 +32,13 @@ def check_data(config: Config, *loaders: str) -> None:
     """All that the named data loaders read is there and fits together.
 
     Looks at the name, the size and the end of every file, and at the ids in a sample of the masks
-    (`LoadLabelIds` sees the others when they are read).
+    (`NumberedDataset` sees the others when they are read).
 
     Raises:
         UserError: says what is wrong, with which file, and what to do.
     """
     for loader in filter(config.get, loaders):
-        for dataset in _leaves(config[loader].dataset):
+        for dataset in leaves(config[loader].dataset):
             _check_folders(config, dataset)
             built = DATASETS.build({**dataset, **WHOLE})
             entries = [built.get_data_info(i) for i in range(len(built))]
@@ -48,19 +48,20 @@ def check_data(config: Config, *loaders: str) -> None:
             _check_ids(config, built, [pair.mask for pair in pairs])
 
 
-def _leaves(dataset: ConfigDict) -> Iterator[ConfigDict]:
+def leaves(dataset: ConfigDict) -> Iterator[ConfigDict]:
     """The data sets within concatenated or wrapped ones."""
     inner = dataset.get("datasets") or ([dataset.dataset] if "dataset" in dataset else [])
     if not inner:
         yield dataset
     for one in inner:
-        yield from _leaves(one)
+        yield from leaves(one)
 
 
 def _check_folders(config: Config, dataset: ConfigDict) -> None:
-    paths = [Path(dataset.data_root, prefix) for prefix in dataset.data_prefix.values()]
+    root = dataset.get("data_root") or ""
+    paths = [Path(root, prefix) for prefix in dataset.get("data_prefix", {}).values()]
     if dataset.get("ann_file"):
-        paths.append(Path(dataset.data_root, dataset.ann_file))
+        paths.append(Path(root, dataset.ann_file))
     for path in paths:
         if not (path.is_file() or any(path.glob("*"))):
             raise _absence(config, f"nothing in {path}", path)
@@ -136,11 +137,14 @@ def size_on_disk(path: Path) -> tuple[int, int] | None:
             tail = file.read()
             file.seek(4)
             promised = int.from_bytes(file.read(4), "little") + 8  # RIFF: the length in WebP files
+        if kind == "JPEG" and b"\xff\xd9" not in tail:
+            with Image.open(path) as image:
+                image.load()  # raises, unless something has merely been appended
     except (OSError, SyntaxError) as error:  # Pillow's own have no number
         if isinstance(error, OSError) and error.errno:
             raise
         return None
-    whole = {"PNG": b"IEND" in tail, "JPEG": b"\xff\xd9" in tail, "WEBP": length >= promised}
+    whole = {"PNG": b"IEND" in tail, "WEBP": length >= promised}
     return size if whole.get(kind or "", True) else None
 
 
@@ -152,7 +156,7 @@ def _check_ids(config: Config, built: Any, masks: Sequence[Path]) -> None:
     told = _mistaken_ids(built, found)
     if told:
         raise UserError(f"{config.data_name}: {told}\n  for one    {masks[chosen[0]]}")
-    classes = len(built.METAINFO["classes"])
+    classes = len(built.METAINFO.get("classes") or built.metainfo["classes"])
     valid = {*range(classes + built.reduce_zero_label), *(built.label_map or {}), IGNORED}
     for i, ids in ids_of.items():
         if ids - valid:

@@ -18,21 +18,23 @@ CONNECT_TIMEOUT_S = 20
 def check_weights(config: Config) -> None:
     """The weights that training starts from are on this disk, or fetched now into torch's cache.
 
-    They are the checkpoint in `load_from`, and ImageNet's for the backbone.
+    They are the checkpoint in `load_from`, which becomes a local path, and ImageNet's for the
+    backbone.
 
     Raises:
         UserError: with the address, the cache path and the override; a run never starts from
             random weights where the config says pretrained ones.
     """
     if config.load_from:
-        _fetch("checkpoint", config.load_from, "load_from", config.filename)
+        config.load_from = _fetch("checkpoint", config.load_from, "load_from", config.filename)
     init = config.model.backbone.get("init_cfg")
     if isinstance(init, dict) and init.get("type") == "Pretrained":
         key = "model.backbone.init_cfg.checkpoint"
         _fetch("backbone weights", init["checkpoint"], key, config.filename)
 
 
-def _fetch(what: str, source: str, key: str, config: str) -> None:
+def _fetch(what: str, source: str, key: str, config: str) -> str:
+    """The local path of `source`."""
     override = f"--cfg-options {key}=FILE"
     address = _address(source)
     if address is None:
@@ -42,10 +44,10 @@ def _fetch(what: str, source: str, key: str, config: str) -> None:
                 f"  set in     {key} of {config}\n"
                 f"  do         correct the path, or override it: {override}"
             )
-        return
+        return source
     cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(address).path).name)
     if cached.is_file():
-        return
+        return str(cached)
     cached.parent.mkdir(parents=True, exist_ok=True)
     print(f"Downloading {what}: {address}")
     before = socket.getdefaulttimeout()
@@ -65,6 +67,7 @@ def _fetch(what: str, source: str, key: str, config: str) -> None:
         ) from error
     finally:
         socket.setdefaulttimeout(before)
+    return str(cached)
 
 
 def _address(source: str) -> str | None:
