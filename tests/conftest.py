@@ -43,7 +43,7 @@ def small(name, streets, work_dir, **options):
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
         loader.num_workers = 0
     config.train_dataloader.batch_size = 2
-    config.work_dir = str(work_dir)
+    config.work_dir = config.visualizer.name = str(work_dir)  # one of a name lives on, and writes
     override(config, options)
     return config
 

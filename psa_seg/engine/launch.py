@@ -1,24 +1,26 @@
 """From a config to a trained or tested model."""
 
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_world_size
+from mmengine.dist import get_rank, get_world_size
 from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
 
 from psa_seg.engine.distributed import once
+from psa_seg.engine.explain import explaining
 from psa_seg.engine.loop import split_batch
 from psa_seg.engine.preflight import check_checkpoint, check_data, check_model, check_weights
 from psa_seg.engine.runner import PairedRunner
-from psa_seg.engine.work_dir import check_space, check_writable, choose_work_dir, find_run
+from psa_seg.engine.work_dir import (
+    check_space,
+    check_writable,
+    choose_work_dir,
+    find_run,
+    remove_if_nothing_came_of_it,
+)
 from psa_seg.errors import UserError
-
-OURS = ("psa_seg.attention", "psa_seg.models")
 
 
 def train(config: Config, amp: bool = False, must_resume: bool = False) -> None:
@@ -32,12 +34,18 @@ def train(config: Config, amp: bool = False, must_resume: bool = False) -> None:
     Raises:
         UserError: for all that a user can mend.
     """
-    with _explaining(config):
+    with explaining(config):
         _register(config)
+        fresh = not config.resume
         config = once(lambda: _prepare(config, amp, must_resume))
-        runner = PairedRunner.from_cfg(config)
-        once(lambda: check_space(config, runner.model))
-        runner.train()
+        try:
+            runner = PairedRunner.from_cfg(config)
+            once(lambda: check_space(config, runner.model))
+            runner.train()
+        except Exception:
+            if fresh and get_rank() == 0:
+                remove_if_nothing_came_of_it(config.work_dir)
+            raise
 
 
 def _prepare(config: Config, amp: bool, must_resume: bool) -> Config:
@@ -90,8 +98,9 @@ def evaluate(
         UserError: for all that a user can mend.
     """
     if not Path(checkpoint).is_file():
-        raise UserError(f"checkpoint not found: {checkpoint}\n  do         correct the path")
-    with _explaining(config):
+        kind = "is a folder" if Path(checkpoint).is_dir() else "not found"
+        raise UserError(f"checkpoint {kind}: {checkpoint}\n  do         name a file, iter_*.pth")
+    with explaining(config):
         _register(config)
         config.load_from, config.resume = checkpoint, False
         config.model.backbone.init_cfg = None  # every weight comes from the checkpoint
@@ -115,27 +124,3 @@ def _register(config: Config) -> None:
     """Import what the config names, and look types up where it says, as the Runner will."""
     import_modules_from_strings(**config.custom_imports)
     init_default_scope(config.default_scope)
-
-
-@contextmanager
-def _explaining(config: Config) -> Iterator[None]:
-    """What a registry cannot build, because a config names it wrongly, is a message."""
-    try:
-        yield
-    except (TypeError, KeyError, ImportError) as error:
-        told = str(error.args[0]) if error.args else ""
-        named = "__init__() " in told or "registry" in told
-        if not (named or isinstance(error, ImportError)):
-            raise
-        raise UserError(
-            f"{config.filename} (with --cfg-options) asks for what does not exist\n  {told}\n"
-            "  do         correct the name of that option, type or module"
-        ) from error
-    except ValueError as error:
-        *_, last = traceback.walk_tb(error.__traceback__)
-        if not last[0].f_globals["__name__"].startswith(OURS):
-            raise
-        raise UserError(
-            f"{config.filename}: an attention does not fit its place\n  {error}\n"
-            "  do         give it the channels and maps that the backbone has there"
-        ) from error

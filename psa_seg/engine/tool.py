@@ -87,5 +87,10 @@ def run(main: Callable[[], None]) -> None:
         if is_distributed():  # others may wait for this process, and it must not wait for them
             os._exit(2)
         sys.exit(2)
+    except KeyboardInterrupt:
+        if FIRST:
+            print("interrupted; a training goes on with --resume from its last checkpoint")
+        sys.stdout.flush()
+        os._exit(130)
     if is_distributed():
         destroy_process_group()

@@ -20,6 +20,7 @@ SAME_RUN = (
     "train_dataloader.batch_size",
     "train_dataloader.dataset",
     "optim_wrapper",
+    "param_scheduler",
 )
 ANYWHERE = {"data_root", "init_cfg"}  # where files lie may change while a run is interrupted
 OURS_AT_START = re.compile(r"\d{8}_\d{6}|.*\.py")  # left by a run that never came to a checkpoint
@@ -76,6 +77,17 @@ def check_writable(folder: str) -> None:
         raise disk_error(error) from error
 
 
+def remove_if_nothing_came_of_it(folder: str) -> None:
+    """Remove the directory of a run that failed before its first line of figures.
+
+    The same command would otherwise be refused, once the mistake in it is corrected.
+    """
+    names = [path.name for path in Path(folder).iterdir()]
+    figures = any(path.stat().st_size for path in Path(folder).glob("*/vis_data/scalars.json"))
+    if not figures and all(OURS_AT_START.fullmatch(name) for name in names):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def check_space(config: Config, model: nn.Module) -> None:
     """The disk has room for the checkpoints of a run.
 
@@ -98,12 +110,12 @@ def check_space(config: Config, model: nn.Module) -> None:
 
 def disk_error(error: OSError) -> UserError:
     """What to say of a disk that does not take, or give, a file."""
-    remedy = (
-        "make room there" if error.errno in NO_SPACE else "correct the path, or its permissions"
-    )
+    remedy = "correct the path, or its permissions"
+    if error.errno in NO_SPACE:
+        remedy = "make room there; a training goes on with --resume from its last checkpoint"
     return UserError(
         f"{error.strerror or error}: {error.filename or 'the work directory'}\n"
-        f"  do         {remedy}; a training goes on with --resume from its last checkpoint"
+        f"  do         {remedy}"
     )
 
 

@@ -69,8 +69,10 @@ def test_missing_data(monkeypatch, tmp_path, state):
 
 def test_image_without_mask(data):
     data.masks[3].unlink()
+    data.masks[3].with_name(data.masks[3].name.replace("label", "labelTrain")).touch()
     message = data.said()
     assert "1 of 10 masks missing" in message
+    assert "gtFine_labelTrainIds.png" in message, "what lies beside it says why"
     assert str(data.masks[3]) in message
 
 

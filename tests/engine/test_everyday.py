@@ -129,7 +129,6 @@ def test_a_profile_is_a_few_steps_and_a_trace(tiny, tmp_path, capsys):
 
 def test_losses_and_scores_go_to_tensorboard(tiny, tmp_path):
     config = tiny(NAME, **{"train_cfg.max_iters": 2, "default_hooks.logger.interval": 1})
-    config.visualizer.name = "an_own"  # one of a name lives as long as the process
     options.log_to(config, ["tensorboard"])
     launch.train(config)
     (file,) = (tmp_path / "work").rglob("events.out.tfevents.*")

@@ -193,6 +193,50 @@ def held(tiny, tmp_path):
     return config
 
 
+@pytest.mark.parametrize("key", ["model.backbone.depht", "train_cfg.max_iter"])
+def test_a_start_that_failed_leaves_nothing(tiny, tmp_path, key):
+    with pytest.raises(UserError, match=f"where      {key}"):
+        launch.train(tiny("psa_deeplabv3plus_cityscapes", **{key: 5}))
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"optim_wraper.optimizer.lr": 1},
+            r"nothing reads 'optim_wraper'\n  meant      optim_wrapper",
+        ),
+        ({"crop_size": (64, 64)}, "nothing reads 'crop_size'"),
+        ({"train_cfg.max_iters": "many"}, "train_cfg.max_iters='many' is no whole number"),
+        ({"train_dataloader.batch_size": 0}, "batch_size=0 is no whole number of at least 1"),
+    ],
+)
+def test_an_override_that_would_do_nothing_or_harm(config, options, message):
+    with pytest.raises(UserError, match=message):
+        override(config, options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optim_wrapper.optimizer.lr": -1}, "Invalid learning rate: -1"),
+        ({"model.neck": dict(type="PolarizedNeck", in_channels=[8, 8, 8, 8])}, "expected an input"),
+        ({"custom_imports.imports": ["nonsense"]}, "nonsense"),
+    ],
+)
+def test_a_value_that_does_not_fit(tiny, options, message):
+    with pytest.raises(UserError, match=message):
+        launch.train(tiny("psa_deeplabv3plus_cityscapes", **options))
+
+
+def test_auto_resume_overwrites_nothing_foreign(tiny, tmp_path):
+    (tmp_path / "work/20260101_000000").mkdir(parents=True)  # a start that was killed: no matter
+    (tmp_path / "work/thesis.txt").touch()
+    with pytest.raises(UserError, match="no checkpoint to resume, but other files: thesis"):
+        launch.train(tiny("psa_deeplabv3plus_cityscapes", resume=True))
+
+
 def test_work_dir_of_another_experiment(held, tiny, tmp_path):
     files = {path: path.read_bytes() for path in (tmp_path / "work").glob("*.*")}
     assert tmp_path / "work/iter_2.pth" in files
@@ -202,11 +246,15 @@ def test_work_dir_of_another_experiment(held, tiny, tmp_path):
         ),
         tiny("baseline_deeplabv3plus_cityscapes"),
         tiny("psa_deeplabv3plus_cityscapes", data_name="elsewhere"),
+        tiny("psa_deeplabv3plus_cityscapes", **{"train_dataloader.batch_size": 4}),
+        tiny("psa_deeplabv3plus_cityscapes", **{"optim_wrapper.optimizer.lr": 5.0}),
     ]
     told = [
         "layout is None there, and 'sequential' here",
         "model.decode_head.attention",
         "data_name",
+        "2 there, and 4 here",
+        "lr is 0.01 there",
     ]
     for config, message in zip(others, told, strict=True):
         config.resume = True
@@ -269,7 +317,7 @@ def test_a_disk_that_fills_up_in_training_is_a_message(held, tmp_path, monkeypat
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     monkeypatch.setattr(LocalBackend, "put", lambda self, data, path: full(data, path))
-    held.train_cfg.max_iters = 4
+    held.train_cfg.max_iters, held.resume = 4, True
     with pytest.raises(SystemExit) as status:
         tool.run(lambda: launch.train(held))
     assert status.value.code == 2

@@ -9,10 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from mmseg.registry import MODELS
 
 from tests.conftest import ROOT, small
 
 NAME = "psa_deeplabv3plus_cityscapes"
+CACHED = "torch/hub/checkpoints/start-01234567.pth"
 
 
 @pytest.fixture
@@ -20,7 +23,8 @@ def job(tmp_path):
     """Command line and environment of a job on one node; Slurm's own two programs are stand-ins."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name, does in (("srun", 'exec "$@"'), ("scontrol", "echo localhost")):
+    called = f'echo "$@" >> {tmp_path}/scontrol.txt; echo localhost'
+    for name, does in (("srun", 'shift; exec "$@"'), ("scontrol", called)):
         (programs / name).write_text(f"#!/bin/sh\n{does}\n")
         (programs / name).chmod(0o755)
     environment = os.environ | {
@@ -28,6 +32,9 @@ def job(tmp_path):
         "SLURM_SUBMIT_DIR": str(ROOT),
         "SLURM_NNODES": "1",
         "SLURM_NODEID": "0",
+        "SLURM_GPUS_ON_NODE": "2",
+        "SLURM_CPUS_PER_TASK": "2",
+        "TORCH_HOME": str(tmp_path / "torch"),
         "SLURM_JOB_ID": str(os.getpid()),
         "SLURM_JOB_NODELIST": "localhost",
     }
@@ -37,20 +44,30 @@ def job(tmp_path):
 
 
 def test_killed_job_goes_on(job, streets, tmp_path):
+    """Two processes, from a checkpoint with an address, which the first of them reads alone."""
     options = {
+        "train_dataloader.batch_size": 4,
+        "load_from": f"https://example.invalid/{Path(CACHED).name}",
         "train_cfg.max_iters": 6,
         "train_cfg.val_interval": 6,
         "default_hooks.checkpoint.interval": 1,
         "default_hooks.logger.interval": 1,
     }
-    small(NAME, streets, tmp_path, **options).dump(tmp_path / f"{NAME}.py")
+    config = small(NAME, streets, tmp_path, **options)
+    config.dump(tmp_path / f"{NAME}.py")
+    (tmp_path / CACHED).parent.mkdir(parents=True)
+    torch.save({"state_dict": MODELS.build(config.model).state_dict()}, tmp_path / CACHED)
 
     with subprocess.Popen(**job, start_new_session=True, stdout=subprocess.DEVNULL) as process:
         for _ in range(1200):
             if (tmp_path / "work/iter_2.pth").exists() or process.poll() is not None:
                 break
             time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGTERM)  # as Slurm does
+        process.send_signal(signal.SIGUSR1)  # as Slurm does before the time limit
+        process.wait()
+        os.killpg(process.pid, signal.SIGTERM)
+    called = (tmp_path / "scontrol.txt").read_text().splitlines()
+    assert called == ["show hostnames localhost", f"requeue {os.getpid()}"]
     assert not (tmp_path / "work/record.json").exists(), "it was killed before its end"
 
     done = subprocess.run(**job, capture_output=True)

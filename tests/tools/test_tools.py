@@ -40,12 +40,16 @@ def test_demo_trains_resumes_and_tests(call, tmp_path, capsys):
     assert "SYNTHETIC" in capsys.readouterr().out
     work_dir = tmp_path / "work_dirs/psa_deeplabv3plus_cityscapes_demo_seed3"
 
-    call(train_tool, MAIN, "--demo", "--resume", "--seed", "3", **{"train_cfg.max_iters": 4})
+    with pytest.raises(UserError, match=r"param_scheduler.0.end is 2 there, and 4 here"):
+        call(train_tool, MAIN, "--demo", "--resume", "--seed", "3", **{"train_cfg.max_iters": 4})
+    longer = {"train_cfg.max_iters": 4, "param_scheduler.0.end": 2}
+    call(train_tool, MAIN, "--demo", "--resume", "--seed", "3", **longer)
     assert not work_dir.with_name(f"{work_dir.name}_2").exists()
     stopped = json.loads((work_dir / "record.json").read_text())
     stopped["validations"].pop()  # as when stopped between the checkpoint and its validation
     (work_dir / "record.json").write_text(json.dumps(stopped))
-    call(train_tool, MAIN, "--demo", "--resume", "--seed", "3", **{"train_cfg.max_iters": 4})
+    save_best = {"default_hooks.checkpoint.save_best": "mIoU"}
+    call(train_tool, MAIN, "--demo", "--resume", "--seed", "3", **longer, **save_best)
     record = json.loads((work_dir / "record.json").read_text())
     assert [v["iteration"] for v in record["validations"]] == [2, 4]
     assert (record["seed"], record["iterations"], record["val_images"]) == (3, 4, 4)
@@ -92,6 +96,7 @@ def run(tool, *arguments, cwd, **environment):
     [
         ([], "error: Cityscapes: nothing in data/cityscapes/leftImg8bit"),
         (["--cfg-options", "train_cfg.max_iters"], "--cfg-options wants KEY=VALUE pairs"),
+        (["--seed", "-1"], "error: randomness.seed=-1 is no whole number of at least 0"),
     ],
 )
 def test_a_users_mistake_is_one_message_and_exit_status_2(tmp_path, arguments, message):

@@ -85,9 +85,12 @@ def _check_pairs(config: Config, built: Any, pairs: Sequence[Pair]) -> None:
     for kind, paths in zip(Pair._fields, zip(*pairs, strict=True), strict=True):
         missing = [path for path in paths if not path.is_file()]
         if missing:
+            stem = missing[0].name.removesuffix(built.seg_map_suffix)
+            beside = sorted(path.name for path in missing[0].parent.glob(f"{stem}*"))
             raise UserError(
                 f"{config.data_name}: {len(missing)} of {len(pairs)} {kind}s missing\n"
                 f"  first      {missing[0]}\n"
+                f"  beside it  {', '.join(beside) or 'nothing of that name'}\n"
                 f"  do         copy what is missing, or take its other half away: {images}\n"
                 f"             and {masks} must correspond"
             )
