@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
+from psa_seg.engine import torchrun
 from psa_seg.engine.loop import split_batch
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.errors import UserError
@@ -123,3 +125,28 @@ def test_a_users_mistake_is_said_once_and_torchrun_is_quiet(tmp_path):
     assert "error: Cityscapes: nothing in nowhere/leftImg8bit/train" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("processes", ["iter_1.pth", "0"])
+def test_a_number_of_gpus_that_is_none(monkeypatch, capsys, processes):
+    monkeypatch.setattr(sys, "argv", ["torchrun", processes, "tools/test.py"])
+    with pytest.raises(SystemExit) as status:
+        torchrun.main()
+    assert status.value.code == 2
+    assert f"error: the number of GPUs (processes) is not '{processes}'" in capsys.readouterr().err
+
+
+def test_a_process_that_was_killed_is_named(monkeypatch, capsys):
+    def killed(_):
+        raise ChildFailedError("train.py", {3: ProcessFailure(3, 0, -9, "no file")})
+
+    monkeypatch.setattr(torchrun, "torchrun", killed)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(sys, "argv", ["torchrun", "4", "tools/train.py"])
+    with pytest.raises(SystemExit) as status:
+        torchrun.main()
+    assert status.value.code == 128 + 9
+    error = capsys.readouterr().err
+    assert "process 3" in error
+    assert "was killed by SIGKILL\n  do         see whether memory ran out" in error

@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmseg.evaluation import IoUMetric
 
+from psa_seg.errors import DataError, UserError
 from psa_seg.evaluation import ConfusionMetric, scores
 
 CLASSES = ("a", "b", "c", "d")
@@ -55,3 +56,21 @@ def test_counts_beyond_float32_stay_exact():
     big = 2**24
     figures = scores(np.array([[big + 1, 1], [0, big]]))
     assert figures["IoU"][0] == pytest.approx(100 * (big + 1) / (big + 2), rel=1e-12)
+
+
+def test_scores_on_another_number_of_images_are_refused():
+    """A sampler that rounds up would count an image twice."""
+    metric = ConfusionMetric()
+    metric.dataset_meta = {"classes": ("a", "b")}
+    truth = torch.tensor([[0, 1, 255]])
+    metric.process(None, [sample(truth.clamp(max=1), truth)] * 2)
+    with pytest.raises(UserError, match="2 images were scored, of a set of 1"):
+        metric.evaluate(1)
+
+
+def test_a_label_that_is_no_class_is_a_message():
+    metric = ConfusionMetric()
+    metric.dataset_meta = {"classes": ("a", "b")}
+    truth = torch.tensor([[0, 7]])
+    with pytest.raises(DataError, match="label ids out of range: up to 7"):
+        metric.process(None, [sample(truth * 0, truth) | {"seg_map_path": "mask.png"}])

@@ -9,7 +9,7 @@ import cv2
 import pytest
 import torch
 
-from psa_seg.engine import demo
+from psa_seg.engine import demo, tool
 from psa_seg.errors import UserError
 from tests.conftest import ROOT
 from tools import test as test_tool
@@ -91,16 +91,29 @@ def run(tool, *arguments, cwd, **environment):
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "error: Cityscapes: nothing in data/cityscapes/leftImg8bit"),
-        (["--cfg-options", "train_cfg.max_iters"], "--cfg-options wants KEY=VALUE pairs"),
-        (["--seed", "-1"], "error: randomness.seed=-1 is no whole number of at least 0"),
-    ],
-)
-def test_a_users_mistake_is_one_message_and_exit_status_2(tmp_path, arguments, message):
-    done = run("train.py", MAIN, *arguments, cwd=tmp_path)
+def test_options_that_make_no_sense(call, capsys):
+    with pytest.raises(UserError, match="seed=-1 is no whole number of at least 0"):
+        call(train_tool, MAIN, "--demo", "--seed", "-1")
+    with pytest.raises(SystemExit) as status:
+        call(train_tool, MAIN, "--cfg-options", "train_cfg.max_iters", "--log-to", "paper")
+    assert status.value.code == 2
+    assert "--cfg-options wants KEY=VALUE pairs" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_line(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    left = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    tool.run(interrupted)
+    assert left == [130]
+    assert capsys.readouterr().out.startswith("interrupted; ")
+
+
+def test_a_users_mistake_is_one_message_and_exit_status_2(tmp_path):
+    done = run("train.py", MAIN, cwd=tmp_path)
+    message = "error: Cityscapes: nothing in data/cityscapes/leftImg8bit"
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
