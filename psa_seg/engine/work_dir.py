@@ -23,7 +23,9 @@ SAME_RUN = (
     "param_scheduler",
 )
 ANYWHERE = {"data_root", "init_cfg"}  # where files lie may change while a run is interrupted
-OURS_AT_START = re.compile(r"\d{8}_\d{6}|.*\.py")  # left by a run that never came to a checkpoint
+# Left by a run that never came to a checkpoint.
+OURS_AT_START = re.compile(r"\d{8}_\d{6}|.*\.py|\.probe\..*")
+PROBE = ".probe."
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 DISK_TROUBLE = {*NO_SPACE, errno.EROFS, errno.EACCES, errno.EIO}
 
@@ -57,7 +59,9 @@ def choose_work_dir(name: str, given: str | None, resume: bool) -> str:
 
 def _is_taken(folder: Path) -> bool:
     try:
-        return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        return folder.exists() and (
+            not folder.is_dir() or any(not p.name.startswith(PROBE) for p in folder.iterdir())
+        )
     except OSError as error:
         raise disk_error(error) from error
 
@@ -68,11 +72,11 @@ def check_writable(folder: str) -> None:
     Raises:
         UserError: where they cannot.
     """
-    probe = Path(folder, f".probe.{os.getpid()}")
+    probe = Path(folder, f"{PROBE}{os.getpid()}")
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
         probe.write_text("")
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another node's process may have the same number
     except OSError as error:
         raise disk_error(error) from error
 
