@@ -26,9 +26,14 @@ class Split(NamedTuple):
     def __str__(self) -> str:
         """For the log."""
         return (
-            f"{self.images} images a step = {self.processes} process(es) x {self.at_once} at once "
+            f"{self.images} images a step = {counted(self.processes)} x {self.at_once} at once "
             f"x {self.accumulated} accumulated"
         )
+
+
+def counted(processes: int) -> str:
+    """`1 process`, `2 processes`."""
+    return f"{processes} process{'es' * (processes > 1)}"
 
 
 def split_batch(images: int, processes: int, micro_batch_size: int | None = None) -> Split:
@@ -43,7 +48,7 @@ def split_batch(images: int, processes: int, micro_batch_size: int | None = None
     at_once = share if micro_batch_size is None else min(micro_batch_size, share)
     if rest or at_once < 1 or share % at_once:
         raise UserError(
-            f"{images} images a step cannot be spread evenly over {processes} process(es)"
+            f"{images} images a step cannot be spread evenly over {counted(processes)}"
             + (f", {micro_batch_size} at once" if micro_batch_size is not None else "")
             + f"\n  where      train_dataloader.batch_size={images} is the number for all GPUs "
             "together,\n             train_cfg.micro_batch_size what one GPU holds at once\n"
@@ -52,7 +57,7 @@ def split_batch(images: int, processes: int, micro_batch_size: int | None = None
     if at_once * (processes if torch.cuda.is_available() else 1) < 2:
         raise UserError(
             "batch normalisation needs two images at once, and one is left to it here\n"
-            f"  where      {images} images a step, {processes} process(es), {at_once} at once\n"
+            f"  where      {images} images a step, {counted(processes)}, {at_once} at once\n"
             "  do         raise train_dataloader.batch_size (for all GPUs together) or "
             "train_cfg.micro_batch_size"
         )

@@ -87,7 +87,7 @@ def _attention_lines(model: nn.Module, flops: dict[str, int]) -> list[str]:
         first, attention = found[0]
         parameters = sum(_parameters(module) for _, module in found)
         cost = sum(flops.get(name, 0) for name, _ in found)
-        share = f", {cost / 1e9:.3f} GFLOPs ({100 * cost / flops['Global']:.3f} %)" if flops else ""
+        share = f", {cost / 1e9:.2g} GFLOPs ({100 * cost / flops['Global']:.3f} %)" if flops else ""
         options = {module.extra_repr().partition(", ")[2] for _, module in found}
         lines += [
             f"attention  {where}: {len(found)} x {type(attention).__name__}"
