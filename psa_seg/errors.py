@@ -13,4 +13,4 @@ class UserError(Exception):
 
 
 class DataError(UserError):
-    """One that a single one of several processes may meet, in a file that it alone has read."""
+    """One that one process of several may meet alone: in its own file, on its own machine."""

@@ -16,7 +16,7 @@ def main() -> None:
     args = parser.parse_args()
 
     distributed.start(args.launcher)
-    config = distributed.once(lambda: tool.read_config(args))
+    config = distributed.once(lambda: tool.read_config(args), each_node=True)
     config.work_dir = args.work_dir or str(Path(args.checkpoint).parent / "test")
     launch.evaluate(config, args.checkpoint, tta=args.tta, show_dir=args.show_dir)
 

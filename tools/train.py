@@ -35,7 +35,9 @@ def main() -> None:
     args = parser.parse_args()
 
     distributed.start(args.launcher)
-    config = distributed.once(lambda: configure(args))
+    config = distributed.once(lambda: configure(args), each_node=True)
+    given = args.work_dir or config.get("work_dir")
+    config.work_dir = distributed.once(lambda: choose_work_dir(name(args), given, config.resume))
     launch.train(config, amp=args.amp, must_resume=args.resume)
 
 
@@ -44,15 +46,18 @@ def configure(args: argparse.Namespace) -> Config:
     seed = {} if args.seed is None else {"randomness.seed": args.seed}
     config = tool.read_config(args, seed)
     config.resume = args.resume or args.auto_resume or config.resume
-    name = Path(args.config).stem + ("_demo" if args.demo else "")
-    name += f"_seed{args.seed}" if args.seed is not None else ""
-    name += "_profile" if args.profile else ""
-    config.work_dir = choose_work_dir(name, args.work_dir, config.resume)
     config.checkpoint_activations |= args.checkpoint_activations
-    options.log_to(config, args.log_to)
+    options.log_to(config, args.log_to, name(args))
     if args.profile is not None:
         options.profile(config, args.profile)
     return config
+
+
+def name(args: argparse.Namespace) -> str:
+    """What the run is called."""
+    parts = [Path(args.config).stem, "demo" * args.demo]
+    parts += [f"seed{args.seed}" if args.seed is not None else "", "profile" * bool(args.profile)]
+    return "_".join(filter(None, parts))
 
 
 if __name__ == "__main__":

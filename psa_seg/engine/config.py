@@ -20,6 +20,9 @@ NEEDED = (
     "optim_wrapper",
     "param_scheduler",
     "randomness",
+    "default_scope",
+    "default_hooks",
+    "visualizer",
 )
 NUMBERS = {
     "train_cfg.max_iters": 1,
@@ -31,12 +34,15 @@ NUMBERS = {
 READ = {
     *inspect.signature(Runner.__init__).parameters,
     *("custom_imports", "data_name", "data_help", "tta_model", "tta_pipeline"),
-    *("checkpoint_activations", "find_unused_parameters", "compile"),
+    *("checkpoint_activations", "activation_checkpointing", "efficient_conv_bn_eval", "compile"),
+    *("find_unused_parameters", "model_wrapper_cfg", "sync_bn"),
 }
 DEFAULTS = {
     "checkpoint_activations": False,
     "data_name": "data",
     "data_help": "see the page of the data set",
+    "load_from": None,
+    "resume": False,
 }
 
 
@@ -60,6 +66,8 @@ def load_config(path: str) -> Config:
             f"config has no {', '.join(missing)}: {path}\n"
             "  do         take the configs in configs/ as a base"
         )
+    if isinstance(config.param_scheduler, dict):
+        config.param_scheduler = [config.param_scheduler]
     return config
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, is_distributed
 
-from psa_seg.errors import UserError
+from psa_seg.errors import DataError, UserError
 
 Value = TypeVar("Value")
 PATIENCE = datetime.timedelta(hours=2)  # while one process downloads, draws or reads
@@ -29,8 +29,10 @@ def start(launcher: str) -> None:
             "  do         tools/dist_train.sh CONFIG GPUS, or leave --launcher out"
         )
     gpus, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
-    if gpus and local >= gpus:
-        raise UserError(
+    if gpus and int(os.environ["LOCAL_WORLD_SIZE"]) > gpus:
+        if local:
+            raise SystemExit(2)
+        raise DataError(  # of this machine, whatever the others have
             f"{os.environ['LOCAL_WORLD_SIZE']} processes were asked for, but "
             f"{platform.node()} has {gpus} GPU(s): start one process a GPU"
         )
@@ -39,8 +41,8 @@ def start(launcher: str) -> None:
     torch.distributed.init_process_group("nccl" if gpus else "gloo")
 
 
-def once(function: Callable[[], Value]) -> Value:
-    """Call `function` in the first process of each node, while all others wait, hours if need be.
+def once(function: Callable[[], Value], each_node: bool = False) -> Value:
+    """Call `function` in the first process, or that of each node, while all others wait.
 
     Returns:
         In every process, what it returned in the very first one.
@@ -52,7 +54,7 @@ def once(function: Callable[[], Value]) -> Value:
         return function()
     value: Value | None = None
     message = None
-    if int(os.environ["LOCAL_RANK"]) == 0:
+    if (int(os.environ["LOCAL_RANK"]) if each_node else get_rank()) == 0:
         try:
             value = function()
         except UserError as error:

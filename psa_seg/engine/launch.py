@@ -18,7 +18,7 @@ from psa_seg.engine.work_dir import (
     check_writable,
     choose_work_dir,
     find_run,
-    remove_if_nothing_came_of_it,
+    remove_if_empty_handed,
 )
 from psa_seg.errors import UserError
 
@@ -35,16 +35,16 @@ def train(config: Config, amp: bool = False, must_resume: bool = False) -> None:
         UserError: for all that a user can mend.
     """
     with explaining(config):
-        _register(config)
-        fresh = not config.resume
-        config = once(lambda: _prepare(config, amp, must_resume))
+        fresh, runner = not config.resume, None
         try:
+            _register(config)
+            config = once(lambda: _prepare(config, amp, must_resume), each_node=True)
             runner = PairedRunner.from_cfg(config)
             once(lambda: check_space(config, runner.model))
             runner.train()
         except Exception:
-            if fresh and get_rank() == 0:
-                remove_if_nothing_came_of_it(config.work_dir)
+            if fresh and get_rank() == 0 and not (runner and runner.has_trained):
+                remove_if_empty_handed(config.work_dir)
             raise
 
 
@@ -105,7 +105,7 @@ def evaluate(
         config.load_from, config.resume = checkpoint, False
         config.model.backbone.init_cfg = None  # every weight comes from the checkpoint
         config.custom_hooks = [dict(type="PanelHook", out_dir=show_dir)] if show_dir else []
-        once(lambda: _check_test(config, checkpoint, show_dir))
+        once(lambda: _check_test(config, checkpoint, show_dir), each_node=True)
         if tta:
             config.test_dataloader.dataset.pipeline = config.tta_pipeline
             config.model = dict(config.tta_model, module=config.model)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -13,8 +12,8 @@ from psa_seg.errors import UserError
 BACKENDS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend"}
 
 
-def log_to(config: Config, names: Sequence[str]) -> None:
-    """Send losses and scores to these `BACKENDS`, too.
+def log_to(config: Config, names: Sequence[str], run: str) -> None:
+    """Send losses and scores to these `BACKENDS`, too, under the name of the run.
 
     Raises:
         UserError: where the package of one is not installed.
@@ -27,7 +26,7 @@ def log_to(config: Config, names: Sequence[str]) -> None:
             )
         backend: dict[str, Any] = dict(type=BACKENDS[name])
         if name == "wandb":
-            backend["init_kwargs"] = dict(project="psa_seg", name=Path(config.work_dir).name)
+            backend["init_kwargs"] = dict(project="psa_seg", name=run)
         config.visualizer.vis_backends.append(backend)
 
 

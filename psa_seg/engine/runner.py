@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,6 +60,11 @@ class PairedRunner(Runner):
             self.logger.info(summarize(self))
         return super().train()
 
+    @property
+    def has_trained(self) -> bool:
+        """Whether there has been a step; unlike `iter`, this builds nothing."""
+        return isinstance(self._train_loop, ReplayableTrainLoop) and self._train_loop.iter > 0
+
     def _bare_model(self) -> BaseModule:
         return self.model.module if is_model_wrapper(self.model) else self.model
 
@@ -79,6 +85,11 @@ class PairedRunner(Runner):
     def build_optim_wrapper(self, optim_wrapper: dict[str, Any] | OptimWrapper) -> OptimWrapper:
         """The optimizer, which steps after as many passes as the training loop makes."""
         if isinstance(optim_wrapper, dict):
+            if "accumulative_counts" in optim_wrapper:
+                raise UserError(
+                    "optim_wrapper.accumulative_counts follows from train_cfg.micro_batch_size\n"
+                    "  do         set that instead"
+                )
             passes = self.train_loop.split.accumulated
             optim_wrapper = {**optim_wrapper, "accumulative_counts": passes}
         return super().build_optim_wrapper(optim_wrapper)
@@ -101,6 +112,12 @@ class PairedRunner(Runner):
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(lambda record: not record.getMessage().startswith(FILE_ONLY))
         return logger
+
+    def dump_config(self) -> None:
+        """The config as it is run, in the work directory; never over the user's own file."""
+        own = Path(self.cfg.filename)
+        if own.resolve() != Path(self.work_dir, own.name).resolve():
+            super().dump_config()
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         """One line instead of the whole config, which lies in the work directory anyway."""

@@ -1,9 +1,11 @@
 """Where a run is written: a directory that holds nothing, or this very run."""
 
 import errno
+import itertools
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,9 @@ SAME_RUN = (
     "param_scheduler",
 )
 ANYWHERE = {"data_root", "init_cfg"}  # where files lie may change while a run is interrupted
-# Left by a run that never came to a checkpoint.
-OURS_AT_START = re.compile(r"\d{8}_\d{6}|.*\.py|\.probe\..*")
+AT_START = re.compile(r"\d{8}_\d{6}|.*\.py|\.probe\..*")  # what a start writes
+# What a run that was killed before its first checkpoint can have left, and Slurm.
+BEFORE_A_CHECKPOINT = re.compile(rf"{AT_START.pattern}|record\.(json|part)|.*\.(log|out|err)")
 PROBE = ".probe."
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 DISK_TROUBLE = {*NO_SPACE, errno.EROFS, errno.EACCES, errno.EIO}
@@ -36,7 +39,7 @@ def choose_work_dir(name: str, given: str | None, resume: bool) -> str:
     Args:
         name: of the run; its directories are `work_dirs/NAME`, `work_dirs/NAME_2`, ...
         given: the user's choice, which goes first.
-        resume: go on in it, or in the latest of those; else in the first that is new or empty.
+        resume: go on in it, or in the latest of those; else in the first that is new, and is made.
 
     Raises:
         UserError: where the given directory holds something that is not to be resumed, or cannot
@@ -49,12 +52,24 @@ def choose_work_dir(name: str, given: str | None, resume: bool) -> str:
                 "  do         continue its run with --resume, or choose another --work-dir"
             )
         return given
-    latest = work_dir = Path("work_dirs", name)
-    number = 2
-    while _is_taken(work_dir):
-        latest, work_dir = work_dir, Path("work_dirs", f"{name}_{number}")
-        number += 1
-    return str(latest if resume else work_dir)
+    numbered = re.compile(re.escape(name) + r"(?:_(\d+))?")
+    found = {
+        int(match[1] or 1): path
+        for path in Path("work_dirs").glob("*")
+        if (match := numbered.fullmatch(path.name)) and _is_taken(path)
+    }
+    if resume and found:
+        return str(found[max(found)])
+    for number in itertools.count(1):
+        work_dir = Path("work_dirs", f"{name}_{number}" if number > 1 else name)
+        try:
+            work_dir.mkdir(parents=True)  # two runs that start at once get two
+            return str(work_dir)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise disk_error(error) from error
+    raise AssertionError("there is always a next number")
 
 
 def _is_taken(folder: Path) -> bool:
@@ -81,15 +96,17 @@ def check_writable(folder: str) -> None:
         raise disk_error(error) from error
 
 
-def remove_if_nothing_came_of_it(folder: str) -> None:
-    """Remove the directory of a run that failed before its first line of figures.
+def remove_if_empty_handed(folder: str) -> None:
+    """Remove the directory of a fresh run that failed before its first step, and what led to it.
 
-    The same command would otherwise be refused, once the mistake in it is corrected.
+    It was new or empty, so all that is in it is the start's own: a log and a config. The same
+    command would otherwise be refused, once the mistake in it is corrected.
     """
-    names = [path.name for path in Path(folder).iterdir()]
-    figures = any(path.stat().st_size for path in Path(folder).glob("*/vis_data/scalars.json"))
-    if not figures and all(OURS_AT_START.fullmatch(name) for name in names):
-        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        for path in Path(folder).iterdir():
+            if AT_START.fullmatch(path.name):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        os.removedirs(folder)
 
 
 def check_space(config: Config, model: nn.Module) -> None:
@@ -100,11 +117,12 @@ def check_space(config: Config, model: nn.Module) -> None:
     Raises:
         UserError: where it has not.
     """
-    if config.default_hooks.checkpoint is None:
+    if config.default_hooks.get("checkpoint") is None:
         return
     size = 3 * sum(p.numel() * p.element_size() for p in model.parameters())
     needed = (max(config.default_hooks.checkpoint.get("max_keep_ckpts", 1), 1) + 1) * size
-    free = shutil.disk_usage(config.work_dir).free
+    held = sum(path.stat().st_size for path in Path(config.work_dir).glob("iter_*.pth"))
+    free = shutil.disk_usage(config.work_dir).free + held
     if free < needed:
         raise UserError(
             f"{config.work_dir}: {free / 1e9:.2f} GB free, and this run's checkpoints take up to "
@@ -133,7 +151,7 @@ def find_run(config: Config) -> str | None:
     if not path:
         folder = Path(config.work_dir)
         held = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
-        other = [name for name in held if not OURS_AT_START.fullmatch(name)]
+        other = [name for name in held if not BEFORE_A_CHECKPOINT.fullmatch(name)]
         if other:
             raise UserError(
                 f"{config.work_dir} holds no checkpoint to resume, but other files: {other[0]}\n"

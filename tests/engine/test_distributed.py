@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
-from psa_seg.engine import torchrun
+from psa_seg.engine import distributed, torchrun
 from psa_seg.engine.loop import split_batch
 from psa_seg.engine.runner import PairedRunner
-from psa_seg.errors import UserError
+from psa_seg.errors import DataError, UserError
 from tests.conftest import ROOT, small
 from tests.engine import two_processes
 from tests.engine.two_processes import counts
@@ -134,6 +134,16 @@ def test_a_number_of_gpus_that_is_none(monkeypatch, capsys, processes):
         torchrun.main()
     assert status.value.code == 2
     assert f"error: the number of GPUs (processes) is not '{processes}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("rank", "raised"), [("0", DataError), ("1", SystemExit)])
+def test_more_processes_than_gpus_are_said_once_on_each_machine(monkeypatch, rank, raised):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    with pytest.raises(raised) as error:
+        distributed.start("pytorch")
+    assert raised is SystemExit or "4 processes were asked for, but" in str(error.value)
 
 
 def test_a_process_that_was_killed_is_named(monkeypatch, capsys):

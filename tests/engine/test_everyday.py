@@ -129,7 +129,7 @@ def test_a_profile_is_a_few_steps_and_a_trace(tiny, tmp_path, capsys):
 
 def test_losses_and_scores_go_to_tensorboard(tiny, tmp_path):
     config = tiny(NAME, **{"train_cfg.max_iters": 2, "default_hooks.logger.interval": 1})
-    options.log_to(config, ["tensorboard"])
+    options.log_to(config, ["tensorboard"], "run")
     launch.train(config)
     (file,) = (tmp_path / "work").rglob("events.out.tfevents.*")
     events = EventAccumulator(str(file))
@@ -141,4 +141,4 @@ def test_losses_and_scores_go_to_tensorboard(tiny, tmp_path):
 def test_a_backend_that_is_not_installed_is_a_message(tiny, monkeypatch):
     monkeypatch.setattr(options, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install wandb"):
-        options.log_to(tiny(NAME), ["wandb"])
+        options.log_to(tiny(NAME), ["wandb"], "run")

@@ -61,6 +61,7 @@ def test_weights_with_a_wrong_name(config, source, message):
 
 
 def test_amp_without_a_gpu(config):
+    config.work_dir = "work"
     with pytest.raises(UserError, match="--amp needs a GPU"):
         launch.train(config, amp=True)
 
@@ -175,11 +176,12 @@ def test_a_key_or_a_type_that_does_not_exist(tiny, options):
 def test_work_dir_never_holds_another_run(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert choose_work_dir("a", None, resume=False) == "work_dirs/a"
-    assert choose_work_dir("a", None, resume=True) == "work_dirs/a"
-    (tmp_path / "work_dirs/a").mkdir(parents=True)
     (tmp_path / "work_dirs/a/iter_1.pth").touch()
     assert choose_work_dir("a", None, resume=False) == "work_dirs/a_2"
+    assert choose_work_dir("a", None, resume=False) == "work_dirs/a_3", "two starts at once get two"
     assert choose_work_dir("a", None, resume=True) == "work_dirs/a"
+    (tmp_path / "work_dirs/a_3/iter_1.pth").touch()
+    assert choose_work_dir("a", None, resume=True) == "work_dirs/a_3", "a gap is no end"
     assert choose_work_dir("a", "work_dirs/a", resume=True) == "work_dirs/a"
     with pytest.raises(UserError, match="is not empty"):
         choose_work_dir("a", "work_dirs/a", resume=False)
@@ -228,6 +230,17 @@ def test_an_override_that_would_do_nothing_or_harm(config, options, message):
 def test_a_value_that_does_not_fit(tiny, options, message):
     with pytest.raises(UserError, match=message):
         launch.train(tiny("psa_deeplabv3plus_cityscapes", **options))
+
+
+def test_a_config_that_lies_in_the_work_dir_stays_as_it_is(tiny, tmp_path):
+    own = tmp_path / "work/mine.py"
+    tiny("psa_deeplabv3plus_cityscapes", **{"train_cfg.max_iters": 1}).dump(tmp_path / "all.py")
+    own.parent.mkdir()
+    own.write_text('_base_ = ["../all.py"]  # a note to myself\n')
+    config = load_config(str(own))
+    config.resume = True  # or a directory that holds anything would be refused
+    launch.train(config)
+    assert own.read_text().endswith("# a note to myself\n")
 
 
 def test_auto_resume_overwrites_nothing_foreign(tiny, tmp_path):

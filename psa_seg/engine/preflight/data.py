@@ -97,7 +97,8 @@ def _check_pairs(config: Config, built: Any, pairs: Sequence[Pair]) -> None:
     if built.ann_file:  # lists what is used: the folders may hold more
         return
     found = Path(masks).rglob(f"*{built.seg_map_suffix}")
-    extra = sorted(set(found) - {pair.mask for pair in pairs})
+    seen = {path for path in found if not path.name.startswith(".")}  # as upstream lists them
+    extra = sorted(seen - {pair.mask for pair in pairs})
     if extra:
         raise UserError(
             f"{config.data_name}: {len(extra)} masks without an image\n"

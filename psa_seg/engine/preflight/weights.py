@@ -13,6 +13,7 @@ from mmengine.runner.checkpoint import get_external_models, get_mmcls_models
 from psa_seg.errors import UserError
 
 CONNECT_TIMEOUT_S = 20
+SCHEMES = ("http://", "https://", "open-mmlab://", "mmcls://")
 
 
 def check_weights(config: Config) -> None:
@@ -36,6 +37,8 @@ def check_weights(config: Config) -> None:
 def _fetch(what: str, source: str, key: str, config: str) -> str:
     """The local path of `source`."""
     override = f"--cfg-options {key}=FILE"
+    if "://" in source and not source.startswith(SCHEMES):
+        return source  # one of mmengine's other schemes, which it fetches itself
     address = _address(source)
     if address is None:
         if not Path(source).expanduser().is_file():
