@@ -96,9 +96,7 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
     except (KeyError, TypeError, AssertionError) as error:
         raise UserError(f"--cfg-options does not fit {config.filename}\n  {error}") from error
     for key, least in NUMBERS.items():
-        value: Any = config
-        for part in key.split("."):
-            value = value.get(part)
+        value = look_up(config, key)
         if type(value) is not int or value < least:
             raise UserError(
                 f"{key}={value!r} is no whole number of at least {least}\n"
@@ -106,6 +104,14 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
             )
     if not any(key.startswith("param_scheduler") for key in options):
         set_iterations(config, config.train_cfg.max_iters, before)
+
+
+def look_up(config: Config, key: str) -> Any:
+    """What stands at a dotted `key`; None if its last part is not there."""
+    value: Any = config
+    for part in key.split("."):
+        value = value.get(part)
+    return value
 
 
 def set_iterations(config: Config, iterations: int, before: int) -> None:

@@ -133,6 +133,8 @@ class ReplayableTrainLoop(IterBasedTrainLoop):
 
         In every step, so that validation and checkpoint, at whatever step, find all alike.
         """
+        if self.split.processes == 1:
+            return
         wrapped = self.runner.model
         model = wrapped.module if is_model_wrapper(wrapped) else wrapped
         layers = [
@@ -141,5 +143,5 @@ class ReplayableTrainLoop(IterBasedTrainLoop):
             if isinstance(layer, _BatchNorm) and not isinstance(layer, nn.SyncBatchNorm)
         ]
         statistics = [s for layer in layers for s in (layer.running_mean, layer.running_var)]
-        if statistics and self.split.processes > 1:
+        if statistics:
             all_reduce_params(statistics, op="mean")

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
+from psa_seg.engine.config import look_up
 from psa_seg.engine.preflight.checkpoint import load_checkpoint
 from psa_seg.errors import UserError
 
@@ -167,7 +168,7 @@ def find_run(config: Config) -> str | None:
         )
     held = Config.fromstring(meta["cfg"], ".py")
     for key in SAME_RUN:
-        difference = _difference(key, _get(held, key), _get(config, key))
+        difference = _difference(key, look_up(held, key), look_up(config, key))
         if difference:
             name = meta["experiment_name"].rsplit("_", 2)[0]  # without date and time
             raise UserError(
@@ -177,13 +178,6 @@ def find_run(config: Config) -> str | None:
                 "another --work-dir"
             )
     return str(here)
-
-
-def _get(config: Config, key: str) -> Any:
-    value: Any = config
-    for part in key.split("."):
-        value = value.get(part)
-    return value
 
 
 def _difference(where: str, there: Any, here: Any) -> str:
