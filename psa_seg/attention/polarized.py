@@ -102,18 +102,18 @@ class PolarizedSelfAttention(nn.Module):
             )
         with torch.autocast(x.device.type, enabled=False):  # the passes keep float32 themselves
             if self.branches == "spatial":
-                mean = x.mean(dim=(2, 3), dtype=torch.promote_types(x.dtype, torch.float32))
-                return gate(x, None, self._spatial_query(mean))
+                _, mean, pooled = pool(x)
+                return gate(pooled, None, self._spatial_query(mean))
             w_q, b_q = self.ch_wq.parameters()
-            g, mean = pool(x, w_q.flatten(), b_q)
+            g, mean, pooled = pool(x, w_q.flatten(), b_q)
             a = self._channel_gate(g)
             if self.branches == "channel":
-                return gate(x, a, None)
+                return gate(pooled, a)
             if self.layout == "parallel":
-                return gate(x, a, self._spatial_query(mean))
+                return gate(pooled, a, self._spatial_query(mean))
             # The spatial branch sees y = a ⊙ x: its mean is a ⊙ μ, and u·y_n = (u ⊙ a)·x_n.
             u, beta = self._spatial_query(a * mean)
-            return gate(x, a, (u * a, beta), layout="sequential")
+            return gate(pooled, a, (u * a, beta), layout="sequential")
 
     def _channel_gate(self, g: Tensor) -> Tensor:
         """Pooled pixels `g` `[B, C]` → channel gate `a` `[B, C]` (eq. 2)."""

@@ -4,37 +4,77 @@ The spatial logit `s·(W_sv x_n + b_sv)` (arXiv 2107.00782, eq. 3) is linear in 
 `u·x_n + β` with `u = W_svᵀ s`: the value map `[B, C/2, H, W]` is never made.
 """
 
+from types import ModuleType
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from psa_seg.ops.implementation import passes
+from psa_seg.ops.pool import Pooled
 
 
 def gate(
-    x: Tensor,
+    pooled: Pooled,
     a: Tensor | None = None,
     spatial: tuple[Tensor, Tensor] | None = None,
     layout: str = "parallel",
+    impl: str | None = None,
 ) -> Tensor:
     """`x_n ⊙ (a + m_n)` (parallel) or `x_n ⊙ a·m_n` (sequential), `m_n = σ(u·x_n + β)`.
 
     Args:
-        x: feature map `[B, C, H, W]`, any dtype, contiguous or channels_last (neither is copied).
+        pooled: x, as `pool` handed it on.
         a: channel gate `[B, C]`; None leaves `x_n m_n`.
         spatial: the spatial query projected back to the channels, `u` `[B, C]`, and the offset
             `β` `[B]`; None leaves `x_n ⊙ a`. In the sequential layout `u` already holds the
             factor `a`: `u·(a ⊙ x_n)`.
         layout: `parallel` or `sequential`; without effect unless both gates are there.
+        impl: `eager` or `triton`; see `psa_seg.ops.implementation`.
 
     Returns:
         `[B, C, H, W]` in the dtype and memory format of `x`, computed in at least float32.
     """
-    dtype = x.dtype
-    x = x.to(torch.promote_types(dtype, torch.float32))
-    gated = x if a is None else x * a[:, :, None, None]
-    if spatial is None:
-        return gated.to(dtype)
-    u, beta = spatial
-    logits = u.unsqueeze(1) @ x.flatten(2) + beta[:, None, None]  # [B, 1, N]
-    m = logits.sigmoid().unflatten(2, x.shape[2:])  # [B, 1, H, W]
-    if a is None or layout == "sequential":
-        return (gated * m).to(dtype)
-    return torch.addcmul(gated, x, m).to(dtype)
+    # Both layouts and both single branches are x ⊙ (p + r m).
+    u, beta = (None, None) if spatial is None else spatial
+    vector = a if u is None else u
+    if a is None:
+        p, r = torch.zeros_like(vector), torch.ones_like(vector)
+    elif layout == "sequential" and u is not None:
+        p, r = torch.zeros_like(a), a
+    else:
+        p, r = a, torch.ones_like(a)
+    backend = passes(pooled.x, impl)
+    out = _Gate.apply(pooled.x, p, r, u, beta, backend, *pooled.carriers)
+    return out.unflatten(2, pooled.size)
+
+
+class _Gate(torch.autograd.Function):
+    """Keeps x, m `[B, N]`, and vectors of size C. Its gradients of x are for `Pooled`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        p: Tensor,
+        r: Tensor,
+        u: Tensor | None,
+        beta: Tensor | None,
+        backend: ModuleType,
+        *carriers: Tensor,
+    ) -> Tensor:
+        out, m = backend.gate_forward(x, p, r, u, beta)
+        ctx.save_for_backward(x, p, r, u, m)
+        ctx.backend = backend
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dout: Tensor) -> Any:
+        x, p, r, u, m = ctx.saved_tensors
+        need_p, need_r = ctx.needs_input_grad[1:3]
+        with torch.autocast(x.device.type, enabled=False):
+            dp, dr, du, dt = ctx.backend.gate_backward(x, dout, r, m, need_p, need_r)
+        dbeta = None if dt is None else dt.sum(1)
+        return dout, dp, dr, du, dbeta, None, p, r, u, m, dt

@@ -5,28 +5,78 @@ Both are linear, so the sum can go first: `Σ_n q_n (W_v x_n + b_v) = W_v g + b_
 `g = Σ_n q_n x_n`, because the query `q` sums to 1. What is left to project is one vector.
 """
 
+from types import ModuleType
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from psa_seg.ops.implementation import passes
 
 
-def pool(x: Tensor, w_q: Tensor, b_q: Tensor) -> tuple[Tensor, Tensor]:
+class Pooled(NamedTuple):
+    """x on its way from `pool` to `gate`: for `gate`, once, and for nothing else.
+
+    The gradient of x needs x and the upstream gradient, and both gates and both means of it: in
+    two steps, that of `gate` and that of `pool`, it would be written, read again and added to.
+    So `gate` hands back, as the "gradient" of `x`, the upstream gradient as it came, and as those of
+    the carriers what else `pool` needs to write the whole gradient in one pass. Where one is None,
+    autograd fills in zeros, and zeros are right.
+    """
+
+    x: Tensor  # [B, C, N]
+    size: torch.Size  # H, W
+    carriers: tuple[Tensor, ...]  # shaped as p, r, u [B, C] and m, dt [B, N]; values mean nothing
+
+
+def pool(
+    x: Tensor, w_q: Tensor | None = None, b_q: Tensor | None = None, impl: str | None = None
+) -> tuple[Tensor | None, Tensor, Pooled]:
     """Query-weighted and plain mean of the pixels of `x`.
 
     Args:
-        x: feature map `[B, C, H, W]`, any dtype, contiguous or channels_last (neither is copied).
-        w_q: query weights `[C]`.
-        b_q: query bias `[1]`. A softmax ignores it, so its gradient is 0; it is an argument to
-            stay in the graph, for DistributedDataParallel stops at a parameter without gradient.
+        x: feature map `[B, C, H, W]`, any float dtype, contiguous or channels_last (neither is
+            copied; what is neither is).
+        w_q: query weights `[C]`; None leaves out the weighted mean.
+        b_q: query bias `[1]`. A softmax ignores it, and so does this function; it is an argument
+            to stay in the graph (its gradient is 0), for DistributedDataParallel stops at a
+            parameter without gradient.
+        impl: `eager` or `triton`; see `psa_seg.ops.implementation`.
 
     Returns:
-        `g = Σ_n softmax_n(w_q·x_n + b_q) x_n` `[B, C]` and `μ = mean_n x_n`
-        `[B, C]`, both in at least float32, in which they are accumulated.
+        `g = Σ_n softmax_n(w_q·x_n + b_q) x_n` `[B, C]` (None without `w_q`), `μ = mean_n x_n`
+        `[B, C]`, both in at least float32, in which they are accumulated, and `x` for `gate`.
     """
-    x = x.to(torch.promote_types(x.dtype, torch.float32)).flatten(2)  # [B, C, N]
-    # Expanded to a batched product, as a vector times a batch would be folded into a copy of x.
-    w_q = w_q.to(x.dtype).expand(x.shape[0], 1, -1)  # [B, 1, C]
-    query = (w_q @ x + b_q.to(x.dtype)).squeeze(1).softmax(dim=1)  # [B, N]
-    # One product for both sums: x is read once, and its gradient is written once.
-    weights = torch.stack((query, torch.full_like(query, 1 / x.shape[2])), dim=2)  # [B, N, 2]
-    g, mean = (x @ weights).unbind(dim=2)
-    return g, mean
+    outputs = _Pool.apply(x.flatten(2), w_q, b_q, passes(x, impl))
+    g, mean, pixels, *carriers = outputs
+    return g, mean, Pooled(pixels, x.shape[2:], tuple(carriers))
+
+
+class _Pool(torch.autograd.Function):
+    """Keeps x, `[B, N]` logits, and vectors of size C. Differentiable once."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, w_q: Tensor | None, b_q: Tensor | None, backend: ModuleType
+    ) -> tuple[Tensor | None, ...]:
+        wide = torch.promote_types(x.dtype, torch.float32)
+        query = None if w_q is None else w_q.to(wide)
+        g, mean, logits, lse = backend.pool_forward(x, query)
+        ctx.save_for_backward(x, query, logits, lse, g)
+        ctx.backend, ctx.query_dtype = backend, w_q if w_q is None else w_q.dtype
+        ctx.bias = None if b_q is None else (b_q.shape, b_q.dtype)
+        shapes = [mean.shape] * 3 + [(x.shape[0], x.shape[2])] * 2
+        return g, mean, x, *(mean.new_empty(()).expand(shape) for shape in shapes)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dg: Any, dmean: Any, dout: Any, *carried: Any) -> Any:
+        x, query, logits, lse, g = ctx.saved_tensors
+        with torch.autocast(x.device.type, enabled=False):
+            dx, dw_q = ctx.backend.pool_backward(
+                x, dout, *carried, dmean, query, logits, lse, g, dg
+            )
+        dw_q = None if dw_q is None else dw_q.to(ctx.query_dtype)
+        db_q = None if ctx.bias is None else x.new_zeros(ctx.bias[0], dtype=ctx.bias[1])
+        return dx, dw_q, db_q, None

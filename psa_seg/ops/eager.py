@@ -1,0 +1,185 @@
+"""Both passes over x and their gradients in plain PyTorch: on CPUs, and wherever Triton is not.
+
+Four functions of `x` `[B, C, N]`, any strides and float dtype; `psa_seg.ops.fused` has the same
+four. They know nothing of autograd: `psa_seg.ops.pool` and `psa_seg.ops.gate` do. Vectors are
+`[B, C]` or `[B, N]` in the wide dtype: float32, or that of `x` if it is wider.
+
+Work goes block by block, in one block's scratch memory: what one line makes, the next finds in the
+cache. A temporary of the size of x is never allocated: its pages alone cost a CPU more than all the
+arithmetic here.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+Block = tuple[slice, slice, slice]
+
+CPU_BLOCK = 2**18  # elements a thread: 1 MiB; smaller ones wait for the interpreter
+BLOCK = 2**25  # elements on any other device: 128 MiB
+
+
+def pool_forward(
+    x: Tensor, w_q: Tensor | None
+) -> tuple[Tensor | None, Tensor, Tensor | None, Tensor | None]:
+    """`g = Σ_n q_n x_n`, `μ = mean_n x_n`; of the query `q = softmax(w_q·x_n)` the logits `[B, N]`
+    and their logsumexp `[B]`. Without `w_q` `[C]`, μ alone.
+    """
+    batch, channels, pixels = x.shape
+    total = _zeros(x, batch, channels)
+    logits = None if w_q is None else _zeros(x, batch, pixels)
+    for (b, c, n), block in _wide_blocks(x):
+        total[b, c] += block.sum(2)
+        if w_q is not None:
+            logits[b, n] += _over_channels(w_q.expand(batch, -1)[b, c], block)
+    if logits is None:
+        return None, total / pixels, None, None
+    lse = logits.logsumexp(1)
+    return _weighted_sum(x, (logits - lse[:, None]).exp()), total / pixels, logits, lse
+
+
+def gate_forward(
+    x: Tensor, p: Tensor, r: Tensor, u: Tensor | None, beta: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """`x ⊙ (p + r m)` in the dtype and strides of `x`, and `m = σ(u·x_n + β)` `[B, N]`.
+
+    Without `u` `[B, C]` and `β` `[B]` there is no m: `x ⊙ p`.
+    """
+    m = None
+    if u is not None and beta is not None:
+        m = (_dot(u, x) + beta[:, None]).sigmoid()
+    out = torch.empty_like(x)
+    for (b, c, n), scratch in _blocks_with_scratch(x):
+        scale = _scale(p[b, c], r[b, c], m if m is None else m[b, n], scratch)
+        torch.mul(x[b, c, n], scale, out=out[b, c, n])
+    return out, m
+
+
+def gate_backward(
+    x: Tensor, dout: Tensor, r: Tensor, m: Tensor | None, need_dp: bool, need_dr: bool
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of `p`, `r` and `u`, and `dt` `[B, N]`, that of the logits `u·x_n + β`."""
+    dp = torch.zeros_like(r) if need_dp else None
+    dr = torch.zeros_like(r) if need_dr and m is not None else None
+    dm = None if m is None else torch.zeros_like(m)
+    for (b, c, n), scratch in _blocks_with_scratch(x):
+        product = torch.mul(_wide(x[b, c, n]), dout[b, c, n], out=scratch)
+        if dp is not None:
+            dp[b, c] += product.sum(2)
+        if dr is not None and m is not None:
+            dr[b, c] += _over_pixels(m[b, n], product)
+        if dm is not None:
+            dm[b, n] += _over_channels(r[b, c], product)
+    if dm is None or m is None:
+        return dp, dr, None, None
+    dt = dm * m * (1 - m)
+    return dp, dr, _weighted_sum(x, dt), dt
+
+
+def pool_backward(
+    x: Tensor,
+    dout: Tensor,
+    p: Tensor,
+    r: Tensor,
+    u: Tensor,
+    m: Tensor,
+    dt: Tensor,
+    dmean: Tensor,
+    w_q: Tensor | None,
+    logits: Tensor | None,
+    lse: Tensor | None,
+    g: Tensor | None,
+    dg: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Gradients of `x`, in its dtype and strides, and of `w_q`: what came through both passes.
+
+    `dx = dout ⊙ (p + r m) + dt u + q dg + dl w_q + dμ / N` with `dl_n = q_n (dg·x_n - dg·g)`.
+    """
+    batch, _, pixels = x.shape
+    left, right, dw_q = [u, dmean / pixels], [dt, torch.ones_like(dt)], None
+    if w_q is not None and logits is not None and lse is not None and g is not None:
+        query = (logits - lse[:, None]).exp()
+        dl = query * (_dot(dg, x) - (dg * g).sum(1, keepdim=True))
+        dw_q = _weighted_sum(x, dl).sum(0)
+        left, right = [*left, dg, w_q.expand(batch, -1)], [*right, query, dl]
+    columns, rows = torch.stack(left, dim=2), torch.stack(right, dim=1)
+    dx = torch.empty_like(x)
+    for (b, c, n), scratch in _blocks_with_scratch(x):
+        gated = _scale(p[b, c], r[b, c], m[b, n], scratch).mul_(dout[b, c, n])
+        dx[b, c, n] = gated.baddbmm_(columns[b, c], rows[b, :, n])
+    return dx, dw_q
+
+
+def _blocks(x: Tensor) -> list[Block]:
+    """Slices of images, channels and pixels that cover `x`, each contiguous where x is."""
+    everything = slice(None)
+    if torch.compiler.is_compiling():  # the compiler makes its own blocks, for any size
+        return [(everything, everything, everything)]
+    batch, channels, pixels = x.shape
+    size = CPU_BLOCK * torch.get_num_threads() if x.device.type == "cpu" else BLOCK
+    images = _slices(batch, size // (channels * pixels))
+    if x.stride(1) >= x.stride(2):  # NCHW
+        return [(b, c, everything) for b in images for c in _slices(channels, size // pixels)]
+    return [(b, everything, n) for b in images for n in _slices(pixels, size // channels)]
+
+
+def _wide_blocks(x: Tensor) -> Iterator[tuple[Block, Tensor]]:
+    """Blocks in the wide dtype, to read; x as it is, if it is wide."""
+    if x.dtype == torch.promote_types(x.dtype, torch.float32):
+        yield (slice(None),) * 3, x
+    else:
+        for block in _blocks(x):
+            yield block, _wide(x[block])
+
+
+def _slices(length: int, step: int) -> list[slice]:
+    return [slice(start, start + max(step, 1)) for start in range(0, length, max(step, 1))]
+
+
+def _blocks_with_scratch(x: Tensor) -> Iterator[tuple[Block, Tensor]]:
+    """Each block with wide memory of its shape, the same for all."""
+    blocks = _blocks(x)
+    scratch = torch.empty_like(x[blocks[0]], dtype=torch.promote_types(x.dtype, torch.float32))
+    for block in blocks:
+        images, channels, pixels = x[block].shape
+        yield block, scratch[:images, :channels, :pixels]
+
+
+def _scale(p: Tensor, r: Tensor, m: Tensor | None, out: Tensor) -> Tensor:
+    """`p + r m` of a block, made in `out` unless it is p alone."""
+    p = p[:, :, None]
+    return p if m is None else torch.addcmul(p, r[:, :, None], m[:, None], out=out)
+
+
+def _dot(vector: Tensor, x: Tensor) -> Tensor:
+    """`vector·x_n` of every pixel: `[B, C]`, `[B, C, N]` → `[B, N]`."""
+    out = _zeros(x, x.shape[0], x.shape[2])
+    for (b, c, n), block in _wide_blocks(x):
+        out[b, n] += _over_channels(vector[b, c], block)
+    return out
+
+
+def _weighted_sum(x: Tensor, weights: Tensor) -> Tensor:
+    """`Σ_n weights_n x_n`: `[B, N]`, `[B, C, N]` → `[B, C]`."""
+    out = _zeros(x, *x.shape[:2])
+    for (b, c, n), block in _wide_blocks(x):
+        out[b, c] += _over_pixels(weights[b, n], block)
+    return out
+
+
+# A matrix times a column is six times slower than a row times its transpose (torch 2.13, CPU).
+def _over_channels(weights: Tensor, block: Tensor) -> Tensor:
+    return (weights.unsqueeze(1) @ block).squeeze(1)
+
+
+def _over_pixels(weights: Tensor, block: Tensor) -> Tensor:
+    return (weights.unsqueeze(1) @ block.transpose(1, 2)).squeeze(1)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _zeros(x: Tensor, *shape: int) -> Tensor:
+    return x.new_zeros(shape, dtype=torch.promote_types(x.dtype, torch.float32))
