@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psa_seg.ops import gate, pool
+from psa_seg.ops import gate, naive, pool
+from psa_seg.ops.implementation import requested
 
 FORMS = ("paper",)
 LAYOUTS = ("parallel", "sequential")
@@ -36,7 +37,7 @@ class PolarizedSelfAttention(nn.Module):
             (form `paper`, layout `parallel`, branches `both` only).
 
     Raises:
-        ValueError: for an unknown name, an odd or too small `in_channels`, an `init` that the
+        ValueError: for an unknown name (of `PSA_SEG_IMPL`, too), an odd or too small `in_channels`, an `init` that the
             rest rules out, and, in `forward`, an input that is not `[B, in_channels, H, W]`.
     """
 
@@ -55,6 +56,7 @@ class PolarizedSelfAttention(nn.Module):
         _check_choice("layout", layout, LAYOUTS)
         _check_choice("branches", branches, BRANCHES)
         _check_choice("init", init, INITS)
+        requested()
         if in_channels < 2 or in_channels % 2:
             raise ValueError(f"in_channels must be even and at least 2, not {in_channels}")
         if init == "identity" and (layout, branches) != ("parallel", "both"):
@@ -100,6 +102,9 @@ class PolarizedSelfAttention(nn.Module):
             raise ValueError(
                 f"expected an input [B, {self.in_channels}, H, W], not {list(x.shape)}"
             )
+        if requested() == "naive":
+            parameters = dict(self.named_parameters())
+            return naive.polarized_self_attention(x, parameters, self.layout, self.branches)
         with torch.autocast(x.device.type, enabled=False):  # the passes keep float32 themselves
             if self.branches == "spatial":
                 _, mean, pooled = pool(x)

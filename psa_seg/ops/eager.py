@@ -52,7 +52,7 @@ def gate_forward(
     out = torch.empty_like(x)
     for (b, c, n), scratch in _blocks_with_scratch(x):
         scale = _scale(p[b, c], r[b, c], m if m is None else m[b, n], scratch)
-        torch.mul(x[b, c, n], scale, out=out[b, c, n])
+        out[b, c, n] = torch.mul(x[b, c, n], scale, out=scratch)
     return out, m
 
 
@@ -137,17 +137,20 @@ def _slices(length: int, step: int) -> list[slice]:
     return [slice(start, start + max(step, 1)) for start in range(0, length, max(step, 1))]
 
 
-def _blocks_with_scratch(x: Tensor) -> Iterator[tuple[Block, Tensor]]:
-    """Each block with wide memory of its shape, the same for all."""
+def _blocks_with_scratch(x: Tensor) -> Iterator[tuple[Block, Tensor | None]]:
+    """Each block with wide memory of its shape, the same for all; a compiler plans its own."""
     blocks = _blocks(x)
+    if torch.compiler.is_compiling():
+        yield blocks[0], None
+        return
     scratch = torch.empty_like(x[blocks[0]], dtype=torch.promote_types(x.dtype, torch.float32))
     for block in blocks:
         images, channels, pixels = x[block].shape
         yield block, scratch[:images, :channels, :pixels]
 
 
-def _scale(p: Tensor, r: Tensor, m: Tensor | None, out: Tensor) -> Tensor:
-    """`p + r m` of a block, made in `out` unless it is p alone."""
+def _scale(p: Tensor, r: Tensor, m: Tensor | None, out: Tensor | None) -> Tensor:
+    """`p + r m` of a block, made in `out`, if there is one, unless it is p alone."""
     p = p[:, :, None]
     return p if m is None else torch.addcmul(p, r[:, :, None], m[:, None], out=out)
 

@@ -56,6 +56,8 @@ def _obstacle(x: Tensor) -> str | None:
         return f"they do not know {x.dtype}"
     if x.shape[1] > FUSED_CHANNELS:
         return f"{x.shape[1]} channels are more than {FUSED_CHANNELS}"
+    if x[0].numel() >= 2**31:
+        return "an image has 2^31 elements or more"
     return None
 
 

@@ -8,54 +8,19 @@ import pytest
 import torch
 
 from psa_seg import PolarizedSelfAttention
-from psa_seg.ops import naive
+from psa_seg.ops import eager, naive
+from tests.parity import (
+    FORMATS,
+    build,
+    relative_error,
+    run,
+    run_module,
+    run_naive,
+    sizes_made,
+    variants,
+)
 
-VARIANTS = [
-    ("parallel", "both"),
-    ("sequential", "both"),
-    ("parallel", "channel"),
-    ("parallel", "spatial"),
-]
 SIZES = [(1, 2, 1, 1), (2, 6, 1, 7), (3, 10, 5, 3), (1, 64, 17, 31)]
-FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
-
-variants = pytest.mark.parametrize(("layout", "branches"), VARIANTS, ids=lambda value: value)
-
-
-def build(channels, layout="parallel", branches="both", dtype=torch.float64):
-    """A module whose every parameter is random: PyTorch's default leaves `ln` at 1 and 0."""
-    module = PolarizedSelfAttention(channels, layout=layout, branches=branches)
-    for parameter in module.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    return module.to(dtype)
-
-
-def run(function, x, parameters, upstream):
-    """Output and gradients, of x first, of `function(x)` under the upstream gradient."""
-    x = x.detach().requires_grad_()
-    for p in parameters.values():
-        p.grad = None
-    out = function(x)
-    out.backward(upstream.to(out.dtype))
-    return {"out": out.detach(), "x": x.grad} | {n: p.grad for n, p in parameters.items()}
-
-
-def run_naive(module, x, upstream):
-    parameters = dict(module.named_parameters())
-
-    def oracle(t):
-        return naive.polarized_self_attention(t, parameters, module.layout, module.branches)
-
-    return run(oracle, x, parameters, upstream)
-
-
-def run_module(module, x, upstream):
-    return run(module, x, dict(module.named_parameters()), upstream)
-
-
-def relative_error(actual, reference):
-    actual, reference = actual.double(), reference.double()
-    return ((actual - reference).norm() / reference.norm().clamp_min(1e-300)).item()
 
 
 @variants
@@ -129,15 +94,26 @@ def test_huge_logits_stay_finite(scale):
 
 @variants
 @pytest.mark.parametrize("memory_format", FORMATS.values(), ids=FORMATS)
-def test_memory_format_is_kept_without_a_layout_copy(memory_format, layout, branches):
-    module = build(6, layout, branches, torch.float32)
-    x = torch.randn(2, 6, 5, 7).contiguous(memory_format=memory_format)
-    assert module(x).is_contiguous(memory_format=memory_format)
-    cpu = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=cpu, record_shapes=True) as profile:
-        module(x)
-    copied = [e.input_shapes[0] for e in profile.events() if e.name == "aten::copy_"]
-    assert all(math.prod(shape) < x.numel() / 2 for shape in copied), copied
+def test_nothing_of_the_size_of_x_is_made_or_kept(memory_format, layout, branches, monkeypatch):
+    """But the output and the gradient, in the memory format of x; in blocks of four rows."""
+    monkeypatch.setattr(eager, "CPU_BLOCK", 64 // torch.get_num_threads())
+    module = build(16, layout, branches, torch.float32)
+    x = torch.randn(2, 16, 8, 9).contiguous(memory_format=memory_format).requires_grad_()
+    kept = []
+
+    def keep(tensor):
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t), sizes_made(x) as forward:
+        out = module(x)
+    upstream = torch.randn_like(x)
+    with sizes_made(x, upstream) as backward:
+        out.backward(upstream)
+    assert forward == backward == [x.numel()]
+    assert {t.data_ptr() for t in kept if t.numel() >= x.numel() / 2} == {x.data_ptr()}
+    assert out.is_contiguous(memory_format=memory_format)
+    assert x.grad.is_contiguous(memory_format=memory_format)
 
 
 def test_views_and_slices():

@@ -1,0 +1,217 @@
+"""Both passes over x and their gradients as Triton kernels: one read of x each.
+
+The same four functions as `psa_seg.ops.eager`, with the same results up to rounding, for float32,
+float16 and bfloat16. Each is one operator of `torch.library`, which `torch.compile` passes through.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from psa_seg.ops.fused import kernels
+from psa_seg.ops.fused.tiles import launch
+
+
+def pool_forward(
+    x: Tensor, w_q: Tensor | None
+) -> tuple[Tensor | None, Tensor, Tensor | None, Tensor | None]:
+    """See `psa_seg.ops.eager.pool_forward`."""
+    g, mean, logits, lse = _pool_forward(x, w_q)
+    return (None, mean, None, None) if w_q is None else (g, mean, logits, lse)
+
+
+def gate_forward(
+    x: Tensor, p: Tensor, r: Tensor, u: Tensor | None, beta: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """See `psa_seg.ops.eager.gate_forward`."""
+    out, m = _gate_forward(x, p, r, u, beta)
+    return out, None if u is None else m
+
+
+def gate_backward(
+    x: Tensor, dout: Tensor, r: Tensor, m: Tensor | None, need_dp: bool, need_dr: bool
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+    """See `psa_seg.ops.eager.gate_backward`."""
+    sums, dt = _gate_backward(x, dout, r, m, need_dp, need_dr and m is not None)
+    rest = iter(sums)
+    dp = next(rest) if need_dp else None
+    if m is None:
+        return dp, None, None, None
+    dr = next(rest) if need_dr else None
+    return dp, dr, next(rest), dt
+
+
+def pool_backward(
+    x: Tensor,
+    dout: Tensor,
+    p: Tensor,
+    r: Tensor,
+    u: Tensor,
+    m: Tensor,
+    dt: Tensor,
+    dmean: Tensor,
+    w_q: Tensor | None,
+    logits: Tensor | None,
+    lse: Tensor | None,
+    g: Tensor | None,
+    dg: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """See `psa_seg.ops.eager.pool_backward`."""
+    dx, dw_q = _pool_backward(x, dout, p, r, u, m, dt, dmean, w_q, logits, lse, g, dg)
+    return dx, None if w_q is None else dw_q
+
+
+@torch.library.custom_op("psa_seg::pool_forward", mutates_args=())
+def _pool_forward(x: Tensor, w_q: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    x = _dense(x)
+    batch, channels, pixels = x.shape
+    outputs = _pool_forward_outputs(x, w_q)
+    g, mean, logits, lse = outputs if w_q is not None else (None, outputs[1], None, None)
+    plan = launch("pool_forward", x)
+    stats = mean.new_empty(batch, plan.programs, 2)
+    sums = mean.new_empty(batch, plan.programs, 2, channels)
+    with _device(x):
+        kernels.pool_forward[plan.programs, batch](
+            x, _vector(w_q), logits, stats, sums, channels, pixels, plan.tiles, *_strides(x, x),
+            BLOCK_C=plan.block_c, BLOCK_N=plan.block_n, num_warps=plan.warps,
+        )  # fmt: skip
+        kernels.pool_combine[-(-channels // 64), batch](
+            stats, sums, g, mean, lse, channels, pixels, plan.programs, BLOCK_C=64, BLOCK_P=32
+        )
+    return outputs
+
+
+@_pool_forward.register_fake
+def _pool_forward_outputs(x: Tensor, w_q: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    batch, channels, pixels = x.shape
+    there = 0 if w_q is None else 1
+    return (
+        _vectors(x, batch * there, channels),
+        _vectors(x, batch, channels),
+        _vectors(x, batch * there, pixels),
+        _vectors(x, batch * there),
+    )
+
+
+@torch.library.custom_op("psa_seg::gate_forward", mutates_args=())
+def _gate_forward(
+    x: Tensor, p: Tensor, r: Tensor, u: Tensor | None, beta: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    x = _dense(x)
+    batch, channels, pixels = x.shape
+    out, m = _gate_forward_outputs(x, p, r, u, beta)
+    plan = launch("gate_forward", x)
+    with _device(x):
+        kernels.gate_forward[plan.programs, batch](
+            x, _vector(p), _vector(r), _vector(u), _vector(beta), out, None if u is None else m,
+            channels, pixels, plan.tiles, *_strides(x, x, out),
+            BLOCK_C=plan.block_c, BLOCK_N=plan.block_n, num_warps=plan.warps,
+        )  # fmt: skip
+    return out, m
+
+
+@_gate_forward.register_fake
+def _gate_forward_outputs(
+    x: Tensor, p: Tensor, r: Tensor, u: Tensor | None, beta: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(_dense(x)), _vectors(x, 0 if u is None else x.shape[0], x.shape[2])
+
+
+@torch.library.custom_op("psa_seg::gate_backward", mutates_args=())
+def _gate_backward(
+    x: Tensor, dout: Tensor, r: Tensor, m: Tensor | None, need_dp: bool, need_dr: bool
+) -> tuple[Tensor, Tensor]:
+    x = _dense(x)
+    dout = _aligned(dout, x)
+    batch, channels, pixels = x.shape
+    plan = launch("gate_backward", x)
+    wanted = (need_dp, need_dr, m is not None)
+    parts = _vectors(x, sum(wanted), batch, plan.programs, channels)
+    rest = iter(parts)
+    dp, dr, du = (next(rest) if want else None for want in wanted)
+    dt = _vectors(x, 0 if m is None else batch, pixels)
+    with _device(x):
+        kernels.gate_backward[plan.programs, batch](
+            x, dout, _vector(r), _vector(m), None if m is None else dt, dp, dr, du,
+            channels, pixels, plan.tiles, *_strides(x, x, dout),
+            BLOCK_C=plan.block_c, BLOCK_N=plan.block_n, num_warps=plan.warps,
+        )  # fmt: skip
+    return parts.sum(2), dt
+
+
+@_gate_backward.register_fake
+def _(
+    x: Tensor, dout: Tensor, r: Tensor, m: Tensor | None, need_dp: bool, need_dr: bool
+) -> tuple[Tensor, Tensor]:
+    batch, channels, pixels = x.shape
+    sums = _vectors(x, need_dp + need_dr + (m is not None), batch, channels)
+    return sums, _vectors(x, 0 if m is None else batch, pixels)
+
+
+@torch.library.custom_op("psa_seg::pool_backward", mutates_args=())
+def _pool_backward(
+    x: Tensor,
+    dout: Tensor,
+    p: Tensor,
+    r: Tensor,
+    u: Tensor,
+    m: Tensor,
+    dt: Tensor,
+    dmean: Tensor,
+    w_q: Tensor | None,
+    logits: Tensor | None,
+    lse: Tensor | None,
+    g: Tensor | None,
+    dg: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    x = _dense(x)
+    dout = _aligned(dout, x)
+    batch, channels, pixels = x.shape
+    plan = launch("pool_backward", x)
+    dx = torch.empty_like(x)
+    parts = _vectors(x, 0 if w_q is None else batch, plan.programs, channels)
+    vectors = map(_vector, (p, r, u, m, dt, dmean, w_q, logits, lse, g, dg))
+    with _device(x):
+        kernels.pool_backward[plan.programs, batch](
+            x, dout, *vectors, dx, None if w_q is None else parts,
+            channels, pixels, plan.tiles, *_strides(x, x, dout, dx),
+            BLOCK_C=plan.block_c, BLOCK_N=plan.block_n, num_warps=plan.warps,
+        )  # fmt: skip
+    return dx, parts.sum((0, 1))
+
+
+@_pool_backward.register_fake
+def _(x: Tensor, *others: Tensor | None) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(_dense(x)), _vectors(x, x.shape[1])
+
+
+def _dense(x: Tensor) -> Tensor:
+    """`x`, copied unless its images are contiguous in NCHW or channels_last."""
+    _, channels, pixels = x.shape
+    return x if x.stride()[1:] in ((pixels, 1), (1, channels)) else x.contiguous()
+
+
+def _aligned(dout: Tensor, x: Tensor) -> Tensor:
+    """`dout`, copied unless its images have the strides of those of `x`."""
+    if dout.stride()[1:] == x.stride()[1:]:
+        return dout
+    return torch.empty_like(x).copy_(dout)
+
+
+def _strides(x: Tensor, *tensors: Tensor) -> tuple[int, ...]:
+    """Of channels and pixels, for all; of the images of each."""
+    return *x.stride()[1:], *(tensor.stride(0) for tensor in tensors)
+
+
+def _vectors(x: Tensor, *shape: int) -> Tensor:
+    return x.new_empty(shape, dtype=torch.float32)
+
+
+def _vector(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
+
+
+def _device(x: Tensor) -> AbstractContextManager:
+    """Triton launches on the current GPU, which need not be that of `x`."""
+    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()

@@ -1,0 +1,80 @@
+"""What tests of the attention share: modules with random weights, and runs of them to compare."""
+
+import contextlib
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from psa_seg import PolarizedSelfAttention
+from psa_seg.ops import naive
+
+VARIANTS = [
+    ("parallel", "both"),
+    ("sequential", "both"),
+    ("parallel", "channel"),
+    ("parallel", "spatial"),
+]
+FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
+
+variants = pytest.mark.parametrize(("layout", "branches"), VARIANTS, ids=lambda value: value)
+
+
+def build(channels, layout="parallel", branches="both", dtype=torch.float64):
+    """A module whose every parameter is random: PyTorch's default leaves `ln` at 1 and 0."""
+    module = PolarizedSelfAttention(channels, layout=layout, branches=branches)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return module.to(dtype)
+
+
+def run(function, x, parameters, upstream):
+    """Output and gradients, of x first, of `function(x)` under the upstream gradient."""
+    x = x.detach().requires_grad_()
+    for p in parameters.values():
+        p.grad = None
+    out = function(x)
+    out.backward(upstream.to(out.dtype))
+    return {"out": out.detach(), "x": x.grad} | {n: p.grad for n, p in parameters.items()}
+
+
+def run_naive(module, x, upstream):
+    parameters = dict(module.named_parameters())
+
+    def oracle(t):
+        return naive.polarized_self_attention(t, parameters, module.layout, module.branches)
+
+    return run(oracle, x, parameters, upstream)
+
+
+def run_module(module, x, upstream):
+    return run(module, x, dict(module.named_parameters()), upstream)
+
+
+def relative_error(actual, reference):
+    actual, reference = actual.double(), reference.double()
+    return ((actual - reference).norm() / reference.norm().clamp_min(1e-300)).item()
+
+
+@contextlib.contextmanager
+def sizes_made(*known):
+    """Fills the list that it yields with the size of each new memory of half of the first or more.
+
+    What is made in the memory of the tensors `known` is not new.
+    """
+    least = known[0].numel() / 2
+    made, known = [], {tensor.untyped_storage().data_ptr() for tensor in known}
+
+    class Record(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **(kwargs or {}))
+            for tensor in out if isinstance(out, (tuple, list)) else (out,):
+                if isinstance(tensor, torch.Tensor) and tensor.numel() >= least:
+                    memory = tensor.untyped_storage()
+                    if memory.data_ptr() not in known and memory.nbytes() >= tensor.nbytes:
+                        made.append(tensor.numel())  # nbytes: not a carrier, one number expanded
+                    known.add(memory.data_ptr())
+            return out
+
+    with Record():
+        yield made
