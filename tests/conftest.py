@@ -3,7 +3,11 @@
 import os
 from pathlib import Path
 
-os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # figures and bits below are the CPU's
+# Figures and bits are the CPU's, and Triton's interpreter runs the kernels, unless
+# PSA_SEG_TEST_DEVICE=cuda: for tests/ops and tests/attention. Both act on import, of torch and Triton.
+if os.environ.setdefault("PSA_SEG_TEST_DEVICE", "cpu") == "cpu":
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ["TRITON_INTERPRET"] = "1"
 
 import pytest
 import torch

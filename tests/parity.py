@@ -1,6 +1,7 @@
 """What tests of the attention share: modules with random weights, and runs of them to compare."""
 
 import contextlib
+import os
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from psa_seg import PolarizedSelfAttention
 from psa_seg.ops import naive
 
+DEVICE = os.environ["PSA_SEG_TEST_DEVICE"]
 VARIANTS = [
     ("parallel", "both"),
     ("sequential", "both"),
@@ -54,6 +56,36 @@ def run_module(module, x, upstream):
 def relative_error(actual, reference):
     actual, reference = actual.double(), reference.double()
     return ((actual - reference).norm() / reference.norm().clamp_min(1e-300)).item()
+
+
+def assert_errs_like_plain_pytorch(actual, plain, reference):
+    """At most 2x (gradients 3x) the error of the textbook in the same dtype (flash-attention).
+
+    Or a floor, as `plain` may be right by luck: two last bits, and 2e-5 in float32, where the
+    interpreter adds up 4,096 channels one after the other.
+    """
+    for name, value in reference.items():
+        dtype = plain[name].dtype
+        assert actual[name].dtype == dtype, name
+        assert actual[name].shape == value.shape, name
+        if name == "ch_wq.bias":  # a softmax ignores it: the true gradient is 0
+            assert actual[name].abs().max() == 0
+            continue
+        if value.norm() < 1e-10:  # one pixel: the query has nothing to choose from
+            assert actual[name].norm() < torch.finfo(dtype).eps
+            continue
+        factor = 2 if name == "out" else 3
+        floor = 2e-5 if dtype == torch.float32 else 2 * torch.finfo(dtype).eps
+        bound = max(factor * relative_error(plain[name], value), floor)
+        error = relative_error(actual[name], value)
+        assert error <= bound, f"{name}: {error:.1e} > {bound:.1e}"
+
+
+def exact_twin(module):
+    """The same module in float64, on the CPU: for the reference."""
+    twin = build(module.in_channels, module.layout, module.branches)
+    twin.load_state_dict(module.state_dict())
+    return twin
 
 
 @contextlib.contextmanager

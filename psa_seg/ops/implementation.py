@@ -4,7 +4,6 @@
 fused kernels: they need a GPU, or `TRITON_INTERPRET=1`, which runs them on a CPU, slowly.
 """
 
-import functools
 import importlib.util
 import os
 from types import ModuleType
@@ -16,6 +15,7 @@ from psa_seg.ops import eager
 
 VARIABLE = "PSA_SEG_IMPL"
 IMPLEMENTATIONS = ("naive", "eager", "triton")
+TRITON = importlib.util.find_spec("triton") is not None
 FUSED_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 FUSED_CHANNELS = 4096  # the kernels hold a tile of all channels in registers
 
@@ -44,11 +44,13 @@ def passes(x: Tensor, impl: str | None = None) -> ModuleType:
             raise ValueError(f"the Triton kernels cannot run: {obstacle}. Leave {VARIABLE} unset")
     elif name is not None or torch.compiler.is_exporting() or not x.is_cuda or _obstacle(x):
         return eager  # an exported program is of PyTorch's own operators: it runs anywhere
-    return importlib.import_module("psa_seg.ops.fused")
+    from psa_seg.ops import fused  # only here: Triton may be missing
+
+    return fused
 
 
 def _obstacle(x: Tensor) -> str | None:
-    if not _triton_installed():
+    if not TRITON:
         return "the package triton is not installed"
     if not x.is_cuda and os.environ.get("TRITON_INTERPRET") != "1":
         return f"the tensor is on {x.device}, not on a GPU"
@@ -59,8 +61,3 @@ def _obstacle(x: Tensor) -> str | None:
     if x[0].numel() >= 2**31:
         return "an image has 2^31 elements or more"
     return None
-
-
-@functools.cache
-def _triton_installed() -> bool:
-    return importlib.util.find_spec("triton") is not None

@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from psa_seg.ops.fused import kernels
-from psa_seg.ops.fused.tiles import launch
+from psa_seg.ops.fused.tiles import COMBINE, launch
 
 
 def pool_forward(
@@ -76,8 +77,8 @@ def _pool_forward(x: Tensor, w_q: Tensor | None) -> tuple[Tensor, Tensor, Tensor
             x, _vector(w_q), logits, stats, sums, channels, pixels, plan.tiles, *_strides(x, x),
             BLOCK_C=plan.block_c, BLOCK_N=plan.block_n, num_warps=plan.warps,
         )  # fmt: skip
-        kernels.pool_combine[-(-channels // 64), batch](
-            stats, sums, g, mean, lse, channels, pixels, plan.programs, BLOCK_C=64, BLOCK_P=32
+        kernels.pool_combine[-(-channels // COMBINE["BLOCK_C"]), batch](
+            stats, sums, g, mean, lse, channels, pixels, plan.programs, **COMBINE
         )
     return outputs
 
@@ -92,6 +93,11 @@ def _pool_forward_outputs(x: Tensor, w_q: Tensor | None) -> tuple[Tensor, Tensor
         _vectors(x, batch * there, pixels),
         _vectors(x, batch * there),
     )
+
+
+@register_flop_formula(torch.ops.psa_seg.pool_forward)
+def _(x: torch.Size, w_q: torch.Size | None, **_: object) -> int:
+    return 0 if w_q is None else 4 * x.numel()  # the logits and the weighted sum
 
 
 @torch.library.custom_op("psa_seg::gate_forward", mutates_args=())
@@ -116,6 +122,13 @@ def _gate_forward_outputs(
     x: Tensor, p: Tensor, r: Tensor, u: Tensor | None, beta: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     return torch.empty_like(_dense(x)), _vectors(x, 0 if u is None else x.shape[0], x.shape[2])
+
+
+@register_flop_formula(torch.ops.psa_seg.gate_forward)
+def _(
+    x: torch.Size, p: torch.Size, r: torch.Size, u: torch.Size | None, *_: object, **__: object
+) -> int:
+    return 0 if u is None else 2 * x.numel()  # the logits
 
 
 @torch.library.custom_op("psa_seg::gate_backward", mutates_args=())

@@ -19,6 +19,7 @@ SHORTEST_BYTES = 16  # of a row of pixels in NCHW, while that is small enough
 MOST_PIXELS, LEAST_PIXELS = 1024, 8  # LEAST_PIXELS: of the tiles of a small map
 MOST_WARPS = 16
 PROGRAMS = 4  # for each multiprocessor
+COMBINE = {"BLOCK_C": 64, "BLOCK_P": 32}  # of what they wrote
 
 
 class Launch(NamedTuple):

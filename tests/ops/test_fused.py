@@ -1,0 +1,216 @@
+"""The Triton kernels against the oracle: on a GPU where there is one, else interpreted."""
+
+import pytest
+import torch
+
+from psa_seg.ops import eager, gate, pool
+from psa_seg.ops.implementation import VARIABLE
+from tests.parity import (
+    DEVICE,
+    FORMATS,
+    assert_errs_like_plain_pytorch,
+    build,
+    exact_twin,
+    run,
+    run_module,
+    run_naive,
+    variants,
+)
+
+pytest.importorskip("triton")
+from psa_seg.ops import fused
+from psa_seg.ops.fused import tiles
+
+SIZES = [(1, 2, 1, 1), (2, 6, 1, 7), (3, 10, 5, 3), (2, 70, 3, 51)]
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+formats = pytest.mark.parametrize("memory_format", FORMATS.values(), ids=FORMATS)
+
+
+@pytest.fixture(autouse=True)
+def triton(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "triton")
+
+
+@pytest.fixture(autouse=True)
+def poison():
+    """Memory that nothing wrote is NaN, so that a kernel that forgets a corner is seen."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    assert torch.empty(3).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def assert_parity(module, x, upstream):
+    """Of the output and every gradient, by the rule for low precision, whatever the dtype."""
+    module = module.to(DEVICE)
+    reference = run_naive(exact_twin(module), x.double(), upstream.double())
+    plain = run_naive(module, x.to(DEVICE), upstream.to(DEVICE))
+    actual = run_module(module, x.to(DEVICE), upstream.to(DEVICE))
+    on_cpu = [{name: value.cpu() for name, value in result.items()} for result in (actual, plain)]
+    assert_errs_like_plain_pytorch(*on_cpu, reference)
+    return actual
+
+
+@variants
+@formats
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_equals_the_textbook_with_every_gradient(size, memory_format, layout, branches):
+    x, upstream = torch.randn(2, *size)
+    x = x.contiguous(memory_format=memory_format)
+    actual = assert_parity(build(size[1], layout, branches, torch.float32), x, upstream)
+    assert actual["out"].is_contiguous(memory_format=memory_format)
+    assert actual["x"].is_contiguous(memory_format=memory_format)
+
+
+def test_all_the_channels_there_may_be():
+    x, upstream = (
+        torch.randn(2, 1, 4096, 1, 3) / 64
+    )  # or the logits are so far apart that q is 0, 1
+    assert_parity(build(4096, dtype=torch.float32), x, upstream)
+
+
+@variants
+@dtypes
+def test_low_precision_errs_no_more_than_plain_pytorch(dtype, layout, branches):
+    x, upstream = torch.randn(2, 2, 34, 7, 19).to(dtype)
+    assert_parity(build(34, layout, branches, dtype), x, upstream)
+
+
+@variants
+def test_many_programs_add_up(layout, branches, monkeypatch):
+    """More of them than the combining kernel reads at once, the last one with fewer tiles."""
+    monkeypatch.setattr(tiles, "PROGRAMS", 80)
+    x, upstream = torch.randn(2, 1, 4, 43, 47)
+    plan = tiles.launch("pool_forward", x.flatten(2))
+    assert plan.programs > 32
+    assert plan.programs * plan.tiles * plan.block_n >= 43 * 47 + plan.block_n
+    assert_parity(build(4, layout, branches, torch.float32), x, upstream)
+
+
+def test_inputs_and_gradients_of_any_strides():
+    wide = torch.randn(2, 12, 9, 10)
+    views = [wide[:, ::2, :, 1:8], wide[:, 3:9], wide.transpose(2, 3)[:, :6]]
+    for x in views:
+        upstream = torch.randn_like(x).contiguous(memory_format=torch.channels_last)
+        assert_parity(build(6, dtype=torch.float32), x, upstream)
+        assert_parity(build(6, dtype=torch.float32), x, torch.ones(1).expand_as(x))
+
+
+@pytest.mark.parametrize("scale", [1e4, -1e4])
+def test_huge_logits_stay_finite(scale):
+    module = build(8, dtype=torch.float32).to(DEVICE)
+    x = scale * torch.randn(1, 8, 9, 9, device=DEVICE)
+    result = run_module(module, x, torch.ones_like(x))
+    assert all(value.isfinite().all() for value in result.values())
+    plain = run_naive(module, x, torch.ones_like(x))
+    torch.testing.assert_close(result["out"], plain["out"], rtol=1e-4, atol=1e-4 * abs(scale))
+
+
+def test_float16_is_finite_wherever_the_exact_result_is():
+    """Sums over the pixels and products with the upstream gradient overflow float16 by far."""
+    module = build(8, dtype=torch.float16)
+    x = torch.full((1, 8, 20, 20), 3e4, dtype=torch.float16)
+    upstream = torch.full_like(x, 10)
+    reference = run_naive(exact_twin(module), x.double(), upstream.double())
+    actual = run_module(module.to(DEVICE), x.to(DEVICE), upstream.to(DEVICE))
+    for name, value in reference.items():
+        representable = value.abs() <= torch.finfo(torch.float16).max
+        assert actual[name].cpu()[representable].isfinite().all(), name
+
+
+@variants
+def test_two_runs_give_the_same_bits(layout, branches):
+    module = build(34, layout, branches, torch.float32).to(DEVICE)
+    x, upstream = torch.randn(2, 2, 34, 15, 17, device=DEVICE)
+    first, second = (run_module(module, x, upstream) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("memory_format", FORMATS.values(), ids=FORMATS)
+def test_every_operator_equals_the_eager_function(memory_format):
+    """On its own, with each argument that may be None, and with p and r both at work."""
+    x, dout = torch.randn(2, 2, 6, 5, 4, device=DEVICE).flatten(3)
+    x = x.unflatten(2, (5, 4)).contiguous(memory_format=memory_format).flatten(2)
+    p, r, u, dg, dmean = torch.randn(5, 2, 6, device=DEVICE)
+    beta, w_q = torch.randn(2, device=DEVICE), torch.randn(6, device=DEVICE)
+    dt = torch.randn(2, 20, device=DEVICE)
+    g, _, logits, lse = eager.pool_forward(x, w_q)
+    _, m = eager.gate_forward(x, p, r, u, beta)
+    query = (w_q, logits, lse, g, dg)
+    calls = [
+        *(("pool_forward", (x, w)) for w in (w_q, None)),
+        *(("gate_forward", (x, p, r, *spatial)) for spatial in ((u, beta), (None, None))),
+        *(("gate_backward", (x, dout, r, m, *need)) for need in ((True, True), (False, False))),
+        ("gate_backward", (x, dout, r, None, True, True)),
+        *(
+            ("pool_backward", (x, dout, p, r, u, m, dt, dmean, *given))
+            for given in (query, (None,) * 5)
+        ),
+    ]
+    for name, arguments in calls:
+        expected, actual = getattr(eager, name)(*arguments), getattr(fused, name)(*arguments)
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_operators_are_registered_properly():
+    """Schemas, fakes and aliasing as `torch.compile` and `torch.export` rely on them."""
+    x, dout = torch.randn(2, 2, 6, 20, device=DEVICE)
+    vector, pixels, w_q = torch.randn(2, 6), torch.randn(2, 20), torch.randn(6)
+    vector, pixels, w_q = vector.to(DEVICE), pixels.to(DEVICE), w_q.to(DEVICE)
+    query = (w_q, pixels, vector[:, 0], vector, vector)
+    namespace = torch.ops.psa_seg
+    for given in (w_q, None):
+        torch.library.opcheck(namespace.pool_forward, (x, given))
+    for u, beta in ((vector, vector[:, 0]), (None, None)):
+        torch.library.opcheck(namespace.gate_forward, (x, vector, vector, u, beta))
+    for m in (pixels, None):
+        torch.library.opcheck(namespace.gate_backward, (x, dout, vector, m, True, False))
+    for rest in (query, (None,) * 5):
+        vectors = (vector,) * 3 + (pixels,) * 2 + (vector,)
+        torch.library.opcheck(namespace.pool_backward, (x, dout, *vectors, *rest))
+
+
+@variants
+def test_compiles_into_one_graph(layout, branches):
+    torch._dynamo.reset()
+    module = build(8, layout, branches, torch.float32).to(DEVICE)
+    x, upstream = torch.randn(2, 2, 8, 6, 5, device=DEVICE)
+    parameters = dict(module.named_parameters())
+    expected = run_module(module, x, upstream)
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    actual = run(compiled, x, parameters, upstream)
+    for name, value in expected.items():
+        torch.testing.assert_close(actual[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_activation_checkpointing_gives_the_same_gradients():
+    module = build(8, dtype=torch.float32).to(DEVICE)
+    x, upstream = torch.randn(2, 2, 8, 6, 5, device=DEVICE)
+
+    def recomputed(t):
+        return torch.utils.checkpoint.checkpoint(module, t, use_reentrant=False)
+
+    expected = run_module(module, x, upstream)
+    actual = run(recomputed, x, dict(module.named_parameters()), upstream)
+    assert all(torch.equal(actual[name], value) for name, value in expected.items())
+
+
+def test_pool_alone_and_gate_alone_have_right_gradients():
+    """`gate` hands its gradient of x to `pool`: what only one of them is used for is right, too."""
+    x = torch.randn(2, 6, 3, 4, device=DEVICE)
+    a, w_q, b_q = torch.rand(2, 6, device=DEVICE), torch.randn(6, device=DEVICE), torch.zeros(1)
+    for implementation in ("eager", "triton"):
+        leaf = x.clone().requires_grad_()
+        g, mean, _ = pool(leaf, w_q, b_q.to(DEVICE), impl=implementation)
+        (gradient,) = torch.autograd.grad((g + mean).sum(), leaf)
+        plain = x.clone().requires_grad_()
+        pixels = plain.flatten(2)
+        query = (w_q @ pixels).softmax(1)
+        total = (pixels * query[:, None]).sum() + pixels.mean(2).sum()
+        torch.testing.assert_close(gradient, torch.autograd.grad(total, plain)[0])
+        pooled = pool(leaf, impl=implementation)[2]
+        out = gate(pooled, a, impl=implementation)
+        (gradient,) = torch.autograd.grad(out.sum(), leaf)
+        torch.testing.assert_close(gradient, a[:, :, None, None].expand_as(x))
