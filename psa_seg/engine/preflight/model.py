@@ -10,14 +10,25 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from psa_seg.errors import UserError
+from psa_seg.ops.implementation import VARIABLE, requested
 
 
 def check_model(config: Config) -> None:
     """Every part of the model that is one of ours, wherever it stands, can be built as written.
 
     Raises:
-        UserError: names the part, what is wrong with it, and the options it has.
+        UserError: names the part, what is wrong with it, and the options it has; or says why
+            `PSA_SEG_IMPL` cannot be followed.
     """
+    try:
+        implementation = requested()
+    except ValueError as error:
+        raise UserError(f"{error}\n  do         correct it, or leave it unset") from error
+    if implementation == "triton" and not torch.cuda.is_available():
+        raise UserError(
+            f"{VARIABLE}=triton needs a GPU, and PyTorch sees none here\n"
+            "  do         leave it unset: plain PyTorch is what suits a CPU"
+        )
     for where, part in _parts(config.model, "model"):
         kind = MODELS.get(part["type"])
         options = _options(kind)
