@@ -29,7 +29,8 @@ def test_drifts_no_further_than_an_ulp_takes_the_textbook(monkeypatch):
     model = nn.Sequential(convolutions[0], nn.ReLU(), PolarizedSelfAttention(16), convolutions[1])
     model = model.to(DEVICE)
     images = torch.randn(4, 3, 15, 17, device=DEVICE)
-    labels = torch.randint(5, (4, 15, 17), device=DEVICE)
+    smooth = nn.functional.avg_pool2d(images, 3, 1, 1).sum(1)  # a function of x: it can be learnt
+    labels = smooth.mul(1.5).add(2.5).clamp(0, 4.9).long()
     ours = losses(copy.deepcopy(model), images, labels)
     monkeypatch.setenv(VARIABLE, "naive")
     textbook = losses(copy.deepcopy(model), images, labels)
@@ -37,7 +38,7 @@ def test_drifts_no_further_than_an_ulp_takes_the_textbook(monkeypatch):
         weight = model[0].weight
         weight[0, 0, 0, 0] = torch.nextafter(weight[0, 0, 0, 0], weight.new_tensor(torch.inf))
     nudged = losses(model, images, labels)
-    assert textbook[-1] < 0.95 * textbook[0]  # it learns
-    drift = (nudged - textbook).abs().max()
-    assert drift > 0
+    assert textbook[-1] < 0.1 * textbook[0]
+    drift = (nudged - textbook).abs().max().clamp_min(torch.finfo(torch.float32).eps)
+    # A gradient that is wrong by 0.1 % drifts a hundred times further (tried).
     assert (ours - textbook).abs().max() <= 3 * drift, ((ours - textbook).abs().max(), drift)
