@@ -1,6 +1,7 @@
-"""Write README's tables, from results and configs in the repository: benchmarks/tables.py."""
+"""Write README's tables and the plots, from results and configs in the repository.
 
-import csv
+python -m benchmarks.tables"""
+
 import json
 import math
 import re
@@ -8,38 +9,13 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from benchmarks import speed
 from psa_seg.engine.config import load_config
 
 README = Path(__file__).parents[1] / "README.md"
 CONFIGS = Path(__file__).parents[1] / "configs"
 MAIN = "psa_deeplabv3plus_cityscapes"
 RESULTS = Path(__file__).parent / "results"
-
-
-def speed() -> str:
-    """The newest `attention_cpu_*.csv`: our times beside the textbook's."""
-    newest = max(RESULTS.glob("attention_cpu_*.csv"))
-    with newest.open() as file:
-        rows = list(csv.DictReader(file))
-    times = {(row["shape"], row["pass"], row["case"]): row for row in rows}
-    lines = [
-        "| map, float32 | forward: textbook | ours | | forward + backward: textbook | ours | |",
-        "|---|--:|--:|--:|--:|--:|--:|",
-    ]
-    for shape in dict.fromkeys(row["shape"] for row in rows):
-        cells = [shape]
-        for work in ("forward", "forward_backward"):
-            textbook, ours = (times[shape, work, case] for case in ("textbook", "ours"))
-            ratio = f"{ours['times_faster']}x"
-            cells += [f"{textbook['p50_ms']} ms", f"{ours['p50_ms']} ms", ratio]
-        lines.append(f"| {' | '.join(cells)} |")
-    about = rows[0]
-    lines += [
-        "",
-        f"Medians of one run on {about['date']}: {about['processor']}, {about['device']}, "
-        f"torch {about['torch_version']} (`benchmarks/results/{newest.name}`).",
-    ]
-    return "\n".join(lines)
 
 
 def camvid() -> str:
@@ -111,9 +87,18 @@ def _attention(config: Config) -> str:
     return "every bottleneck"
 
 
+TABLES = {
+    "configs": configs,
+    "speed on a CPU": speed.cpu,
+    "speed on a GPU": speed.gpu,
+    "whole networks": speed.models,
+    "camvid": camvid,
+}
+
+
 def render(readme: str) -> str:
     """`readme` with what stands between `<!-- table: NAME -->` and `<!-- end -->` made anew."""
-    for name, table in (("configs", configs), ("speed", speed), ("camvid", camvid)):
+    for name, table in TABLES.items():
         begin, end = f"<!-- table: {name} -->", "<!-- end -->"
         pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
         readme, count = pattern.subn(lambda m: f"{m[1]}{table()}\n{m[2]}", readme)  # noqa: B023
@@ -124,3 +109,4 @@ def render(readme: str) -> str:
 
 if __name__ == "__main__":
     README.write_text(render(README.read_text()))
+    print("wrote", README, *speed.plot())

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-# Figures and bits are the CPU's, and Triton's interpreter runs the kernels, unless
-# PSA_SEG_TEST_DEVICE=cuda: for tests/ops and tests/attention. Both act on import, of torch and Triton.
+# Figures and bits are the CPU's, and Triton's interpreter runs the kernels. On a GPU,
+# PSA_SEG_TEST_DEVICE=cuda pytest tests/ops tests/attention. Torch and Triton look when imported.
 if os.environ.setdefault("PSA_SEG_TEST_DEVICE", "cpu") == "cpu":
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ["TRITON_INTERPRET"] = "1"

@@ -37,8 +37,9 @@ class PolarizedSelfAttention(nn.Module):
             (form `paper`, layout `parallel`, branches `both` only).
 
     Raises:
-        ValueError: for an unknown name (of `PSA_SEG_IMPL`, too), an odd or too small `in_channels`, an `init` that the
-            rest rules out, and, in `forward`, an input that is not `[B, in_channels, H, W]`.
+        ValueError: for an unknown name (of `PSA_SEG_IMPL`, too), an odd or too small
+            `in_channels`, an `init` that the rest rules out, and, in `forward`, an input that is
+            not `[B, in_channels, H, W]`.
     """
 
     _abbr_ = "attention"  # the name mmcv gives it as a plugin: `attention` in every placement

@@ -22,21 +22,21 @@ BLOCK = 2**25  # elements on any other device: 128 MiB
 
 def pool_forward(
     x: Tensor, w_q: Tensor | None
-) -> tuple[Tensor | None, Tensor, Tensor | None, Tensor | None]:
-    """`g = Σ_n q_n x_n`, `μ = mean_n x_n`; of the query `q = softmax(w_q·x_n)` the logits `[B, N]`
-    and their logsumexp `[B]`. Without `w_q` `[C]`, μ alone.
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor] | None]:
+    """`μ = mean_n x_n`; given `w_q` `[C]`, of the query `q = softmax(w_q·x_n)` `g = Σ_n q_n x_n`,
+    the logits `[B, N]`, and their logsumexp `[B]`.
     """
     batch, channels, pixels = x.shape
-    total = _zeros(x, batch, channels)
-    logits = None if w_q is None else _zeros(x, batch, pixels)
+    total, logits = _zeros(x, batch, channels), _zeros(x, batch, pixels)
     for (b, c, n), block in _wide_blocks(x):
         total[b, c] += block.sum(2)
         if w_q is not None:
             logits[b, n] += _over_channels(w_q.expand(batch, -1)[b, c], block)
-    if logits is None:
-        return None, total / pixels, None, None
+    mean = total / pixels
+    if w_q is None:
+        return mean, None
     lse = logits.logsumexp(1)
-    return _weighted_sum(x, (logits - lse[:, None]).exp()), total / pixels, logits, lse
+    return mean, (_weighted_sum(x, (logits - lse[:, None]).exp()), logits, lse)
 
 
 def gate_forward(
@@ -86,23 +86,21 @@ def pool_backward(
     m: Tensor,
     dt: Tensor,
     dmean: Tensor,
-    w_q: Tensor | None,
-    logits: Tensor | None,
-    lse: Tensor | None,
-    g: Tensor | None,
-    dg: Tensor | None,
+    query: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | None,
 ) -> tuple[Tensor, Tensor | None]:
     """Gradients of `x`, in its dtype and strides, and of `w_q`: what came through both passes.
 
     `dx = dout ⊙ (p + r m) + dt u + q dg + dl w_q + dμ / N` with `dl_n = q_n (dg·x_n - dg·g)`.
+    `query` is `w_q`, `dg`, and what `pool_forward` gave of it: `g`, logits and logsumexp.
     """
     batch, _, pixels = x.shape
     left, right, dw_q = [u, dmean / pixels], [dt, torch.ones_like(dt)], None
-    if w_q is not None and logits is not None and lse is not None and g is not None:
-        query = (logits - lse[:, None]).exp()
-        dl = query * (_dot(dg, x) - (dg * g).sum(1, keepdim=True))
+    if query is not None:
+        w_q, dg, g, logits, lse = query
+        q = (logits - lse[:, None]).exp()
+        dl = q * (_dot(dg, x) - (dg * g).sum(1, keepdim=True))
         dw_q = _weighted_sum(x, dl).sum(0)
-        left, right = [*left, dg, w_q.expand(batch, -1)], [*right, query, dl]
+        left, right = [*left, dg, w_q.expand(batch, -1)], [*right, q, dl]
     columns, rows = torch.stack(left, dim=2), torch.stack(right, dim=1)
     dx = torch.empty_like(x)
     for (b, c, n), scratch in _blocks_with_scratch(x):

@@ -38,9 +38,9 @@ def gate(
     """
     # Both layouts and both single branches are x ⊙ (p + r m).
     u, beta = (None, None) if spatial is None else spatial
-    vector = a if u is None else u
     if a is None:
-        p, r = torch.zeros_like(vector), torch.ones_like(vector)
+        assert u is not None, "gate needs a, or spatial, or both"
+        p, r = torch.zeros_like(u), torch.ones_like(u)
     elif layout == "sequential" and u is not None:
         p, r = torch.zeros_like(a), a
     else:

@@ -20,9 +20,9 @@ class Pooled(NamedTuple):
 
     The gradient of x needs x and the upstream gradient, and both gates and both means of it: in
     two steps, that of `gate` and that of `pool`, it would be written, read again and added to.
-    So `gate` hands back, as the "gradient" of `x`, the upstream gradient as it came, and as those of
-    the carriers what else `pool` needs to write the whole gradient in one pass. Where one is None,
-    autograd fills in zeros, and zeros are right.
+    So `gate` hands back, as the "gradient" of `x`, the upstream gradient as it came, and as those
+    of the carriers what else `pool` needs to write the whole gradient in one pass. Where one is
+    None, autograd fills in zeros, and zeros are right.
     """
 
     x: Tensor  # [B, C, N]
@@ -32,25 +32,27 @@ class Pooled(NamedTuple):
 
 def pool(
     x: Tensor, w_q: Tensor | None = None, b_q: Tensor | None = None, impl: str | None = None
-) -> tuple[Tensor | None, Tensor, Pooled]:
+) -> tuple[Tensor, Tensor, Pooled]:
     """Query-weighted and plain mean of the pixels of `x`.
 
     Args:
         x: feature map `[B, C, H, W]`, any float dtype, contiguous or channels_last (neither is
             copied; what is neither is).
-        w_q: query weights `[C]`; None leaves out the weighted mean.
+        w_q: query weights `[C]`; None weighs all pixels alike: then g is μ.
         b_q: query bias `[1]`. A softmax ignores it, and so does this function; it is an argument
             to stay in the graph (its gradient is 0), for DistributedDataParallel stops at a
             parameter without gradient.
         impl: `eager` or `triton`; see `psa_seg.ops.implementation`.
 
     Returns:
-        `g = Σ_n softmax_n(w_q·x_n + b_q) x_n` `[B, C]` (None without `w_q`), `μ = mean_n x_n`
-        `[B, C]`, both in at least float32, in which they are accumulated, and `x` for `gate`.
+        `g = Σ_n softmax_n(w_q·x_n + b_q) x_n` `[B, C]` and `μ = mean_n x_n` `[B, C]`, both in
+        at least float32, in which they are accumulated, and `x` for `gate`.
     """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    w_q, b_q = (given if given is None else given.to(wide) for given in (w_q, b_q))
     outputs = _Pool.apply(x.flatten(2), w_q, b_q, passes(x, impl))
-    g, mean, pixels, *carriers = outputs
-    return g, mean, Pooled(pixels, x.shape[2:], tuple(carriers))
+    mean, g, pixels, *carriers = outputs
+    return mean if g is None else g, mean, Pooled(pixels, x.shape[2:], tuple(carriers))
 
 
 class _Pool(torch.autograd.Function):
@@ -60,23 +62,19 @@ class _Pool(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, w_q: Tensor | None, b_q: Tensor | None, backend: ModuleType
     ) -> tuple[Tensor | None, ...]:
-        wide = torch.promote_types(x.dtype, torch.float32)
-        query = None if w_q is None else w_q.to(wide)
-        g, mean, logits, lse = backend.pool_forward(x, query)
-        ctx.save_for_backward(x, query, logits, lse, g)
-        ctx.backend, ctx.query_dtype = backend, w_q if w_q is None else w_q.dtype
-        ctx.bias = None if b_q is None else (b_q.shape, b_q.dtype)
+        mean, query = backend.pool_forward(x, w_q)
+        g, logits, lse = query or (None, None, None)
+        ctx.save_for_backward(x, w_q, g, logits, lse)
+        ctx.backend = backend
         shapes = [mean.shape] * 3 + [(x.shape[0], x.shape[2])] * 2
-        return g, mean, x, *(mean.new_empty(()).expand(shape) for shape in shapes)
+        return mean, g, x, *(mean.new_empty(()).expand(shape) for shape in shapes)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dg: Any, dmean: Any, dout: Any, *carried: Any) -> Any:
-        x, query, logits, lse, g = ctx.saved_tensors
+    def backward(ctx: Any, dmean: Any, dg: Any, dout: Any, *carried: Any) -> Any:
+        x, w_q, *rest = ctx.saved_tensors
+        query = None if w_q is None else (w_q, dg, *rest)
         with torch.autocast(x.device.type, enabled=False):
-            dx, dw_q = ctx.backend.pool_backward(
-                x, dout, *carried, dmean, query, logits, lse, g, dg
-            )
-        dw_q = None if dw_q is None else dw_q.to(ctx.query_dtype)
-        db_q = None if ctx.bias is None else x.new_zeros(ctx.bias[0], dtype=ctx.bias[1])
+            dx, dw_q = ctx.backend.pool_backward(x, dout, *carried, dmean, query)
+        db_q = dmean.new_zeros(1) if ctx.needs_input_grad[2] else None
         return dx, dw_q, db_q, None

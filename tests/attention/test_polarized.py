@@ -1,6 +1,5 @@
 """The module against the oracle, and everything it promises to survive."""
 
-import math
 import subprocess
 import sys
 

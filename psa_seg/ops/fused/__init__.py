@@ -16,10 +16,10 @@ from psa_seg.ops.fused.tiles import COMBINE, launch
 
 def pool_forward(
     x: Tensor, w_q: Tensor | None
-) -> tuple[Tensor | None, Tensor, Tensor | None, Tensor | None]:
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor] | None]:
     """See `psa_seg.ops.eager.pool_forward`."""
-    g, mean, logits, lse = _pool_forward(x, w_q)
-    return (None, mean, None, None) if w_q is None else (g, mean, logits, lse)
+    mean, *query = _pool_forward(x, w_q)
+    return mean, None if w_q is None else tuple(query)
 
 
 def gate_forward(
@@ -52,15 +52,12 @@ def pool_backward(
     m: Tensor,
     dt: Tensor,
     dmean: Tensor,
-    w_q: Tensor | None,
-    logits: Tensor | None,
-    lse: Tensor | None,
-    g: Tensor | None,
-    dg: Tensor | None,
+    query: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | None,
 ) -> tuple[Tensor, Tensor | None]:
     """See `psa_seg.ops.eager.pool_backward`."""
-    dx, dw_q = _pool_backward(x, dout, p, r, u, m, dt, dmean, w_q, logits, lse, g, dg)
-    return dx, None if w_q is None else dw_q
+    parts = query or (None,) * 5
+    dx, dw_q = _pool_backward(x, dout, p, r, u, m, dt, dmean, *parts)
+    return dx, None if query is None else dw_q
 
 
 @torch.library.custom_op("psa_seg::pool_forward", mutates_args=())
@@ -68,7 +65,7 @@ def _pool_forward(x: Tensor, w_q: Tensor | None) -> tuple[Tensor, Tensor, Tensor
     x = _dense(x)
     batch, channels, pixels = x.shape
     outputs = _pool_forward_outputs(x, w_q)
-    g, mean, logits, lse = outputs if w_q is not None else (None, outputs[1], None, None)
+    mean, g, logits, lse = outputs if w_q is not None else (outputs[0], None, None, None)
     plan = launch("pool_forward", x)
     stats = mean.new_empty(batch, plan.programs, 2)
     sums = mean.new_empty(batch, plan.programs, 2, channels)
@@ -88,8 +85,8 @@ def _pool_forward_outputs(x: Tensor, w_q: Tensor | None) -> tuple[Tensor, Tensor
     batch, channels, pixels = x.shape
     there = 0 if w_q is None else 1
     return (
-        _vectors(x, batch * there, channels),
         _vectors(x, batch, channels),
+        _vectors(x, batch * there, channels),
         _vectors(x, batch * there, pixels),
         _vectors(x, batch * there),
     )
@@ -173,10 +170,10 @@ def _pool_backward(
     dt: Tensor,
     dmean: Tensor,
     w_q: Tensor | None,
+    dg: Tensor | None,
+    g: Tensor | None,
     logits: Tensor | None,
     lse: Tensor | None,
-    g: Tensor | None,
-    dg: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     x = _dense(x)
     dout = _aligned(dout, x)
@@ -184,7 +181,7 @@ def _pool_backward(
     plan = launch("pool_backward", x)
     dx = torch.empty_like(x)
     parts = _vectors(x, 0 if w_q is None else batch, plan.programs, channels)
-    vectors = map(_vector, (p, r, u, m, dt, dmean, w_q, logits, lse, g, dg))
+    vectors = map(_vector, (p, r, u, m, dt, dmean, w_q, dg, g, logits, lse))
     with _device(x):
         kernels.pool_backward[plan.programs, batch](
             x, dout, *vectors, dx, None if w_q is None else parts,

@@ -172,7 +172,7 @@ def gate_backward(
 
 @triton.jit
 def pool_backward(
-    X, DOUT, P, R, U, M, DT, DMEAN, W, LOGITS, LSE, G, DG, DX, DW,
+    X, DOUT, P, R, U, M, DT, DMEAN, W, DG, G, LOGITS, LSE, DX, DW,
     channels, pixels, tiles, stride_c, stride_n, x_b, d_b, dx_b,
     BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Everything that is to be measured on a GPU, in one command: benchmarks/gpu.sh [FOLDER]
+# Parity first: without it there are no figures. Results go to FOLDER, or benchmarks/results.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=${1:-benchmarks/results}
+
+PSA_SEG_TEST_DEVICE=cuda python -m pytest tests/ops tests/attention
+python -m benchmarks.tiles --out "$out"
+python -m benchmarks.attention --dtype bfloat16 float32 --out "$out"
+python -m benchmarks.models --out "$out"

@@ -1,0 +1,114 @@
+"""Time and memory of a function, on a CPU or a GPU, and where figures are kept."""
+
+import csv
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from psa_seg.engine.record import environment
+
+RESULTS = Path(__file__).parent / "results"
+Work = Callable[[], object]
+WARMUP = 3
+
+
+def milliseconds(
+    prepare: Mapping[str, Callable[[], Work]], rounds: int, device: str
+) -> dict[str, list[float]]:
+    """Times of each, in turn, round after round: what slows one slows the others, too.
+
+    Each is prepared anew, which is not timed, and the first three rounds count for nothing.
+    """
+    times: dict[str, list[float]] = {name: [] for name in prepare}
+    for turn in range(WARMUP + rounds):
+        for name in prepare:
+            work = prepare[name]()
+            elapsed = _on_gpu(work) if device == "cuda" else _on_cpu(work)
+            if turn >= WARMUP:
+                times[name].append(elapsed)
+    return times
+
+
+def _on_cpu(work: Work) -> float:
+    start = time.perf_counter()
+    work()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def _on_gpu(work: Work) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    start.record()
+    work()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end)
+
+
+def peak_bytes(work: Work, device: str) -> int:
+    """The most memory that PyTorch holds at once during `work`, above what it held before."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        kept = work()
+        peak = torch.cuda.max_memory_allocated() - before
+        del kept
+        return peak
+    with torch.profiler.profile(profile_memory=True) as profile:
+        kept = work()
+    del kept
+    assert profile.profiler is not None
+    held = peak = 0
+    events = profile.profiler.kineto_results.events()
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak
+
+
+def quantiles(times: Sequence[float]) -> dict[str, float]:
+    """p20, p50 and p80, in ms."""
+    deciles = statistics.quantiles(times, n=10)
+    named = {"p20_ms": deciles[1], "p50_ms": statistics.median(times), "p80_ms": deciles[7]}
+    return {name: round(value, 4) for name, value in named.items()}
+
+
+def about(device: str) -> dict[str, Any]:
+    """Date, hardware and versions."""
+    machine = environment()
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    driver = subprocess.check_output(query, text=True).split()[0] if device == "cuda" else "none"
+    try:
+        triton = version("triton")
+    except PackageNotFoundError:
+        triton = "none"
+    return {
+        "date": date.today().isoformat(),
+        "device": machine["device"] if device == "cuda" else f"{torch.get_num_threads()} threads",
+        "processor": machine["processor"],
+        "driver": driver,
+        "psa_seg": machine["packages"]["psa-seg"],
+        "torch": machine["packages"]["torch"],
+        "triton": triton,
+    }
+
+
+def write(rows: Sequence[dict[str, Any]], name: str, device: str, out: Path) -> Path:
+    """`NAME_DEVICE_DATE.csv` in `out`, with hardware and versions in each row."""
+    facts = about(device)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{name}_{'gpu' if device == 'cuda' else 'cpu'}_{facts['date']}.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0], *facts])
+        writer.writeheader()
+        writer.writerows(row | facts for row in rows)
+    return path

@@ -1,0 +1,131 @@
+"""What the attention costs a whole network: python -m benchmarks.models.
+
+DeepLabV3+ R-50 without attention, with it on the ASPP output, in every block, and with its textbook
+in every block: a training step (forward, loss, backward, SGD) and inference, on random images, from
+random weights. On a GPU in bfloat16, as `--amp` trains.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+import psa_seg.models  # noqa: F401
+from benchmarks.cases import CASES, OURS, TEXTBOOK, Case
+from benchmarks.measure import RESULTS, Work, milliseconds, peak_bytes, quantiles, write
+from psa_seg.engine.config import load_config
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+NETWORKS = {
+    "plain": ("baseline_deeplabv3plus_cityscapes", OURS),
+    "head": ("psa_deeplabv3plus_cityscapes", OURS),
+    "every block": ("psa_backbone_deeplabv3plus_cityscapes", OURS),
+    "every block, textbook": ("psa_backbone_deeplabv3plus_cityscapes", TEXTBOOK),
+}
+
+
+class Network:
+    """One network and a batch for it."""
+
+    def __init__(self, name: str, images: Tensor, samples: list[SegDataSample]) -> None:
+        config, case = NETWORKS[name]
+        model = load_config(str(CONFIGS / f"{config}.py")).model
+        model.backbone.init_cfg = None
+        model.data_preprocessor = None  # the images are made as it would make them
+        self.case: Case = CASES[case]
+        self.model: nn.Module = revert_sync_batchnorm(MODELS.build(model)).to(images.device)
+        self.images, self.samples = images, samples
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-4, momentum=0.9)
+
+    def works(self) -> dict[str, Callable[[], Work]]:
+        """What is timed, by name: how to prepare it."""
+        return {"training step": self._training, "inference": self._inference}
+
+    def _training(self) -> Work:
+        self.model.train()
+        return self._step
+
+    def _inference(self) -> Work:
+        self.model.eval()
+        return self._predict
+
+    def _step(self) -> None:
+        with self.case.chosen():
+            with self._autocast():
+                losses = self.model(self.images, self.samples, mode="loss")
+            total = sum(value for name, value in losses.items() if "loss" in name)
+            self.optimizer.zero_grad(set_to_none=True)
+            total.backward()
+            self.optimizer.step()
+
+    def _predict(self) -> Tensor:
+        with self.case.chosen(), self._autocast(), torch.no_grad():
+            return self.model(self.images, mode="tensor")
+
+    def _autocast(self) -> torch.autocast:
+        device = self.images.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
+
+
+def measure(
+    batch: int, size: tuple[int, int], device: str, rounds: int
+) -> Iterator[dict[str, Any]]:
+    """One row per network and work."""
+    images = torch.randn(batch, 3, *size, device=device)
+    labels = torch.randint(19, (batch, 1, *size), device=device)
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+    networks: dict[str, Network] = {}
+    for name in NETWORKS:
+        torch.manual_seed(0)
+        networks[name] = Network(name, images, samples)
+    shape = f"{batch}x3x{size[0]}x{size[1]}"
+    for work in ("training step", "inference"):
+        failed = set()
+        for name, network in networks.items():
+            try:
+                network.works()[work]()()
+            except torch.OutOfMemoryError:
+                failed.add(name)
+        prepare = {name: network.works()[work] for name, network in networks.items()}
+        prepare = {name: value for name, value in prepare.items() if name not in failed}
+        times = milliseconds(prepare, rounds, device)
+        for name in networks:
+            row: dict[str, Any] = {"network": name, "work": work, "shape": shape}
+            if name in failed:
+                measured = dict.fromkeys(("p20_ms", "p50_ms", "p80_ms", "peak_mib"), "")
+                yield row | {"result": "out of memory"} | measured
+            else:
+                peak = peak_bytes(prepare[name](), device) / 2**20
+                yield row | {"result": "ok"} | quantiles(times[name]) | {"peak_mib": round(peak)}
+
+
+def main() -> None:
+    """Measure, write one CSV."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument(
+        "--size", type=int, nargs=2, default=(512, 1024), metavar=("ROWS", "COLUMNS")
+    )
+    parser.add_argument("--rounds", type=int, default=15)
+    args = parser.parse_args()
+    init_default_scope("mmseg")
+    rows = []
+    for row in measure(args.batch, tuple(args.size), args.device, args.rounds):
+        print(*row.values(), sep="\t", flush=True)
+        rows.append(row)
+    path = write(rows, "models", args.device, args.out)
+    print(f"wrote {path}; README's tables follow with: python -m benchmarks.tables")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""What the newest results say of speed: README's tables, and the plots in docs/."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parents[1] / "docs"
+COMMAND = "benchmarks/gpu.sh"
+REFERENCE, OURS, COPY = "SE", "ours", "copy"
+MOVED = {"forward": 3, "forward_backward": 8}  # bytes in X, as psa_seg/ops/fused moves them
+
+Row = dict[str, str]
+
+
+def cpu() -> str:
+    """Times as multiples of mmseg's eager SE, size by size, and memory."""
+    rows, source = _newest("attention_cpu")
+    shapes = list(dict.fromkeys(row["shape"] for row in rows))
+    largest = shapes[-1]
+    columns = [*((shape, "forward_backward") for shape in shapes), (largest, "forward")]
+    lines = [
+        f"| | forward + backward, {' | '.join(shapes)} | forward, {largest} | memory, {largest} |",
+        "|---" + "|--:" * (len(shapes) + 2) + "|",
+    ]
+    for name in dict.fromkeys(row["case"] for row in rows):
+        cells = [_ratio(rows, name, shape, work) for shape, work in columns]
+        lines.append(f"| {_bold(name)} | {' | '.join(cells)} | {_memory(rows, name, largest)} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Times are multiples of MMSegmentation's SE layer in the same run; memory is the peak "
+            "of forward + backward beside output and gradient, in maps of the size of x. Medians, "
+            f"{_told(rows[0])}, float32 (`{source}`).",
+        ]
+    )
+
+
+def gpu() -> str:
+    """Milliseconds, bandwidth and memory at C = 512, 128x256; or that there are none yet."""
+    if not list(RESULTS.glob("attention_gpu_*.csv")):
+        return f"On a GPU: **not measured yet**; `{COMMAND}` is that measurement."
+    rows, source = _newest("attention_gpu")
+    shape = "8x512x128x256"
+    rows = [row for row in rows if row["shape"] == shape and row["dtype"] == "bfloat16"]
+    lines = [
+        "| | forward | backward | forward + backward | times SE | memory |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for name in dict.fromkeys(row["case"] for row in rows):
+        found = {row["pass"]: row for row in rows if row["case"] == name}
+        if "forward" not in found:
+            lines.append(f"| {name} | {next(iter(found.values()))['result']} | | | | |")
+            continue
+        times = [f"{float(row['p50_ms']):.3f} ms" for row in found.values()]
+        cells = [*times, _ratio(rows, name, shape, "forward_backward"), _memory(rows, name, shape)]
+        lines.append(f"| {_bold(name)} | {' | '.join(cells)} |")
+    copy = _time(rows, COPY, shape, "forward")
+    shares = (
+        f"{100 * MOVED[work] / 2 * copy / _time(rows, OURS, shape, work):.0f} % ({label})"
+        for work, label in (("forward", "forward"), ("forward_backward", "forward + backward"))
+    )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{shape}, bfloat16 autocast, medians, {_told(rows[0])} (`{source}`). Ours moves 3X "
+            "forward and 5X backward, X being the bytes of the map: "
+            f"{' and '.join(shares)} of the bandwidth of the copy.",
+        ]
+    )
+
+
+def models() -> str:
+    """What the attention costs DeepLabV3+; nothing before it is measured."""
+    if not list(RESULTS.glob("models_gpu_*.csv")):
+        return f"Whole networks: **not measured yet** on a GPU; `{COMMAND}` measures them, too."
+    rows, source = _newest("models_gpu")
+    lines = [
+        "| DeepLabV3+ R-50 | training step | images/s | memory | inference | images/s |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    batch = int(rows[0]["shape"].partition("x")[0])
+    for name in dict.fromkeys(row["network"] for row in rows):
+        cells = []
+        for work in ("training step", "inference"):
+            row, plain = (
+                next(r for r in rows if r["work"] == work and r["network"] == n)
+                for n in (name, "plain")
+            )
+            if row["result"] != "ok":
+                cells += [row["result"], "", *([""] if work == "training step" else [])]
+                continue
+            time, base = float(row["p50_ms"]), float(plain["p50_ms"])
+            cells += [f"{time:.1f} ms ({_more(time, base)})", f"{1e3 * batch / time:.1f}"]
+            if work == "training step":
+                memory, least = float(row["peak_mib"]), float(plain["peak_mib"])
+                cells.append(f"{memory / 1024:.1f} GiB ({_more(memory, least)})")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"{rows[0]['shape']}, {_told(rows[0])} (`{source}`)."])
+
+
+def plot() -> Iterable[Path]:
+    """`docs/speed_cpu.png`, and `docs/speed_gpu.png` where there are results."""
+    for kind in ("cpu", "gpu"):
+        if not list(RESULTS.glob(f"attention_{kind}_*.csv")):
+            continue
+        rows, _ = _newest(f"attention_{kind}")
+        rows = [row for row in rows if row["pass"] == "forward_backward" and row["result"] == "ok"]
+        if kind == "gpu":
+            rows = [r for r in rows if r["dtype"] == "bfloat16" and r["shape"].startswith("8x512x")]
+        figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+        for name in dict.fromkeys(row["case"] for row in rows):
+            found = [row for row in rows if row["case"] == name]
+            sizes = [[int(n) for n in row["shape"].split("x")] for row in found]
+            x = [height * width if kind == "gpu" else c for _, c, height, width in sizes]
+            y = [
+                float(row["p50_ms"])
+                / (1 if kind == "gpu" else _time(rows, REFERENCE, row["shape"], row["pass"]))
+                for row in found
+            ]
+            own = {"linewidth": 3, "color": "black"} if name == OURS else {"linewidth": 1.2}
+            axes.loglog(x, y, marker="o", markersize=4, label=name, **own)
+        axes.set_xticks(x, [str(value) for value in x])
+        axes.minorticks_off()
+        axes.set_xlabel("pixels, C = 512" if kind == "gpu" else "channels, 64x128 pixels")
+        axes.set_ylabel("ms" if kind == "gpu" else "times SE")
+        axes.set_title(f"forward + backward, {rows[0]['dtype']}, {_told(rows[0])}", fontsize=9)
+        axes.legend(fontsize=8, frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
+        path = DOCS / f"speed_{kind}.png"
+        figure.savefig(path, dpi=110)
+        plt.close(figure)
+        yield path
+
+
+def _newest(name: str) -> tuple[list[Row], str]:
+    path = max(RESULTS.glob(f"{name}_*.csv"))
+    with path.open() as file:
+        return list(csv.DictReader(file)), f"benchmarks/results/{path.name}"
+
+
+def _find(rows: list[Row], name: str, shape: str, work: str) -> Row | None:
+    found = (r for r in rows if (r["case"], r["shape"], r["pass"]) == (name, shape, work))
+    return next(found, None)
+
+
+def _time(rows: list[Row], name: str, shape: str, work: str) -> float:
+    row = _find(rows, name, shape, work)
+    assert row is not None
+    return float(row["p50_ms"])
+
+
+def _ratio(rows: list[Row], name: str, shape: str, work: str) -> str:
+    row = _find(rows, name, shape, work)
+    if row is None:
+        failed = _find(rows, name, shape, "")
+        return failed["result"].partition(":")[0] if failed else ""
+    return f"{float(row['p50_ms']) / _time(rows, REFERENCE, shape, work):.2f}"
+
+
+def _memory(rows: list[Row], name: str, shape: str) -> str:
+    row = _find(rows, name, shape, "forward_backward")
+    return "" if row is None else f"{float(row['peak_x']) - 2:.2f} X"
+
+
+def _more(value: float, base: float) -> str:
+    return f"{100 * (value / base - 1):+.1f} %"
+
+
+def _bold(name: str) -> str:
+    return f"**{name}**" if name == OURS else name
+
+
+def _told(row: Row) -> str:
+    gpu = row["driver"] != "none"
+    where = f"driver {row['driver']}" if gpu else row["processor"]
+    return f"{row['date']}, {row['device']}, {where}, torch {row['torch']}"

@@ -1,0 +1,106 @@
+"""Sweep the kernels' tiles on a GPU: python -m benchmarks.tiles [--out DIR].
+
+Times each kernel under every setting of `psa_seg.ops.fused.tiles.TILES` that is worth a try, and
+prints the best beside the one in use. What wins is written into that file by hand.
+"""
+
+import argparse
+import itertools
+from collections.abc import Iterator
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.measure import RESULTS, Work, milliseconds, quantiles, write
+from psa_seg.ops import fused
+from psa_seg.ops.fused import tiles
+
+ELEMENTS = (4096, 8192, 16384, 32768)
+PER_THREAD = (8, 16, 32, 64)
+PROGRAMS = (2, 4, 8)
+SHAPES = ((8, 64, 128, 256), (8, 512, 128, 256), (8, 2048, 64, 128))
+READS_AND_WRITES = {"pool_forward": 1, "gate_forward": 2, "gate_backward": 2, "pool_backward": 3}
+
+
+def calls(shape: tuple[int, ...], memory_format: torch.memory_format) -> dict[str, partial]:
+    """Each function of `fused` on the same bfloat16 map."""
+    x, dout = (
+        torch.randn(shape, device="cuda").bfloat16().contiguous(memory_format=memory_format)
+        for _ in range(2)
+    )
+    x, dout = x.flatten(2), dout.flatten(2)
+    batch, channels, _ = x.shape
+    p, r, u, dg, dmean = torch.randn(5, batch, channels, device="cuda") * 0.1
+    beta, w_q = torch.randn(batch, device="cuda"), torch.randn(channels, device="cuda") * 0.1
+    rest = fused.pool_forward(x, w_q)[1]
+    assert rest is not None
+    m, dt = torch.rand(2, batch, x.shape[2], device="cuda")
+    query = (w_q, dg, *rest)
+    return {
+        "pool_forward": partial(fused.pool_forward, x, w_q),
+        "gate_forward": partial(fused.gate_forward, x, p, r, u, beta),
+        "gate_backward": partial(fused.gate_backward, x, dout, r, m, True, False),
+        "pool_backward": partial(fused.pool_backward, x, dout, p, r, u, m, dt, dmean, query),
+    }
+
+
+def sweep(rounds: int) -> Iterator[dict[str, Any]]:
+    """One row per kernel, map and setting; a setting that cannot run is left out."""
+    in_use, programs_in_use = dict(tiles.TILES), tiles.PROGRAMS
+    for shape, memory_format in itertools.product(
+        SHAPES, (torch.contiguous_format, torch.channels_last)
+    ):
+        size = 2 * torch.Size(shape).numel()
+        for kernel, call in calls(shape, memory_format).items():
+            for elements, per_thread, programs in itertools.product(ELEMENTS, PER_THREAD, PROGRAMS):
+                if not 1 <= elements // per_thread // 32 <= tiles.MOST_WARPS:
+                    continue
+                tiles.TILES[kernel], tiles.PROGRAMS = (elements, per_thread), programs
+                try:
+                    times = _times(call, rounds)
+                except Exception as error:  # Triton has no common class for what a GPU refuses
+                    print(f"{kernel} {elements} {per_thread}: {type(error).__name__}")
+                    continue
+                finally:
+                    tiles.TILES, tiles.PROGRAMS = dict(in_use), programs_in_use
+                moved = READS_AND_WRITES[kernel] * size / 1e6
+                measured = quantiles(times)
+                yield {
+                    "kernel": kernel,
+                    "shape": "x".join(map(str, shape)),
+                    "format": str(memory_format).removeprefix("torch."),
+                    "elements": elements,
+                    "per_thread": per_thread,
+                    "programs": programs,
+                    "in_use": (elements, per_thread) == in_use[kernel]
+                    and programs == programs_in_use,
+                    **measured,
+                    "gb_per_s": round(moved / measured["p50_ms"]),
+                }
+
+
+def _times(call: Work, rounds: int) -> list[float]:
+    return milliseconds({"": lambda: call}, rounds, "cuda")[""]
+
+
+def main() -> None:
+    """Sweep, write one CSV, print the best."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV")
+    parser.add_argument("--rounds", type=int, default=10)
+    args = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("error: tiles are measured on a GPU, and PyTorch sees none here")
+    rows = list(sweep(args.rounds))
+    for _, group in itertools.groupby(rows, key=itemgetter("shape", "format", "kernel")):
+        found = sorted(group, key=lambda row: row["p50_ms"])
+        for row in (found[0], *(row for row in found if row["in_use"])):
+            print(*row.values(), sep="\t")
+    print(f"wrote {write(rows, 'tiles', 'cuda', args.out)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The benchmarks on toy sizes: what they refuse, what they record, what becomes of it."""
+
+import csv
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import attention, models, speed
+from benchmarks.cases import CASES, Case
+from benchmarks.measure import peak_bytes
+
+FEW = ["copy", "textbook", "ours", "SE"]
+
+
+def run(module, monkeypatch, tmp_path, *arguments):
+    command = [module.__name__, "--device", "cpu", "--rounds", "2", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", [*command, *arguments])
+    module.main()
+    (path,) = tmp_path.glob("*.csv")
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def attention_rows(monkeypatch, tmp_path, cases):
+    arguments = ["--shapes", "2x16x9x14", "--cases", *cases]
+    return run(attention, monkeypatch, tmp_path, *arguments)
+
+
+def test_every_case_and_pass_is_a_row(monkeypatch, tmp_path):
+    rows = attention_rows(monkeypatch, tmp_path, FEW)
+    passes = ("forward", "backward", "forward_backward")
+    assert [(row["pass"], row["case"]) for row in rows] == [(p, c) for p in passes for c in FEW]
+    assert all(float(r["p20_ms"]) <= float(r["p50_ms"]) <= float(r["p80_ms"]) for r in rows)
+    assert all(row["torch"] and row["processor"] and row["date"] for row in rows)
+
+
+def test_no_figures_on_red(monkeypatch, tmp_path):
+    class Wrong(nn.Module):
+        def forward(self, x):
+            return 1.001 * x
+
+    monkeypatch.setitem(CASES, "ours", Case(lambda channels: Wrong(), is_psa=True))
+    with pytest.raises(SystemExit, match=r"ours: output .* from the textbook: no figures"):
+        attention_rows(monkeypatch, tmp_path, FEW)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_out_of_memory_is_a_result(monkeypatch, tmp_path):
+    class Greedy(nn.Module):
+        def forward(self, x):
+            raise torch.OutOfMemoryError
+
+    monkeypatch.setitem(CASES, "GC", Case(lambda channels: Greedy()))
+    rows = attention_rows(monkeypatch, tmp_path, ["copy", "GC"])
+    assert rows[0]["case"] == "GC"
+    assert rows[0]["result"] == "out of memory"
+    assert {row["case"] for row in rows[1:]} == {"copy"}
+
+
+def test_peak_is_what_is_held_at_once():
+    def work():
+        a = torch.empty(1000)
+        b = torch.empty(2000)
+        del a
+        return b, torch.empty(500)
+
+    assert peak_bytes(work, "cpu") == 4 * 3000
+
+
+def test_whole_networks(monkeypatch, tmp_path):
+    names = {"plain": "baseline", "head": "psa"}
+    small = {n: (f"{p}_deeplabv3plus_r18_cityscapes", "ours") for n, p in names.items()}
+    monkeypatch.setattr(models, "NETWORKS", small)
+    rows = run(models, monkeypatch, tmp_path, "--batch", "2", "--size", "32", "64")
+    works = ("training step", "inference")
+    assert [(row["work"], row["network"]) for row in rows] == [(w, n) for w in works for n in small]
+    assert all(float(row["p50_ms"]) > 0 and float(row["peak_mib"]) > 0 for row in rows)
+
+
+FACTS = {"date": "2000-01-01", "device": "no GPU", "processor": "none", "driver": "1", "torch": "1"}
+
+
+def invent(tmp_path, name, rows):
+    with (tmp_path / f"{name}_gpu_2000-01-01.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0], *FACTS])
+        writer.writeheader()
+        writer.writerows(row | FACTS for row in rows)
+
+
+def test_gpu_tables_of_invented_rows(monkeypatch, tmp_path):
+    monkeypatch.setattr(speed, "RESULTS", tmp_path)
+    monkeypatch.setattr(speed, "DOCS", tmp_path)
+    assert "not measured yet" in speed.gpu()
+    assert "not measured yet" in speed.models()
+    base = {"shape": "8x512x128x256", "dtype": "bfloat16", "result": "ok", "peak_x": "3.5"}
+    times = {"copy": (1, 1, 2), "ours": (2, 4, 6), "SE": (2, 2, 4)}
+    invent(
+        tmp_path,
+        "attention",
+        [
+            *(
+                base | {"case": case, "pass": work, "p50_ms": str(time)}
+                for case, found in times.items()
+                for work, time in zip(
+                    ("forward", "backward", "forward_backward"), found, strict=True
+                )
+            ),
+            base | {"case": "Non-local", "pass": "", "result": "out of memory", "p50_ms": ""},
+        ],
+    )
+    table = speed.gpu()
+    assert "| **ours** | 2.000 ms | 4.000 ms | 6.000 ms | 1.50 | 1.50 X |" in table
+    assert "| Non-local | out of memory |" in table
+    assert "75 % (forward) and 67 % (forward + backward) of the bandwidth" in table
+    networks = {"plain": ("ok", 100, 1024), "head": ("ok", 103, 2048), "every": ("out of memory",)}
+    invent(
+        tmp_path,
+        "models",
+        [
+            {"network": name, "work": work, "shape": "8x3x512x1024", "result": found[0]}
+            | dict(zip(("p50_ms", "peak_mib"), (*found[1:], "", ""), strict=False))
+            for work in ("training step", "inference")
+            for name, found in networks.items()
+        ],
+    )
+    table = speed.models()
+    assert "| head | 103.0 ms (+3.0 %) | 77.7 | 2.0 GiB (+100.0 %) | 103.0 ms (+3.0 %) |" in table
+    assert "| every | out of memory |" in table
+    assert [path.name for path in speed.plot()] == ["speed_gpu.png"]
