@@ -1,8 +1,10 @@
 """Time and memory of a function, on a CPU or a GPU, and where figures are kept."""
 
 import csv
+import ctypes
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -17,19 +19,31 @@ from psa_seg.engine.record import environment
 RESULTS = Path(__file__).parent / "results"
 Work = Callable[[], object]
 WARMUP = 3
+ENOUGH_ROUNDS, ENOUGH_MS = 5, 10_000  # of a slow one
 
 
 def milliseconds(
-    prepare: Mapping[str, Callable[[], Work]], rounds: int, device: str
+    prepare: Mapping[str, Callable[[], Work]], rounds: int, device: str, fresh: bool = False
 ) -> dict[str, list[float]]:
     """Times of each, in turn, round after round: what slows one slows the others, too.
 
     Each is prepared anew, which is not timed, and the first three rounds count for nothing.
+
+    Args:
+        prepare: by name, what gives the work to be timed.
+        rounds: of all; the slowest have fewer.
+        device: `cpu` or `cuda`.
+        fresh: hand memory that is free back to the system before each run on a CPU (Linux), so
+            that each pays for the pages it asks for, and finds none that another has left.
     """
     times: dict[str, list[float]] = {name: [] for name in prepare}
     for turn in range(WARMUP + rounds):
         for name in prepare:
+            if len(times[name]) >= ENOUGH_ROUNDS and sum(times[name]) > ENOUGH_MS:
+                continue
             work = prepare[name]()
+            if fresh and device == "cpu":
+                _hand_memory_back()
             elapsed = _on_gpu(work) if device == "cuda" else _on_cpu(work)
             if turn >= WARMUP:
                 times[name].append(elapsed)
@@ -40,6 +54,11 @@ def _on_cpu(work: Work) -> float:
     start = time.perf_counter()
     work()
     return 1e3 * (time.perf_counter() - start)
+
+
+def _hand_memory_back() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _on_gpu(work: Work) -> float:

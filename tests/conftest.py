@@ -8,6 +8,7 @@ from pathlib import Path
 if os.environ.setdefault("PSA_SEG_TEST_DEVICE", "cpu") == "cpu":
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ["TRITON_INTERPRET"] = "1"
+os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # or cuBLAS warns when NaN marks unwritten memory
 
 import pytest
 import torch

@@ -52,7 +52,9 @@ def gate_forward(
     out = torch.empty_like(x)
     for (b, c, n), scratch in _blocks_with_scratch(x):
         scale = _scale(p[b, c], r[b, c], m if m is None else m[b, n], scratch)
-        out[b, c, n] = torch.mul(x[b, c, n], scale, out=scratch)
+        if scratch is None:
+            return (x * scale).to(x.dtype), m
+        torch.mul(x[b, c, n], scale, out=out[b, c, n])
     return out, m
 
 

@@ -30,9 +30,11 @@ def attention_rows(monkeypatch, tmp_path, cases):
 
 def test_every_case_and_pass_is_a_row(monkeypatch, tmp_path):
     rows = attention_rows(monkeypatch, tmp_path, FEW)
-    passes = ("forward", "backward", "forward_backward")
+    passes = ("forward", "backward", "forward_backward", "forward_backward, memory kept")
     assert [(row["pass"], row["case"]) for row in rows] == [(p, c) for p in passes for c in FEW]
     assert all(float(r["p20_ms"]) <= float(r["p50_ms"]) <= float(r["p80_ms"]) for r in rows)
+    peaks = {row["case"]: float(row["peak_x"]) for row in rows if row["pass"] == passes[2]}
+    assert peaks["copy"] == 2  # the output and the gradient
     assert all(row["torch"] and row["processor"] and row["date"] for row in rows)
 
 

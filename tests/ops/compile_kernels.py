@@ -1,9 +1,10 @@
 """Compile the Triton kernels for GPUs that need not be there, and print what each uses, in JSON.
 
 A process of its own, because `TRITON_INTERPRET` acts when a kernel is decorated. A case is the
-kernel, compute capability, dtype, memory format, channels, and the pointers that are None:
+kernel, compute capability, dtype, memory format, channels, and the arguments that Triton takes for
+constants: pointers that are None, and integers that are 1.
 
-    python -m tests.ops.compile_kernels pool_forward,90,bfloat16,nchw,512,W,LOGITS,STATS
+    python -m tests.ops.compile_kernels pool_forward,90,bfloat16,nchw,512,W,LOGITS,STATS,tiles
 """
 
 import json
@@ -26,7 +27,7 @@ MAPS = ("X", "DOUT", "OUT", "DX")  # the pointers to what has the dtype of x
 UNALIGNED = ("tiles", "programs", "BETA", "LSE")
 
 
-def compiled(kernel, capability, dtype, memory_format, channels, absent):
+def compiled(kernel, capability, dtype, memory_format, channels, constants):
     """`kernel` for 8 maps of `channels` and 128x256 pixels, as a launch would specialise it."""
     function = getattr(kernels, kernel)
     x = torch.empty(8, channels, 128 * 256, dtype=dtype, device="meta")
@@ -38,7 +39,7 @@ def compiled(kernel, capability, dtype, memory_format, channels, absent):
         plan = launch(kernel, x)
         known, warps = {"BLOCK_C": plan.block_c, "BLOCK_N": plan.block_n}, plan.warps
         known |= {"stride_n" if memory_format == "nchw" else "stride_c": 1}
-    known = known | dict.fromkeys(absent)
+    known = known | {name: None if name.isupper() else 1 for name in constants}
     signature, attributes = {}, {}
     for index, name in enumerate(function.arg_names):
         if name in known:
@@ -64,7 +65,9 @@ def resources(kernel):
 
 if __name__ == "__main__":
     for case in sys.argv[1:]:
-        name, capability, dtype, memory_format, channels, *absent = case.split(",")
+        name, capability, dtype, memory_format, channels, *constants = case.split(",")
         types = {str(known).removeprefix("torch."): known for known in TYPES}
-        kernel = compiled(name, int(capability), types[dtype], memory_format, int(channels), absent)
+        kernel = compiled(
+            name, int(capability), types[dtype], memory_format, int(channels), constants
+        )
         print(json.dumps({"case": case} | resources(kernel)), flush=True)

@@ -20,11 +20,13 @@ PARALLEL, SEQUENTIAL = "DR", "DP"  # the sum that gate_backward leaves out
 CASES = [
     *(f"{kernel},{x}" for kernel in KERNELS if kernel != "gate_backward" for x in MAPS),
     *(f"gate_backward,{x},{out}" for x, out in zip(MAPS, (PARALLEL, SEQUENTIAL) * 2, strict=True)),
-    "pool_combine,90,float32,nchw,512",
-    "pool_forward,90,bfloat16,nchw,512,W,LOGITS,STATS",
-    "gate_forward,90,bfloat16,nchw,512,R,U,BETA,M",
-    "gate_backward,90,bfloat16,nchw,512,M,DT,DR,DU",
-    "pool_backward,90,bfloat16,nchw,512,W,LOGITS,LSE,G,DG,DW",
+    # What is 1 or None becomes a constant, too.
+    "pool_combine,90,float32,nchw,512,programs",
+    "pool_combine,90,float32,nchw,512,G,LSE",
+    "pool_forward,90,bfloat16,nchw,512,W,LOGITS,tiles",
+    "gate_forward,90,bfloat16,nchw,512,U,BETA,M,tiles",
+    "gate_backward,90,bfloat16,nchw,512,M,DT,DR,DU,tiles",
+    "pool_backward,90,bfloat16,nchw,512,W,DG,G,LOGITS,LSE,DW,tiles",
 ]
 
 
