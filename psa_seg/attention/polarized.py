@@ -99,9 +99,10 @@ class PolarizedSelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` `[B, C, H, W]` gated, in the same shape, dtype and memory format."""
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
+        if x.ndim != 4 or x.shape[1] != self.in_channels or 0 in x.shape[2:]:
             raise ValueError(
-                f"expected an input [B, {self.in_channels}, H, W], not {list(x.shape)}"
+                f"expected an input [B, {self.in_channels}, H, W] with at least one pixel, "
+                f"not {list(x.shape)}"
             )
         if requested() == "naive":
             parameters = dict(self.named_parameters())

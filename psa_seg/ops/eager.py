@@ -140,6 +140,8 @@ def _slices(length: int, step: int) -> list[slice]:
 def _blocks_with_scratch(x: Tensor) -> Iterator[tuple[Block, Tensor | None]]:
     """Each block with wide memory of its shape, the same for all; a compiler plans its own."""
     blocks = _blocks(x)
+    if not blocks:  # no images
+        return
     if torch.compiler.is_compiling():
         yield blocks[0], None
         return

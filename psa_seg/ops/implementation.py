@@ -39,6 +39,8 @@ def passes(x: Tensor, impl: str | None = None) -> ModuleType:
         ValueError: where the Triton kernels are asked for and cannot run.
     """
     name = impl or requested()
+    if x.shape[0] == 0:
+        return eager  # no images, no program to launch
     if name == "triton":
         if obstacle := _obstacle(x):
             raise ValueError(f"the Triton kernels cannot run: {obstacle}. Leave {VARIABLE} unset")
@@ -58,6 +60,6 @@ def _obstacle(x: Tensor) -> str | None:
         return f"they do not know {x.dtype}"
     if x.shape[1] > FUSED_CHANNELS:
         return f"{x.shape[1]} channels are more than {FUSED_CHANNELS}"
-    if x[0].numel() >= 2**31:
+    if x.shape[1:].numel() >= 2**31:
         return "an image has 2^31 elements or more"
     return None

@@ -106,6 +106,23 @@ def test_nothing_of_the_size_of_x_is_made_or_kept(memory_format, layout, branche
     assert x.grad.is_contiguous(memory_format=memory_format)
 
 
+@pytest.mark.parametrize("implementation", ["eager", "triton"])
+def test_no_images_are_no_error(implementation, monkeypatch):
+    monkeypatch.setenv("PSA_SEG_IMPL", implementation)
+    module = build(6, dtype=torch.float32)
+    x = torch.randn(0, 6, 4, 5)
+    result = run_module(module, x, torch.randn_like(x))
+    assert result["out"].shape == result["x"].shape == x.shape
+    assert all(result[name].norm() == 0 for name, _ in module.named_parameters())
+
+
+def test_twice_differentiated_is_an_error_and_not_a_wrong_number():
+    x = torch.randn(1, 6, 4, 5, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(build(6)(x).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()
+
+
 def test_views_and_slices():
     module = build(6)
     wide = torch.randn(2, 12, 5, 9, dtype=torch.float64)
@@ -188,7 +205,7 @@ def test_wrong_arguments_are_named(arguments, message):
         PolarizedSelfAttention(**arguments)
 
 
-@pytest.mark.parametrize("shape", [(8, 4, 4), (1, 6, 4, 4), (2, 8)], ids=str)
+@pytest.mark.parametrize("shape", [(8, 4, 4), (1, 6, 4, 4), (2, 8), (1, 8, 0, 4)], ids=str)
 def test_wrong_inputs_are_named(shape):
     with pytest.raises(ValueError, match=r"expected an input \[B, 8, H, W\]"):
         PolarizedSelfAttention(8)(torch.zeros(shape))
