@@ -68,10 +68,11 @@ class Copy(nn.Module):
         return x.clone()
 
 
+COPY = "copy"
 TEXTBOOK = "textbook"
 OURS = "ours"
 CASES = {
-    "copy": Case(lambda channels: Copy()),
+    COPY: Case(lambda channels: Copy()),
     TEXTBOOK: Case(PolarizedSelfAttention, implementation="naive", is_psa=True),
     "textbook, compiled": Case(
         PolarizedSelfAttention, compiled=True, implementation="naive", is_psa=True

@@ -6,6 +6,6 @@ cd "$(dirname "$0")/.."
 out=${1:-benchmarks/results}
 
 PSA_SEG_TEST_DEVICE=cuda python -m pytest tests/ops tests/attention
+python -m benchmarks.attention --device cuda --out "$out"
+python -m benchmarks.models --device cuda --out "$out"
 python -m benchmarks.tiles --out "$out"
-python -m benchmarks.attention --dtype bfloat16 float32 --out "$out"
-python -m benchmarks.models --out "$out"

@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +19,7 @@ from psa_seg.engine.record import environment
 RESULTS = Path(__file__).parent / "results"
 Work = Callable[[], object]
 WARMUP = 3
+SLEEP = 10_000_000  # cycles, about 5 ms
 ENOUGH_ROUNDS, ENOUGH_MS = 5, 10_000  # of a slow one
 
 
@@ -35,19 +36,32 @@ def milliseconds(
         device: `cpu` or `cuda`.
         fresh: hand memory that is free back to the system before each run on a CPU (Linux), so
             that each pays for the pages it asks for, and finds none that another has left.
+
+    Returns:
+        At least two times of each; none of what ran out of memory.
     """
     times: dict[str, list[float]] = {name: [] for name in prepare}
-    for turn in range(WARMUP + rounds):
-        for name in prepare:
+    for turn in range(WARMUP + max(rounds, 2)):
+        for name in list(times):
             if len(times[name]) >= ENOUGH_ROUNDS and sum(times[name]) > ENOUGH_MS:
                 continue
-            work = prepare[name]()
-            if fresh and device == "cpu":
-                _hand_memory_back()
-            elapsed = _on_gpu(work) if device == "cuda" else _on_cpu(work)
+            try:
+                work = prepare[name]()
+                if fresh and device == "cpu":
+                    _hand_memory_back()
+                elapsed = _on_gpu(work) if device == "cuda" else _on_cpu(work)
+            except torch.OutOfMemoryError:
+                del times[name]
+                continue
+            finally:
+                work = _nothing  # or its graph would stay for the next one's measurement
             if turn >= WARMUP:
                 times[name].append(elapsed)
     return times
+
+
+def _nothing() -> None:
+    return None
 
 
 def _on_cpu(work: Work) -> float:
@@ -64,6 +78,7 @@ def _hand_memory_back() -> None:
 def _on_gpu(work: Work) -> float:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
+    torch.cuda._sleep(SLEEP)  # while Python launches: what is timed is the GPU's work
     start.record()
     work()
     end.record()
@@ -121,13 +136,23 @@ def about(device: str) -> dict[str, Any]:
     }
 
 
-def write(rows: Sequence[dict[str, Any]], name: str, device: str, out: Path) -> Path:
-    """`NAME_DEVICE_DATE.csv` in `out`, with hardware and versions in each row."""
+def write(rows: Iterable[dict[str, Any]], name: str, device: str, out: Path) -> None:
+    """Print `rows` as they come and keep them: `NAME_DEVICE_DATE.csv` in `out`.
+
+    With hardware and versions in each row. Until the last has come, the file ends in `.part`.
+    """
     facts = about(device)
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}_{'gpu' if device == 'cuda' else 'cpu'}_{facts['date']}.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*rows[0], *facts])
-        writer.writeheader()
-        writer.writerows(row | facts for row in rows)
-    return path
+    part = path.with_suffix(".part")
+    with part.open("w", newline="") as file:
+        writer: csv.DictWriter | None = None
+        for row in rows:
+            print(*row.values(), sep="\t", flush=True)
+            if writer is None:
+                writer = csv.DictWriter(file, [*row, *facts])
+                writer.writeheader()
+            writer.writerow(row | facts)
+            file.flush()
+    part.replace(path)
+    print(f"wrote {path}; README's tables and plots follow with: python -m benchmarks.tables")

@@ -62,9 +62,9 @@ class Network:
             with self._autocast():
                 losses = self.model(self.images, self.samples, mode="loss")
             total = sum(value for name, value in losses.items() if "loss" in name)
-            self.optimizer.zero_grad(set_to_none=True)
             total.backward()
             self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)  # the next network needs the memory
 
     def _predict(self) -> Tensor:
         with self.case.chosen(), self._autocast(), torch.no_grad():
@@ -88,23 +88,16 @@ def measure(
         networks[name] = Network(name, images, samples)
     shape = f"{batch}x3x{size[0]}x{size[1]}"
     for work in ("training step", "inference"):
-        failed = set()
-        for name, network in networks.items():
-            try:
-                network.works()[work]()()
-            except torch.OutOfMemoryError:
-                failed.add(name)
         prepare = {name: network.works()[work] for name, network in networks.items()}
-        prepare = {name: value for name, value in prepare.items() if name not in failed}
         times = milliseconds(prepare, rounds, device)
         for name in networks:
             row: dict[str, Any] = {"network": name, "work": work, "shape": shape}
-            if name in failed:
-                measured = dict.fromkeys(("p20_ms", "p50_ms", "p80_ms", "peak_mib"), "")
-                yield row | {"result": "out of memory"} | measured
+            if name in times:
+                peak = round(peak_bytes(prepare[name](), device) / 2**20)
+                yield row | {"result": "ok"} | quantiles(times[name]) | {"peak_mib": peak}
             else:
-                peak = peak_bytes(prepare[name](), device) / 2**20
-                yield row | {"result": "ok"} | quantiles(times[name]) | {"peak_mib": round(peak)}
+                nothing = dict.fromkeys(("p20_ms", "p50_ms", "p80_ms", "peak_mib"), "")
+                yield row | {"result": "out of memory"} | nothing
 
 
 def main() -> None:
@@ -119,12 +112,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     args = parser.parse_args()
     init_default_scope("mmseg")
-    rows = []
-    for row in measure(args.batch, tuple(args.size), args.device, args.rounds):
-        print(*row.values(), sep="\t", flush=True)
-        rows.append(row)
-    path = write(rows, "models", args.device, args.out)
-    print(f"wrote {path}; README's tables follow with: python -m benchmarks.tables")
+    rows = measure(args.batch, tuple(args.size), args.device, args.rounds)
+    write(rows, "models", args.device, args.out)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ Row = dict[str, str]
 def cpu() -> str:
     """Times as multiples of mmseg's eager SE, size by size, and memory."""
     rows, source = _newest("attention_cpu")
+    rows = [row for row in rows if row["dtype"] == "float32"]
     shapes = list(dict.fromkeys(row["shape"] for row in rows))
     largest = shapes[-1]
     columns = [*((shape, "forward_backward") for shape in shapes), (largest, "forward")]
@@ -59,7 +60,10 @@ def gpu() -> str:
         if "forward" not in found:
             lines.append(f"| {name} | {next(iter(found.values()))['result']} | | | | |")
             continue
-        times = [f"{float(row['p50_ms']):.3f} ms" for row in found.values()]
+        times = [
+            f"{float(found[work]['p50_ms']):.3f} ms" if work in found else ""
+            for work in ("forward", "backward", "forward_backward")
+        ]
         cells = [*times, _ratio(rows, name, shape, "forward_backward"), _memory(rows, name, shape)]
         lines.append(f"| {_bold(name)} | {' | '.join(cells)} |")
     copy = _time(rows, COPY, shape, "forward")
@@ -116,6 +120,7 @@ def plot() -> Iterable[Path]:
         rows = [row for row in rows if row["pass"] == "forward_backward" and row["result"] == "ok"]
         if kind == "gpu":
             rows = [r for r in rows if r["dtype"] == "bfloat16" and r["shape"].startswith("8x512x")]
+        ticks: set[int] = set()
         figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
         for name in dict.fromkeys(row["case"] for row in rows):
             found = [row for row in rows if row["case"] == name]
@@ -126,9 +131,10 @@ def plot() -> Iterable[Path]:
                 / (1 if kind == "gpu" else _time(rows, REFERENCE, row["shape"], row["pass"]))
                 for row in found
             ]
+            ticks.update(x)
             own = {"linewidth": 3, "color": "black"} if name == OURS else {"linewidth": 1.2}
             axes.loglog(x, y, marker="o", markersize=4, label=name, **own)
-        axes.set_xticks(x, [str(value) for value in x])
+        axes.set_xticks(sorted(ticks), [str(value) for value in sorted(ticks)])
         axes.minorticks_off()
         axes.set_xlabel("pixels, C = 512" if kind == "gpu" else "channels, 64x128 pixels")
         axes.set_ylabel("ms" if kind == "gpu" else "times SE")

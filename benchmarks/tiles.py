@@ -21,7 +21,7 @@ from psa_seg.ops.fused import tiles
 ELEMENTS = (4096, 8192, 16384, 32768)
 PER_THREAD = (8, 16, 32, 64)
 PROGRAMS = (2, 4, 8)
-SHAPES = ((8, 64, 128, 256), (8, 512, 128, 256), (8, 2048, 64, 128))
+SHAPES = ((32, 64, 128, 256), (8, 512, 128, 256), (16, 2048, 64, 128))  # beyond an L2
 READS_AND_WRITES = {"pool_forward": 1, "gate_forward": 2, "gate_backward": 2, "pool_backward": 3}
 
 
@@ -48,42 +48,43 @@ def calls(shape: tuple[int, ...], memory_format: torch.memory_format) -> dict[st
 
 
 def sweep(rounds: int) -> Iterator[dict[str, Any]]:
-    """One row per kernel, map and setting; a setting that cannot run is left out."""
+    """One row per kernel, map and launch; a launch that cannot run is left out."""
     in_use, programs_in_use = dict(tiles.TILES), tiles.PROGRAMS
     for shape, memory_format in itertools.product(
         SHAPES, (torch.contiguous_format, torch.channels_last)
     ):
-        size = 2 * torch.Size(shape).numel()
+        x = torch.empty(shape, device="cuda", dtype=torch.bfloat16, memory_format=memory_format)
         for kernel, call in calls(shape, memory_format).items():
-            for elements, per_thread, programs in itertools.product(ELEMENTS, PER_THREAD, PROGRAMS):
-                if not 1 <= elements // per_thread // 32 <= tiles.MOST_WARPS:
-                    continue
+            own = tiles.launch(kernel, x.flatten(2))
+            tried = {own}
+            settings = itertools.product(ELEMENTS, PER_THREAD, PROGRAMS)
+            yield _row(kernel, x, own, call, rounds, in_use=True)
+            for elements, per_thread, programs in settings:
                 tiles.TILES[kernel], tiles.PROGRAMS = (elements, per_thread), programs
+                plan = tiles.launch(kernel, x.flatten(2))
                 try:
-                    times = _times(call, rounds)
+                    if plan not in tried:
+                        yield _row(kernel, x, plan, call, rounds, in_use=False)
                 except Exception as error:  # Triton has no common class for what a GPU refuses
-                    print(f"{kernel} {elements} {per_thread}: {type(error).__name__}")
-                    continue
+                    print(f"{kernel} {plan}: {type(error).__name__}")
                 finally:
+                    tried.add(plan)
                     tiles.TILES, tiles.PROGRAMS = dict(in_use), programs_in_use
-                moved = READS_AND_WRITES[kernel] * size / 1e6
-                measured = quantiles(times)
-                yield {
-                    "kernel": kernel,
-                    "shape": "x".join(map(str, shape)),
-                    "format": str(memory_format).removeprefix("torch."),
-                    "elements": elements,
-                    "per_thread": per_thread,
-                    "programs": programs,
-                    "in_use": (elements, per_thread) == in_use[kernel]
-                    and programs == programs_in_use,
-                    **measured,
-                    "gb_per_s": round(moved / measured["p50_ms"]),
-                }
 
 
-def _times(call: Work, rounds: int) -> list[float]:
-    return milliseconds({"": lambda: call}, rounds, "cuda")[""]
+def _row(
+    kernel: str, x: torch.Tensor, plan: tiles.Launch, call: Work, rounds: int, in_use: bool
+) -> dict[str, Any]:
+    measured = quantiles(milliseconds({"": lambda: call}, rounds, "cuda")[""])
+    return {
+        "kernel": kernel,
+        "shape": "x".join(map(str, x.shape)),
+        "strides": "x".join(map(str, x.stride())),
+        **plan._asdict(),
+        "in_use": in_use,
+        **measured,
+        "gb_per_s": round(READS_AND_WRITES[kernel] * x.nbytes / 1e6 / measured["p50_ms"]),
+    }
 
 
 def main() -> None:
@@ -94,12 +95,12 @@ def main() -> None:
     args = parser.parse_args()
     if not torch.cuda.is_available():
         raise SystemExit("error: tiles are measured on a GPU, and PyTorch sees none here")
-    rows = list(sweep(args.rounds))
-    for _, group in itertools.groupby(rows, key=itemgetter("shape", "format", "kernel")):
-        found = sorted(group, key=lambda row: row["p50_ms"])
+    rows: list[dict[str, Any]] = []
+    write((rows.append(row) or row for row in sweep(args.rounds)), "tiles", "cuda", args.out)  # type: ignore[func-returns-value]
+    for _, group in itertools.groupby(rows, key=itemgetter("shape", "strides", "kernel")):
+        found = sorted(group, key=itemgetter("p50_ms"))
         for row in (found[0], *(row for row in found if row["in_use"])):
             print(*row.values(), sep="\t")
-    print(f"wrote {write(rows, 'tiles', 'cuda', args.out)}")
 
 
 if __name__ == "__main__":

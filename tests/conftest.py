@@ -29,6 +29,9 @@ torch.set_num_threads(2)
 init_default_scope("mmseg")
 
 
+torch.backends.cudnn.allow_tf32 = False  # the textbook's convolutions are a reference
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psa_seg.ops import gate, naive, pool
-from psa_seg.ops.implementation import requested
+from psa_seg.ops.implementation import prepare, requested
 
 FORMS = ("paper",)
 LAYOUTS = ("parallel", "sequential")
@@ -25,6 +25,9 @@ class PolarizedSelfAttention(nn.Module):
     Any float dtype and any H, W ≥ 1; dtype and memory format of the input are kept. Sums are
     accumulated in float32 at least, under autocast too. The state dict is the one of the popular
     PyTorch port (`ch_wv ch_wq ch_wz ln sp_wv sp_wq`, 1x1 convolutions with bias).
+
+    Its gradients can be differentiated again, and `torch.func` applied, with `PSA_SEG_IMPL=naive`
+    alone.
 
     Args:
         in_channels: C, even, at least 2.
@@ -57,7 +60,7 @@ class PolarizedSelfAttention(nn.Module):
         _check_choice("layout", layout, LAYOUTS)
         _check_choice("branches", branches, BRANCHES)
         _check_choice("init", init, INITS)
-        requested()
+        prepare()
         if in_channels < 2 or in_channels % 2:
             raise ValueError(f"in_channels must be even and at least 2, not {in_channels}")
         if init == "identity" and (layout, branches) != ("parallel", "both"):

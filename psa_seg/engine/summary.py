@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from psa_seg.engine.record import environment
-from psa_seg.ops.implementation import passes
+from psa_seg.ops.implementation import TRITON
 
 PARTS = ("backbone", "neck", "decode_head")
 
@@ -61,7 +61,8 @@ def count_flops(model: nn.Module, size: tuple[int, int]) -> dict[str, int]:
         for a model with operators whose shapes cannot be told without running them.
     """
     weight = next(model.parameters())
-    passes(weight)  # the kernels' import says what they cost, to the counters made after it
+    if weight.is_cuda and TRITON:  # to say what they cost, to counters made after that
+        import psa_seg.ops.fused  # noqa: F401
     counter = FlopCounterMode(display=False)
     training = model.training
     model.eval()

@@ -24,7 +24,7 @@ def pool_forward(
     x: Tensor, w_q: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor] | None]:
     """`μ = mean_n x_n`; given `w_q` `[C]`, of the query `q = softmax(w_q·x_n)` `g = Σ_n q_n x_n`,
-    the logits `[B, N]`, and their logsumexp `[B]`.
+    the logits `[B, N]`, and `[B, 2]` the largest of them and the sum of `exp(logit - largest)`.
     """
     batch, channels, pixels = x.shape
     total, logits = _zeros(x, batch, channels), _zeros(x, batch, pixels)
@@ -35,8 +35,9 @@ def pool_forward(
     mean = total / pixels
     if w_q is None:
         return mean, None
-    lse = logits.logsumexp(1)
-    return mean, (_weighted_sum(x, (logits - lse[:, None]).exp()), logits, lse)
+    largest = logits.amax(1, keepdim=True)
+    norm = torch.cat((largest, (logits - largest).exp().sum(1, keepdim=True)), dim=1)
+    return mean, (_weighted_sum(x, _query(logits, norm)), logits, norm)
 
 
 def gate_forward(
@@ -93,13 +94,13 @@ def pool_backward(
     """Gradients of `x`, in its dtype and strides, and of `w_q`: what came through both passes.
 
     `dx = dout ⊙ (p + r m) + dt u + q dg + dl w_q + dμ / N` with `dl_n = q_n (dg·x_n - dg·g)`.
-    `query` is `w_q`, `dg`, and what `pool_forward` gave of it: `g`, logits and logsumexp.
+    `query` is `w_q`, `dg`, and what `pool_forward` gave of it.
     """
     batch, _, pixels = x.shape
     left, right, dw_q = [u, dmean / pixels], [dt, torch.ones_like(dt)], None
     if query is not None:
-        w_q, dg, g, logits, lse = query
-        q = (logits - lse[:, None]).exp()
+        w_q, dg, g, logits, norm = query
+        q = _query(logits, norm)
         dl = q * (_dot(dg, x) - (dg * g).sum(1, keepdim=True))
         dw_q = _weighted_sum(x, dl).sum(0)
         left, right = [*left, dg, w_q.expand(batch, -1)], [*right, q, dl]
@@ -155,6 +156,11 @@ def _scale(p: Tensor, r: Tensor, m: Tensor | None, out: Tensor | None) -> Tensor
     """`p + r m` of a block, made in `out`, if there is one, unless it is p alone."""
     p = p[:, :, None]
     return p if m is None else torch.addcmul(p, r[:, :, None], m[:, None], out=out)
+
+
+def _query(logits: Tensor, norm: Tensor) -> Tensor:
+    """The softmax of `logits`; through their logsumexp it would lose the digits that that has."""
+    return (logits - norm[:, :1]).exp() / norm[:, 1:]
 
 
 def _dot(vector: Tensor, x: Tensor) -> Tensor:

@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from psa_seg.ops.implementation import passes
-from psa_seg.ops.pool import Pooled
+from psa_seg.ops.pool import Pooled, refuse_to_be_differentiated_twice
 
 
 def gate(
@@ -25,7 +24,7 @@ def gate(
     """`x_n ⊙ (a + m_n)` (parallel) or `x_n ⊙ a·m_n` (sequential), `m_n = σ(u·x_n + β)`.
 
     Args:
-        pooled: x, as `pool` handed it on.
+        pooled: x, as `pool` handed it on; for one call.
         a: channel gate `[B, C]`; None leaves `x_n m_n`.
         spatial: the spatial query projected back to the channels, `u` `[B, C]`, and the offset
             `β` `[B]`; None leaves `x_n ⊙ a`. In the sequential layout `u` already holds the
@@ -45,9 +44,9 @@ def gate(
         p, r = torch.zeros_like(a), a
     else:
         p, r = a, torch.ones_like(a)
-    backend = passes(pooled.x, impl)
-    out = _Gate.apply(pooled.x, p, r, u, beta, backend, *pooled.carriers)
-    return out.unflatten(2, pooled.size)
+    x, size, carriers = pooled.take()
+    out = _Gate.apply(x, p, r, u, beta, passes(x, impl), *carriers)
+    return out.unflatten(2, size)
 
 
 class _Gate(torch.autograd.Function):
@@ -64,14 +63,15 @@ class _Gate(torch.autograd.Function):
         backend: ModuleType,
         *carriers: Tensor,
     ) -> Tensor:
-        out, m = backend.gate_forward(x, p, r, u, beta)
+        with torch.autocast(x.device.type, enabled=False):
+            out, m = backend.gate_forward(x, p, r, u, beta)
         ctx.save_for_backward(x, p, r, u, m)
         ctx.backend = backend
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dout: Tensor) -> Any:
+        refuse_to_be_differentiated_twice()
         x, p, r, u, m = ctx.saved_tensors
         need_p, need_r = ctx.needs_input_grad[1:3]
         with torch.autocast(x.device.type, enabled=False):

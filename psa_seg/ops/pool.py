@@ -5,18 +5,18 @@ Both are linear, so the sum can go first: `Σ_n q_n (W_v x_n + b_v) = W_v g + b_
 `g = Σ_n q_n x_n`, because the query `q` sums to 1. What is left to project is one vector.
 """
 
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from psa_seg.ops.implementation import passes
 
 
-class Pooled(NamedTuple):
-    """x on its way from `pool` to `gate`: for `gate`, once, and for nothing else.
+class Pooled:
+    """x on its way from `pool` to `gate`: for one call of it, and for nothing else.
 
     The gradient of x needs x and the upstream gradient, and both gates and both means of it: in
     two steps, that of `gate` and that of `pool`, it would be written, read again and added to.
@@ -25,9 +25,19 @@ class Pooled(NamedTuple):
     None, autograd fills in zeros, and zeros are right.
     """
 
-    x: Tensor  # [B, C, N]
-    size: torch.Size  # H, W
-    carriers: tuple[Tensor, ...]  # shaped as p, r, u [B, C] and m, dt [B, N]; values mean nothing
+    def __init__(self, x: Tensor, size: torch.Size, carriers: Sequence[Tensor]) -> None:
+        self._held: tuple[Tensor, torch.Size, Sequence[Tensor]] | None = (x, size, carriers)
+
+    def take(self) -> tuple[Tensor, torch.Size, Sequence[Tensor]]:
+        """x `[B, C, N]`; H and W; the carriers, shaped as p, r, u and m, dt, of no meaning.
+
+        Raises:
+            RuntimeError: at the second call: gradients would be wrong.
+        """
+        if self._held is None:
+            raise RuntimeError("what `pool` hands on is for one `gate`: call `pool` for each")
+        held, self._held = self._held, None
+        return held
 
 
 def pool(
@@ -52,29 +62,42 @@ def pool(
     w_q, b_q = (given if given is None else given.to(wide) for given in (w_q, b_q))
     outputs = _Pool.apply(x.flatten(2), w_q, b_q, passes(x, impl))
     mean, g, pixels, *carriers = outputs
-    return mean if g is None else g, mean, Pooled(pixels, x.shape[2:], tuple(carriers))
+    return mean if g is None else g, mean, Pooled(pixels, x.shape[2:], carriers)
 
 
 class _Pool(torch.autograd.Function):
-    """Keeps x, `[B, N]` logits, and vectors of size C. Differentiable once."""
+    """Keeps x, `[B, N]` logits, and vectors of size C."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, w_q: Tensor | None, b_q: Tensor | None, backend: ModuleType
     ) -> tuple[Tensor | None, ...]:
-        mean, query = backend.pool_forward(x, w_q)
-        g, logits, lse = query or (None, None, None)
-        ctx.save_for_backward(x, w_q, g, logits, lse)
+        with torch.autocast(x.device.type, enabled=False):
+            mean, query = backend.pool_forward(x, w_q)
+        ctx.save_for_backward(x, w_q, *(query or (None, None, None)))
         ctx.backend = backend
         shapes = [mean.shape] * 3 + [(x.shape[0], x.shape[2])] * 2
-        return mean, g, x, *(mean.new_empty(()).expand(shape) for shape in shapes)
+        return mean, query and query[0], x, *(mean.new_empty(()).expand(shape) for shape in shapes)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dmean: Any, dg: Any, dout: Any, *carried: Any) -> Any:
+        refuse_to_be_differentiated_twice()
         x, w_q, *rest = ctx.saved_tensors
         query = None if w_q is None else (w_q, dg, *rest)
         with torch.autocast(x.device.type, enabled=False):
             dx, dw_q = ctx.backend.pool_backward(x, dout, *carried, dmean, query)
         db_q = dmean.new_zeros(1) if ctx.needs_input_grad[2] else None
         return dx, dw_q, db_q, None
+
+
+def refuse_to_be_differentiated_twice() -> None:
+    """In a backward pass: `create_graph` asks for a graph of it, and there is none.
+
+    Raises:
+        RuntimeError: rather than second derivatives that leave something out.
+    """
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        raise RuntimeError(
+            "pool and gate are differentiable once: for second derivatives (create_graph=True) "
+            "set PSA_SEG_IMPL=naive"
+        )

@@ -118,9 +118,8 @@ def test_no_images_are_no_error(implementation, monkeypatch):
 
 def test_twice_differentiated_is_an_error_and_not_a_wrong_number():
     x = torch.randn(1, 6, 4, 5, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(build(6)(x).sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.square().sum().backward()
+    with pytest.raises(RuntimeError, match=r"differentiable once: .* PSA_SEG_IMPL=naive"):
+        torch.autograd.grad(build(6)(x).sum(), x, create_graph=True)
 
 
 def test_views_and_slices():

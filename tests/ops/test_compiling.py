@@ -11,22 +11,22 @@ pytest.importorskip("triton")
 
 KERNELS = ("pool_forward", "gate_forward", "gate_backward", "pool_backward")
 MAPS = (
-    "80,bfloat16,nchw,512",
-    "80,float16,nhwc,64",
-    "90,bfloat16,nhwc,2048",
-    "90,float32,nchw,4096",
+    "80,bfloat16,nchw,512,32768",
+    "80,float16,nhwc,2048,8192",
+    "90,bfloat16,nchw,1024,9409",  # 97x97, of a crop of 769x769: no row is aligned
+    "90,float32,nchw,4096,2048",
 )
 PARALLEL, SEQUENTIAL = "DR", "DP"  # the sum that gate_backward leaves out
 CASES = [
     *(f"{kernel},{x}" for kernel in KERNELS if kernel != "gate_backward" for x in MAPS),
     *(f"gate_backward,{x},{out}" for x, out in zip(MAPS, (PARALLEL, SEQUENTIAL) * 2, strict=True)),
     # What is 1 or None becomes a constant, too.
-    "pool_combine,90,float32,nchw,512,programs",
-    "pool_combine,90,float32,nchw,512,G,LSE",
-    "pool_forward,90,bfloat16,nchw,512,W,LOGITS,tiles",
-    "gate_forward,90,bfloat16,nchw,512,U,BETA,M,tiles",
-    "gate_backward,90,bfloat16,nchw,512,M,DT,DR,DU,tiles",
-    "pool_backward,90,bfloat16,nchw,512,W,DG,G,LOGITS,LSE,DW,tiles",
+    "pool_combine,90,float32,nchw,512,32768,programs",
+    "pool_combine,90,float32,nchw,512,32768,G,NORM",
+    "pool_forward,90,bfloat16,nchw,512,32768,W,LOGITS,tiles",
+    "gate_forward,90,bfloat16,nchw,512,32768,U,BETA,M,tiles",
+    "gate_backward,90,bfloat16,nchw,512,32768,M,DT,DR,DU,tiles",
+    "pool_backward,90,bfloat16,nchw,512,32768,W,DG,G,LOGITS,NORM,DW,tiles",
 ]
 
 

@@ -45,7 +45,7 @@ def poison():
 def assert_parity(module, x, upstream):
     """Of the output and every gradient, by the rule for low precision, whatever the dtype."""
     module = module.to(DEVICE)
-    reference = run_naive(exact_twin(module), x.double(), upstream.double())
+    reference = run_naive(exact_twin(module), x.double().cpu(), upstream.double().cpu())
     plain = run_naive(module, x.to(DEVICE), upstream.to(DEVICE))
     actual = run_module(module, x.to(DEVICE), upstream.to(DEVICE))
     on_cpu = [{name: value.cpu() for name, value in result.items()} for result in (actual, plain)]
@@ -90,12 +90,14 @@ def test_many_programs_add_up(layout, branches, monkeypatch):
 
 
 def test_inputs_and_gradients_of_any_strides():
-    wide = torch.randn(2, 12, 9, 10)
-    views = [wide[:, ::2, :, 1:8], wide[:, 3:9], wide.transpose(2, 3)[:, :6]]
+    wide = torch.randn(2, 12, 9, 10, device=DEVICE)
+    last = wide.contiguous(memory_format=torch.channels_last)
+    views = [wide[:, ::2, :, 1:8], wide[:, 3:9], wide.transpose(2, 3)[:, :6], last[:, ::2]]
     for x in views:
         upstream = torch.randn_like(x).contiguous(memory_format=torch.channels_last)
-        assert_parity(build(6, dtype=torch.float32), x, upstream)
+        actual = assert_parity(build(6, dtype=torch.float32), x, upstream)
         assert_parity(build(6, dtype=torch.float32), x, torch.ones(1).expand_as(x))
+    assert actual["out"].is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("scale", [1e4, -1e4])
@@ -136,9 +138,9 @@ def test_every_operator_equals_the_eager_function(memory_format):
     p, r, u, dg, dmean = torch.randn(5, 2, 6, device=DEVICE)
     beta, w_q = torch.randn(2, device=DEVICE), torch.randn(6, device=DEVICE)
     dt = torch.randn(2, 20, device=DEVICE)
-    _, (g, logits, lse) = eager.pool_forward(x, w_q)
+    _, (g, logits, norm) = eager.pool_forward(x, w_q)
     _, m = eager.gate_forward(x, p, r, u, beta)
-    query = (w_q, dg, g, logits, lse)
+    query = (w_q, dg, g, logits, norm)
     calls = [
         *(("pool_forward", (x, w)) for w in (w_q, None)),
         *(("gate_forward", (x, p, r, *spatial)) for spatial in ((u, beta), (None, None))),
@@ -156,7 +158,7 @@ def test_operators_are_registered_properly():
     x, dout = torch.randn(2, 2, 6, 20, device=DEVICE)
     vector, pixels, w_q = torch.randn(2, 6), torch.randn(2, 20), torch.randn(6)
     vector, pixels, w_q = vector.to(DEVICE), pixels.to(DEVICE), w_q.to(DEVICE)
-    query = (w_q, vector, vector, pixels, vector[:, 0])
+    query = (w_q, vector, vector, pixels, vector[:, :2].contiguous())
     namespace = torch.ops.psa_seg
     for given in (w_q, None):
         torch.library.opcheck(namespace.pool_forward, (x, given))
@@ -207,7 +209,24 @@ def test_pool_alone_and_gate_alone_have_right_gradients():
         query = (w_q @ pixels).softmax(1)
         total = (pixels * query[:, None]).sum() + pixels.mean(2).sum()
         torch.testing.assert_close(gradient, torch.autograd.grad(total, plain)[0])
-        pooled = pool(leaf, impl=implementation)[2]
+        *_, pooled = pool(leaf, impl=implementation)
         out = gate(pooled, a, impl=implementation)
         (gradient,) = torch.autograd.grad(out.sum(), leaf)
         torch.testing.assert_close(gradient, a[:, :, None, None].expand_as(x))
+        with pytest.raises(RuntimeError, match="for one `gate`"):
+            gate(pooled, a, impl=implementation)
+
+
+@pytest.mark.parametrize("implementation", ["eager", "triton"])
+def test_autocast_does_not_reach_the_passes(implementation):
+    x, a, w_q = torch.randn(1, 6, 5, 7), torch.rand(1, 6), torch.randn(6)
+    x, a, w_q = x.to(DEVICE), a.to(DEVICE), w_q.to(DEVICE)
+
+    def both():
+        g, mean, pooled = pool(x, w_q, impl=implementation)
+        return g, mean, gate(pooled, a, (a, a[:, 0]), impl=implementation)
+
+    expected = both()
+    with torch.autocast(DEVICE, torch.bfloat16):
+        actual = both()
+    assert all(torch.equal(*pair) for pair in zip(actual, expected, strict=True))

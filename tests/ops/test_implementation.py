@@ -12,6 +12,7 @@ def test_a_cpu_gets_plain_pytorch_and_whoever_asks_the_kernels(monkeypatch):
     pytest.importorskip("triton")
     from psa_seg.ops import fused
 
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
     x = torch.zeros(1, 2, 3, 4)
     assert passes(x) is eager
     assert passes(x, "triton") is fused
@@ -37,6 +38,7 @@ def test_naive_is_the_textbook(monkeypatch):
         ((1, 2, 3, 4), torch.float32, "0", "the tensor is on cpu, not on a GPU"),
         ((1, 2, 3, 4), torch.float64, "1", "they do not know torch.float64"),
         ((1, 4098, 1, 1), torch.float32, "1", "4098 channels are more than 4096"),
+        ((65536, 2, 1, 1), torch.float32, "1", "65536 images are more than 65535"),
         ((1, 2, 2**15, 2**15), torch.float16, "1", "an image has 2.31 elements or more"),
     ],
 )
@@ -53,7 +55,27 @@ def test_without_triton_the_kernels_cannot_run(monkeypatch):
         passes(torch.zeros(1, 2, 3, 4), "triton")
 
 
+def test_without_a_c_compiler_plain_pytorch_runs_after_a_warning(monkeypatch):
+    def fail():
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setattr(implementation, "_build_launcher", fail)
+    monkeypatch.setattr(implementation, "TRITON", True)
+    monkeypatch.setattr(implementation, "no_launcher", "")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    with pytest.warns(UserWarning, match="Triton kernels are not used: .*find C compiler"):
+        PolarizedSelfAttention(4)
+
+    class OnGPU(torch.Tensor):
+        is_cuda = True
+
+    assert passes(torch.zeros(1, 2, 3, 4).as_subclass(OnGPU)) is eager
+
+
 def test_an_unknown_word_is_named(monkeypatch):
+    with pytest.raises(ValueError, match="not 'cuda'"):
+        passes(torch.zeros(1, 2, 3, 4), "cuda")
     monkeypatch.setenv(VARIABLE, "cuda")
     with pytest.raises(ValueError, match="PSA_SEG_IMPL must be one of naive, eager, triton"):
         PolarizedSelfAttention(4)

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from psa_seg.errors import UserError
-from psa_seg.ops.implementation import VARIABLE, requested
+from psa_seg.ops.implementation import VARIABLE, interpreted, requested
 
 
 def check_model(config: Config) -> None:
@@ -24,7 +24,7 @@ def check_model(config: Config) -> None:
         implementation = requested()
     except ValueError as error:
         raise UserError(f"{error}\n  do         correct it, or leave it unset") from error
-    if implementation == "triton" and not torch.cuda.is_available():
+    if implementation == "triton" and not (torch.cuda.is_available() or interpreted()):
         raise UserError(
             f"{VARIABLE}=triton needs a GPU, and PyTorch sees none here\n"
             "  do         leave it unset: plain PyTorch is what suits a CPU"

@@ -65,7 +65,7 @@ def _pool_forward(x: Tensor, w_q: Tensor | None) -> tuple[Tensor, Tensor, Tensor
     x = _dense(x)
     batch, channels, pixels = x.shape
     outputs = _pool_forward_outputs(x, w_q)
-    mean, g, logits, lse = outputs if w_q is not None else (outputs[0], None, None, None)
+    mean, g, logits, norm = outputs if w_q is not None else (outputs[0], None, None, None)
     plan = launch("pool_forward", x)
     stats = mean.new_empty(batch, plan.programs, 2)
     sums = mean.new_empty(batch, plan.programs, 2, channels)
@@ -75,7 +75,7 @@ def _pool_forward(x: Tensor, w_q: Tensor | None) -> tuple[Tensor, Tensor, Tensor
             BLOCK_C=plan.block_c, BLOCK_N=plan.block_n, num_warps=plan.warps,
         )  # fmt: skip
         kernels.pool_combine[-(-channels // COMBINE["BLOCK_C"]), batch](
-            stats, sums, g, mean, lse, channels, pixels, plan.programs, **COMBINE
+            stats, sums, g, mean, norm, channels, pixels, plan.programs, **COMBINE
         )
     return outputs
 
@@ -88,7 +88,7 @@ def _pool_forward_outputs(x: Tensor, w_q: Tensor | None) -> tuple[Tensor, Tensor
         _vectors(x, batch, channels),
         _vectors(x, batch * there, channels),
         _vectors(x, batch * there, pixels),
-        _vectors(x, batch * there),
+        _vectors(x, batch * there, 2),
     )
 
 
@@ -173,7 +173,7 @@ def _pool_backward(
     dg: Tensor | None,
     g: Tensor | None,
     logits: Tensor | None,
-    lse: Tensor | None,
+    norm: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     x = _dense(x)
     dout = _aligned(dout, x)
@@ -181,7 +181,7 @@ def _pool_backward(
     plan = launch("pool_backward", x)
     dx = torch.empty_like(x)
     parts = _vectors(x, 0 if w_q is None else batch, plan.programs, channels)
-    vectors = map(_vector, (p, r, u, m, dt, dmean, w_q, dg, g, logits, lse))
+    vectors = map(_vector, (p, r, u, m, dt, dmean, w_q, dg, g, logits, norm))
     with _device(x):
         kernels.pool_backward[plan.programs, batch](
             x, dout, *vectors, dx, None if w_q is None else parts,
@@ -199,7 +199,7 @@ def _(x: Tensor, *others: Tensor | None) -> tuple[Tensor, Tensor]:
 def _dense(x: Tensor) -> Tensor:
     """`x`, copied unless its images are contiguous in NCHW or channels_last."""
     _, channels, pixels = x.shape
-    return x if x.stride()[1:] in ((pixels, 1), (1, channels)) else x.contiguous()
+    return x if x.stride()[1:] in ((pixels, 1), (1, channels)) else torch.empty_like(x).copy_(x)
 
 
 def _aligned(dout: Tensor, x: Tensor) -> Tensor:

@@ -59,10 +59,11 @@ def pool_forward(
 
 @triton.jit
 def pool_combine(
-    STATS, SUMS, G, MEAN, LSE, channels, pixels, programs,
+    STATS, SUMS, G, MEAN, NORM, channels, pixels, programs,
     BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
 ):  # fmt: skip
-    """What the programs of `pool_forward` wrote of one image, as G, MEAN `[B, C]` and LSE `[B]`."""
+    """What the programs of `pool_forward` wrote of one image, as G, MEAN `[B, C]` and
+    NORM `[B, 2]`, STATS of the whole image."""
     image = tl.program_id(1).to(tl.int64)
     c = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
     in_c = c < channels
@@ -92,7 +93,9 @@ def pool_combine(
     tl.store(MEAN + image * channels + c, total / pixels, mask=in_c)
     if G is not None:
         tl.store(G + image * channels + c, weighted / mass, mask=in_c)
-        tl.store(LSE + image, largest + tl.log(mass), mask=tl.program_id(0) == 0)
+        if tl.program_id(0) == 0:
+            tl.store(NORM + image * 2, largest)
+            tl.store(NORM + image * 2 + 1, mass)
 
 
 @triton.jit
@@ -172,7 +175,7 @@ def gate_backward(
 
 @triton.jit
 def pool_backward(
-    X, DOUT, P, R, U, M, DT, DMEAN, W, DG, G, LOGITS, LSE, DX, DW,
+    X, DOUT, P, R, U, M, DT, DMEAN, W, DG, G, LOGITS, NORM, DX, DW,
     channels, pixels, tiles, stride_c, stride_n, x_b, d_b, dx_b,
     BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
@@ -194,7 +197,8 @@ def pool_backward(
         w = tl.load(W + c, mask=in_c, other=0.0)
         dg = tl.load(DG + row, mask=in_c, other=0.0)
         level = tl.sum(dg * tl.load(G + row, mask=in_c, other=0.0), axis=0)
-        lse = tl.load(LSE + image)
+        largest = tl.load(NORM + image * 2)
+        mass = tl.load(NORM + image * 2 + 1)
         dw = tl.zeros([BLOCK_C], tl.float32)
     first = tl.program_id(0) * tiles * BLOCK_N
     for start in range(first, tl.minimum(first + tiles * BLOCK_N, pixels), BLOCK_N):
@@ -205,7 +209,7 @@ def pool_backward(
         if W is not None:
             x = tl.load(X + tile, mask=inside, other=0.0).to(tl.float32)
             logits = tl.load(LOGITS + image * pixels + n, mask=in_n, other=float("-inf"))
-            query = tl.exp(logits - lse)
+            query = tl.exp(logits - largest) / mass
             dl = query * (tl.sum(x * dg[:, None], axis=0) - level)
             dw += tl.sum(x * dl[None, :], axis=1)
         m = tl.load(M + image * pixels + n, mask=in_n, other=0.0)

@@ -14,6 +14,7 @@ TILES = {
     "gate_backward": (8192, 16),
     "pool_backward": (8192, 16),
 }
+UNALIGNED = (4096, 8)  # where rows do not begin at multiples of 16, nor loads have 16 bytes
 LARGEST_BYTES = 32768  # of a tile: more, and registers are spilt to memory
 SHORTEST_BYTES = 16  # of a row of pixels in NCHW, while that is small enough
 MOST_PIXELS, LEAST_PIXELS = 1024, 8  # LEAST_PIXELS: of the tiles of a small map
@@ -35,12 +36,13 @@ class Launch(NamedTuple):
 def launch(kernel: str, x: Tensor) -> Launch:
     """For `kernel` on `x`: as many programs as keep the GPU busy, and tiles no larger than fit."""
     batch, channels, pixels = x.shape
-    elements, elements_per_thread = TILES[kernel]
+    nchw = x.stride(2) == 1
+    aligned = (pixels if nchw else channels) % 16 == 0
+    elements, elements_per_thread = TILES[kernel] if aligned else UNALIGNED
     block_c = _power_of_two(channels)
     block_n = elements // block_c
-    if x.stride(2) == 1:
-        least = min(SHORTEST_BYTES, LARGEST_BYTES // block_c) // x.itemsize
-        block_n = max(block_n, least)
+    if nchw and aligned and block_c * SHORTEST_BYTES <= LARGEST_BYTES:
+        block_n = max(block_n, SHORTEST_BYTES // x.itemsize)
     block_n = min(block_n, MOST_PIXELS, _power_of_two(pixels))
     # Small maps: smaller tiles rather than idle multiprocessors.
     wanted = PROGRAMS * _multiprocessors(x.device)
