@@ -35,9 +35,10 @@ def cpu() -> str:
         [
             *lines,
             "",
-            "Times are multiples of MMSegmentation's SE layer in the same run; each run begins "
-            "without memory of its own, as it does anyway from 32 MiB a map, but in the column "
-            "that says memory kept. Peak: memory of forward + backward beside output and "
+            "Times are multiples of MMSegmentation's SE layer in the same run. Each run begins "
+            "without memory of its own, as any does with maps of 32 MiB and more; in the column "
+            "`memory kept` it may find what the one before has left. Peak: memory of forward + "
+            "backward beside output and "
             "gradient, in maps of the size of x. Medians, "
             f"{_told(rows[0])}, float32 (`{source}`).",
         ]
