@@ -68,12 +68,12 @@ def test_a_backbone_without_blocks_is_a_message():
 
 
 def test_flops_are_those_of_the_convolutions_and_products(tiny):
-    """Of the attention: three products with x for the pools and the query, and the projections."""
+    """Of the attention: three products with x, and the projections; a mean is no product."""
     config = tiny(NAME)
     model = MODELS.build(config.model)
     flops = count_flops(model, (64, 128))
     channels, pixels = config.model.decode_head.channels, 8 * 16
-    products = 2 * channels * pixels * (1 + 2 + 1)  # w_q, both sums, u
+    products = 2 * channels * pixels * 3  # w_q, the weighted sum, u
     projections = 2 * (2 * channels * channels // 2 * 2)  # ch_wv, ch_wz, sp_wq, sp_wv
     assert flops["decode_head.attention"] == products + projections
     stem = model.backbone.stem[0]
