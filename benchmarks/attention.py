@@ -10,14 +10,22 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.cases import CASES, COPY, TEXTBOOK, Case
-from benchmarks.measure import RESULTS, Work, milliseconds, peak_bytes, quantiles, write
+from benchmarks.measure import (
+    RESULTS,
+    Work,
+    milliseconds,
+    options,
+    parse,
+    peak_bytes,
+    quantiles,
+    write,
+)
 from psa_seg import PolarizedSelfAttention
 
 Shape = tuple[int, int, int, int]
@@ -158,19 +166,27 @@ def measure(
         yield about | {"case": name, "pass": "", "result": reason} | nothing
 
 
+def shape_of(text: str) -> Shape:
+    """`BxCxHxW`; channels are even, for the attention halves them."""
+    try:
+        batch, channels, height, width = map(int, text.split("x"))
+    except ValueError:
+        batch = channels = height = width = 0
+    if min(batch, channels, height, width) < 1 or channels % 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not BxCxHxW, with C even: 2x512x64x128")
+    return batch, channels, height, width
+
+
 def main() -> None:
     """Measure every size, write one CSV."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser = options(__doc__)
     parser.add_argument("--dtype", nargs="+", choices=("float32", "bfloat16"))
-    parser.add_argument("--shapes", nargs="+", metavar="BxCxHxW", help="instead of all")
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--rounds", type=int, default=15)
-    args = parser.parse_args()
-    shapes = CPU_SHAPES if args.device == "cpu" else GPU_SHAPES
-    if args.shapes:
-        shapes = [tuple(map(int, shape.split("x"))) for shape in args.shapes]  # type: ignore[misc]
+    parser.add_argument("--shapes", nargs="+", type=shape_of, metavar="BxCxHxW")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
+    args = parse(parser)
+    if (args.shapes or args.dtype or len(args.cases) < len(CASES)) and args.out == RESULTS:
+        parser.error("a part of it is no source of README's table: name another folder with --out")
+    shapes = args.shapes or (CPU_SHAPES if args.device == "cpu" else GPU_SHAPES)
     dtypes = args.dtype or (["float32"] if args.device == "cpu" else ["bfloat16", "float32"])
     rows = (
         row

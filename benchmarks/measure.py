@@ -1,5 +1,6 @@
 """Time and memory of a function, on a CPU or a GPU, and where figures are kept."""
 
+import argparse
 import csv
 import ctypes
 import statistics
@@ -142,8 +143,13 @@ def write(rows: Iterable[dict[str, Any]], name: str, device: str, out: Path) -> 
     With hardware and versions in each row. Until the last has come, the file ends in `.part`.
     """
     facts = about(device)
-    out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}_{'gpu' if device == 'cuda' else 'cpu'}_{facts['date']}.csv"
+    if path.exists():
+        raise SystemExit(f"error: {path} exists, and stays: move it, or name another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f"error: --out {out} cannot be made: {error.strerror}") from error
     part = path.with_suffix(".part")
     with part.open("w", newline="") as file:
         writer: csv.DictWriter | None = None
@@ -156,3 +162,25 @@ def write(rows: Iterable[dict[str, Any]], name: str, device: str, out: Path) -> 
             file.flush()
     part.replace(path)
     print(f"wrote {path}; README's tables and plots follow with: python -m benchmarks.tables")
+
+
+def options(description: str | None) -> argparse.ArgumentParser:
+    """What every benchmark takes: `--out`, `--device`, `--rounds`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV")
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", choices=("cpu", "cuda"), default=found)
+    parser.add_argument("--rounds", type=int, default=15, help="of each case, at least 2")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options, with a GPU where one is asked for.
+
+    Raises:
+        SystemExit: with one message, for those that cannot be followed.
+    """
+    args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: PyTorch sees no GPU here")
+    return args

@@ -5,7 +5,6 @@ in every block: a training step (forward, loss, backward, SGD) and inference, on
 random weights. On a GPU in bfloat16, as `--amp` trains.
 """
 
-import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 import psa_seg.models  # noqa: F401
 from benchmarks.cases import CASES, OURS, TEXTBOOK, Case
-from benchmarks.measure import RESULTS, Work, milliseconds, peak_bytes, quantiles, write
+from benchmarks.measure import Work, milliseconds, options, parse, peak_bytes, quantiles, write
 from psa_seg.engine.config import load_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -102,15 +101,10 @@ def measure(
 
 def main() -> None:
     """Measure, write one CSV."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser = options(__doc__)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument(
-        "--size", type=int, nargs=2, default=(512, 1024), metavar=("ROWS", "COLUMNS")
-    )
-    parser.add_argument("--rounds", type=int, default=15)
-    args = parser.parse_args()
+    parser.add_argument("--size", type=int, nargs=2, default=(512, 1024), metavar=("H", "W"))
+    args = parse(parser)
     init_default_scope("mmseg")
     rows = measure(args.batch, tuple(args.size), args.device, args.rounds)
     write(rows, "models", args.device, args.out)

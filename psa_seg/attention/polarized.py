@@ -102,13 +102,15 @@ class PolarizedSelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` `[B, C, H, W]` gated, in the same shape, dtype and memory format."""
+        if not x.is_floating_point():
+            raise ValueError(f"expected an input of floating-point numbers, not {x.dtype}")
         if x.ndim != 4 or x.shape[1] != self.in_channels or 0 in x.shape[2:]:
             raise ValueError(
                 f"expected an input [B, {self.in_channels}, H, W] with at least one pixel, "
                 f"not {list(x.shape)}"
             )
         if requested() == "naive":
-            parameters = dict(self.named_parameters())
+            parameters = {name: p.to(x.dtype) for name, p in self.named_parameters()}
             return naive.polarized_self_attention(x, parameters, self.layout, self.branches)
         with torch.autocast(x.device.type, enabled=False):  # the passes keep float32 themselves
             if self.branches == "spatial":

@@ -4,9 +4,9 @@ Four functions of `x` `[B, C, N]`, any strides and float dtype; `psa_seg.ops.fus
 four. They know nothing of autograd: `psa_seg.ops.pool` and `psa_seg.ops.gate` do. Vectors are
 `[B, C]` or `[B, N]` in the wide dtype: float32, or that of `x` if it is wider.
 
-Work goes block by block, in one block's scratch memory: what one line makes, the next finds in the
-cache. A temporary of the size of x is never allocated: its pages alone cost a CPU more than all the
-arithmetic here.
+Sums over x are matrix products, which read it as it is. The rest goes block by block, in one
+block's scratch memory: what one line makes, the next finds in the cache. A temporary of the size of
+x is never allocated: its pages alone cost a CPU more than all the arithmetic here.
 """
 
 from collections.abc import Iterator
@@ -139,7 +139,10 @@ def _slices(length: int, step: int) -> list[slice]:
 
 
 def _blocks_with_scratch(x: Tensor) -> Iterator[tuple[Block, Tensor | None]]:
-    """Each block with wide memory of its shape, the same for all; a compiler plans its own."""
+    """Each block with wide memory of its shape, the same for all.
+
+    A compiler plans its own: it gets everything as one block, and None.
+    """
     blocks = _blocks(x)
     if not blocks:  # no images
         return

@@ -23,6 +23,10 @@ class Pooled:
     So `gate` hands back, as the "gradient" of `x`, the upstream gradient as it came, and as those
     of the carriers what else `pool` needs to write the whole gradient in one pass. Where one is
     None, autograd fills in zeros, and zeros are right.
+
+        forward   pool: x → μ, g, x, carriers        gate: x, carriers, p, r, u, β → out
+        backward  gate: dout → dp, dr, du, dβ, with dout as the gradient of x and p, r, u, m, dt
+                  as those of the carriers           pool: all of these, dμ, dg → dx, dw_q
     """
 
     def __init__(self, x: Tensor, size: torch.Size, carriers: Sequence[Tensor]) -> None:
@@ -81,6 +85,7 @@ class _Pool(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dmean: Any, dg: Any, dout: Any, *carried: Any) -> Any:
+        # Of x, and of the carriers, `gate` has sent what `Pooled` says: no gradients of its own.
         refuse_to_be_differentiated_twice()
         x, w_q, *rest = ctx.saved_tensors
         query = None if w_q is None else (w_q, dg, *rest)

@@ -210,6 +210,11 @@ def test_wrong_inputs_are_named(shape):
         PolarizedSelfAttention(8)(torch.zeros(shape))
 
 
+def test_whole_numbers_are_no_input():
+    with pytest.raises(ValueError, match=r"floating-point numbers, not torch.int64"):
+        PolarizedSelfAttention(2)(torch.ones(1, 2, 3, 3, dtype=torch.int64))
+
+
 def test_importing_the_package_needs_torch_alone():
     code = "import sys, psa_seg; print(*{'mmengine', 'mmcv', 'mmseg', 'cv2'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == ""

@@ -68,6 +68,28 @@ def test_out_of_memory_is_a_result(monkeypatch, tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--shapes", "2x16x9"], "'2x16x9' is not BxCxHxW"),
+        (["--shapes", "2x15x4x4"], "with C even"),
+        (["--device", "cuda"], "PyTorch sees no GPU here"),
+        (["--cases", "SE"], "name another folder with --out"),
+    ],
+)
+def test_wrong_options_are_named(arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["attention", *arguments])
+    with pytest.raises(SystemExit):
+        attention.main()
+    assert message in capsys.readouterr().err
+
+
+def test_results_are_not_overwritten(monkeypatch, tmp_path):
+    attention_rows(monkeypatch, tmp_path, ["copy"])
+    with pytest.raises(SystemExit, match="exists, and stays"):
+        attention_rows(monkeypatch, tmp_path, ["copy"])
+
+
 def test_peak_is_what_is_held_at_once():
     def work():
         a = torch.empty(1000)

@@ -30,6 +30,7 @@ def test_naive_is_the_textbook(monkeypatch):
     assert not torch.equal(module(x), expected)  # the same up to rounding
     monkeypatch.setenv(VARIABLE, "naive")
     assert torch.equal(module(x), expected)
+    assert module(x.half()).dtype == torch.float16
 
 
 @pytest.mark.parametrize(
