@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks.cases import CASES, COPY, TEXTBOOK, Case
 from benchmarks.measure import (
+    KEPT,
     RESULTS,
     Work,
     milliseconds,
@@ -36,7 +37,6 @@ GPU_SHAPES = [
     *((8, 512, height, 2 * height) for height in (32, 64, 128, 256, 512)),
 ]
 OUT_OF_MEMORY = "out of memory"
-KEPT = ", memory kept"  # a CPU's runs otherwise begin without memory: see `milliseconds`
 # Relative, of maps and of the parameters' gradients, from the textbook in float32.
 TOLERANCE = {torch.float32: (1e-5, 1e-2), torch.bfloat16: (2e-2, 5e-2)}
 

@@ -71,6 +71,7 @@ class Copy(nn.Module):
 COPY = "copy"
 TEXTBOOK = "textbook"
 OURS = "ours"
+REFERENCE = "SE"  # what times are multiples of
 CASES = {
     COPY: Case(lambda channels: Copy()),
     TEXTBOOK: Case(PolarizedSelfAttention, implementation="naive", is_psa=True),
@@ -81,7 +82,7 @@ CASES = {
         PolarizedSelfAttention, compiled=True, implementation="eager", is_psa=True
     ),
     OURS: Case(PolarizedSelfAttention, is_psa=True),
-    "SE": Case(SELayer),
+    REFERENCE: Case(SELayer),
     "SE, compiled": Case(SELayer, compiled=True),
     "CBAM": Case(CBAM),
     "GC": Case(lambda channels: ContextBlock(channels, ratio=1 / 16)),

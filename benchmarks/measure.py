@@ -18,6 +18,7 @@ import torch
 from psa_seg.engine.record import environment
 
 RESULTS = Path(__file__).parent / "results"
+KEPT = ", memory kept"  # follows the name of a pass that was not timed `fresh`
 Work = Callable[[], object]
 WARMUP = 3
 SLEEP = 10_000_000  # cycles, about 5 ms
@@ -47,22 +48,20 @@ def milliseconds(
             if len(times[name]) >= ENOUGH_ROUNDS and sum(times[name]) > ENOUGH_MS:
                 continue
             try:
-                work = prepare[name]()
-                if fresh and device == "cpu":
-                    _hand_memory_back()
-                elapsed = _on_gpu(work) if device == "cuda" else _on_cpu(work)
+                elapsed = _once(prepare[name], device, fresh)
             except torch.OutOfMemoryError:
                 del times[name]
                 continue
-            finally:
-                work = _nothing  # or its graph would stay for the next one's measurement
             if turn >= WARMUP:
                 times[name].append(elapsed)
     return times
 
 
-def _nothing() -> None:
-    return None
+def _once(prepare: Callable[[], Work], device: str, fresh: bool) -> float:
+    work = prepare()
+    if fresh and device == "cpu":
+        _hand_memory_back()
+    return _on_gpu(work) if device == "cuda" else _on_cpu(work)
 
 
 def _on_cpu(work: Work) -> float:
@@ -137,8 +136,10 @@ def about(device: str) -> dict[str, Any]:
     }
 
 
-def write(rows: Iterable[dict[str, Any]], name: str, device: str, out: Path) -> None:
-    """Print `rows` as they come and keep them: `NAME_DEVICE_DATE.csv` in `out`.
+def write(
+    rows: Iterable[dict[str, Any]], name: str, device: str, out: Path
+) -> list[dict[str, Any]]:
+    """Print `rows` as they come, keep them in `NAME_DEVICE_DATE.csv` in `out`, and return them.
 
     With hardware and versions in each row. Until the last has come, the file ends in `.part`.
     """
@@ -150,7 +151,7 @@ def write(rows: Iterable[dict[str, Any]], name: str, device: str, out: Path) -> 
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SystemExit(f"error: --out {out} cannot be made: {error.strerror}") from error
-    part = path.with_suffix(".part")
+    part, written = path.with_suffix(".part"), []
     with part.open("w", newline="") as file:
         writer: csv.DictWriter | None = None
         for row in rows:
@@ -160,8 +161,10 @@ def write(rows: Iterable[dict[str, Any]], name: str, device: str, out: Path) -> 
                 writer.writeheader()
             writer.writerow(row | facts)
             file.flush()
+            written.append(row)
     part.replace(path)
     print(f"wrote {path}; README's tables and plots follow with: python -m benchmarks.tables")
+    return written
 
 
 def options(description: str | None) -> argparse.ArgumentParser:

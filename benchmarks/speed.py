@@ -6,11 +6,12 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.cases import COPY, OURS, REFERENCE
+from benchmarks.measure import KEPT, RESULTS
+
 DOCS = Path(__file__).parents[1] / "docs"
 COMMAND = "benchmarks/gpu.sh"
-KEPT = "forward_backward, memory kept"
-REFERENCE, OURS, COPY = "SE", "ours", "copy"
+BOTH = ("forward_backward", "forward_backward" + KEPT)
 MOVED = {"forward": 3, "forward_backward": 8}  # bytes in X, as psa_seg/ops/fused moves them
 
 Row = dict[str, str]
@@ -27,10 +28,7 @@ def cpu() -> str:
         "|---" + "|--:" * (len(shapes) + 2) + "|",
     ]
     for name in dict.fromkeys(row["case"] for row in rows if row["case"] != COPY):
-        cells = [
-            " / ".join(_ratio(rows, name, shape, work) for work in ("forward_backward", KEPT))
-            for shape in shapes
-        ]
+        cells = [" / ".join(_ratio(rows, name, shape, work) for work in BOTH) for shape in shapes]
         cells += [_ratio(rows, name, largest, "forward"), _memory(rows, name, largest)]
         lines.append(f"| {_bold(name)} | {' | '.join(cells)} |")
     return "\n".join(
@@ -49,9 +47,9 @@ def cpu() -> str:
 
 def gpu() -> str:
     """Milliseconds, bandwidth and memory at C = 512, 128x256; or that there are none yet."""
-    if not list(RESULTS.glob("attention_gpu_*.csv")):
-        return f"On a GPU: **not measured yet**; `{COMMAND}` is that measurement."
     rows, source = _newest("attention_gpu")
+    if not rows:
+        return f"On a GPU: **not measured yet**; `{COMMAND}` is that measurement."
     shape = "8x512x128x256"
     rows = [row for row in rows if row["shape"] == shape and row["dtype"] == "bfloat16"]
     lines = [
@@ -87,9 +85,9 @@ def gpu() -> str:
 
 def models() -> str:
     """What the attention costs DeepLabV3+; nothing before it is measured."""
-    if not list(RESULTS.glob("models_gpu_*.csv")):
-        return f"Whole networks: **not measured yet** on a GPU; `{COMMAND}` measures them, too."
     rows, source = _newest("models_gpu")
+    if not rows:
+        return f"Whole networks: **not measured yet** on a GPU; `{COMMAND}` measures them, too."
     lines = [
         "| DeepLabV3+ R-50 | training step | images/s | memory | inference | images/s |",
         "|---|--:|--:|--:|--:|--:|",
@@ -117,11 +115,10 @@ def models() -> str:
 def plot() -> Iterable[Path]:
     """`docs/speed_cpu.png`, and `docs/speed_gpu.png` where there are results."""
     for kind in ("cpu", "gpu"):
-        if not list(RESULTS.glob(f"attention_{kind}_*.csv")):
-            continue
         rows, _ = _newest(f"attention_{kind}")
-        work = KEPT if kind == "cpu" else "forward_backward"
-        rows = [row for row in rows if row["pass"] == work]
+        if not rows:
+            continue
+        rows = [row for row in rows if row["pass"] == BOTH[kind == "cpu"]]
         if kind == "gpu":
             rows = [r for r in rows if r["dtype"] == "bfloat16" and r["shape"].startswith("8x512x")]
         ticks: set[int] = set()
@@ -151,7 +148,9 @@ def plot() -> Iterable[Path]:
 
 
 def _newest(name: str) -> tuple[list[Row], str]:
-    path = max(RESULTS.glob(f"{name}_*.csv"))
+    path = max(RESULTS.glob(f"{name}_*.csv"), default=None)
+    if path is None:
+        return [], ""
     with path.open() as file:
         return list(csv.DictReader(file)), f"benchmarks/results/{path.name}"
 

@@ -1,6 +1,7 @@
 """Write README's tables and the plots, from results and configs in the repository.
 
-python -m benchmarks.tables"""
+python -m benchmarks.tables
+"""
 
 import json
 import math
@@ -10,12 +11,12 @@ from pathlib import Path
 from mmengine.config import Config
 
 from benchmarks import speed
+from benchmarks.measure import RESULTS
 from psa_seg.engine.config import load_config
 
 README = Path(__file__).parents[1] / "README.md"
 CONFIGS = Path(__file__).parents[1] / "configs"
 MAIN = "psa_deeplabv3plus_cityscapes"
-RESULTS = Path(__file__).parent / "results"
 
 
 def camvid() -> str:

@@ -4,17 +4,15 @@ Times each kernel under every setting of `psa_seg.ops.fused.tiles.TILES` that is
 prints the best beside the one in use. What wins is written into that file by hand.
 """
 
-import argparse
 import itertools
 from collections.abc import Iterator
 from functools import partial
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.measure import RESULTS, Work, milliseconds, quantiles, write
+from benchmarks.measure import Work, milliseconds, options, parse, quantiles, write
 from psa_seg.ops import fused
 from psa_seg.ops.fused import tiles
 
@@ -89,14 +87,12 @@ def _row(
 
 def main() -> None:
     """Sweep, write one CSV, print the best."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV")
-    parser.add_argument("--rounds", type=int, default=10)
-    args = parser.parse_args()
-    if not torch.cuda.is_available():
+    parser = options(__doc__)
+    parser.set_defaults(rounds=10)
+    args = parse(parser)
+    if args.device != "cuda":
         raise SystemExit("error: tiles are measured on a GPU, and PyTorch sees none here")
-    rows: list[dict[str, Any]] = []
-    write((rows.append(row) or row for row in sweep(args.rounds)), "tiles", "cuda", args.out)  # type: ignore[func-returns-value]
+    rows = write(sweep(args.rounds), "tiles", "cuda", args.out)
     for _, group in itertools.groupby(rows, key=itemgetter("shape", "strides", "kernel")):
         found = sorted(group, key=itemgetter("p50_ms"))
         for row in (found[0], *(row for row in found if row["in_use"])):

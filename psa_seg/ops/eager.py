@@ -127,7 +127,7 @@ def _blocks(x: Tensor) -> list[Block]:
 
 def _wide_blocks(x: Tensor) -> Iterator[tuple[Block, Tensor]]:
     """Blocks in the wide dtype, to read; x as it is, if it is wide."""
-    if x.dtype == torch.promote_types(x.dtype, torch.float32):
+    if x.dtype == wide_dtype(x):
         yield (slice(None),) * 3, x
     else:
         for block in _blocks(x):
@@ -149,7 +149,7 @@ def _blocks_with_scratch(x: Tensor) -> Iterator[tuple[Block, Tensor | None]]:
     if torch.compiler.is_compiling():
         yield blocks[0], None
         return
-    scratch = torch.empty_like(x[blocks[0]], dtype=torch.promote_types(x.dtype, torch.float32))
+    scratch = torch.empty_like(x[blocks[0]], dtype=wide_dtype(x))
     for block in blocks:
         images, channels, pixels = x[block].shape
         yield block, scratch[:images, :channels, :pixels]
@@ -191,9 +191,14 @@ def _over_pixels(weights: Tensor, block: Tensor) -> Tensor:
     return (weights.unsqueeze(1) @ block.transpose(1, 2)).squeeze(1)
 
 
+def wide_dtype(x: Tensor) -> torch.dtype:
+    """Of all sums over `x`: float32, or that of `x` if it is wider."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
 def _wide(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x.to(wide_dtype(x))
 
 
 def _zeros(x: Tensor, *shape: int) -> Tensor:
-    return x.new_zeros(shape, dtype=torch.promote_types(x.dtype, torch.float32))
+    return x.new_zeros(shape, dtype=wide_dtype(x))

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from psa_seg.ops.eager import wide_dtype
 from psa_seg.ops.implementation import passes
 
 
@@ -62,8 +63,7 @@ def pool(
         `g = Σ_n softmax_n(w_q·x_n + b_q) x_n` `[B, C]` and `μ = mean_n x_n` `[B, C]`, both in
         at least float32, in which they are accumulated, and `x` for `gate`.
     """
-    wide = torch.promote_types(x.dtype, torch.float32)
-    w_q, b_q = (given if given is None else given.to(wide) for given in (w_q, b_q))
+    w_q, b_q = (given if given is None else given.to(wide_dtype(x)) for given in (w_q, b_q))
     outputs = _Pool.apply(x.flatten(2), w_q, b_q, passes(x, impl))
     mean, g, pixels, *carriers = outputs
     return mean if g is None else g, mean, Pooled(pixels, x.shape[2:], carriers)

@@ -65,9 +65,8 @@ def test_equals_the_textbook_with_every_gradient(size, memory_format, layout, br
 
 
 def test_all_the_channels_there_may_be():
-    x, upstream = (
-        torch.randn(2, 1, 4096, 1, 3) / 64
-    )  # or the logits are so far apart that q is 0, 1
+    # Smaller values, or the logits are so far apart that q is 0 or 1.
+    x, upstream = torch.randn(2, 1, 4096, 1, 3) / 64
     assert_parity(build(4096, dtype=torch.float32), x, upstream)
 
 

@@ -5,13 +5,14 @@ float16 and bfloat16. Each is one operator of `torch.library`, which `torch.comp
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from psa_seg.ops.fused import kernels
-from psa_seg.ops.fused.tiles import COMBINE, launch
+from psa_seg.ops.fused.tiles import COMBINE, Launch, launch
 
 
 def pool_forward(
@@ -69,11 +70,9 @@ def _pool_forward(x: Tensor, w_q: Tensor | None) -> tuple[Tensor, Tensor, Tensor
     plan = launch("pool_forward", x)
     stats = mean.new_empty(batch, plan.programs, 2)
     sums = mean.new_empty(batch, plan.programs, 2, channels)
+    pointers = (x, _vector(w_q), logits, stats, sums)
+    _run(kernels.pool_forward, plan, pointers, maps=(x,))
     with _device(x):
-        kernels.pool_forward[plan.programs, batch](
-            x, _vector(w_q), logits, stats, sums, channels, pixels, plan.tiles, *_strides(x, x),
-            BLOCK_C=plan.block_c, BLOCK_N=plan.block_n, num_warps=plan.warps,
-        )  # fmt: skip
         kernels.pool_combine[-(-channels // COMBINE["BLOCK_C"]), batch](
             stats, sums, g, mean, norm, channels, pixels, plan.programs, **COMBINE
         )
@@ -102,15 +101,10 @@ def _gate_forward(
     x: Tensor, p: Tensor, r: Tensor, u: Tensor | None, beta: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     x = _dense(x)
-    batch, channels, pixels = x.shape
     out, m = _gate_forward_outputs(x, p, r, u, beta)
-    plan = launch("gate_forward", x)
-    with _device(x):
-        kernels.gate_forward[plan.programs, batch](
-            x, _vector(p), _vector(r), _vector(u), _vector(beta), out, None if u is None else m,
-            channels, pixels, plan.tiles, *_strides(x, x, out),
-            BLOCK_C=plan.block_c, BLOCK_N=plan.block_n, num_warps=plan.warps,
-        )  # fmt: skip
+    vectors = map(_vector, (p, r, u, beta))
+    pointers = (x, *vectors, out, None if u is None else m)
+    _run(kernels.gate_forward, launch("gate_forward", x), pointers, maps=(x, out))
     return out, m
 
 
@@ -141,12 +135,8 @@ def _gate_backward(
     rest = iter(parts)
     dp, dr, du = (next(rest) if want else None for want in wanted)
     dt = _vectors(x, 0 if m is None else batch, pixels)
-    with _device(x):
-        kernels.gate_backward[plan.programs, batch](
-            x, dout, _vector(r), _vector(m), None if m is None else dt, dp, dr, du,
-            channels, pixels, plan.tiles, *_strides(x, x, dout),
-            BLOCK_C=plan.block_c, BLOCK_N=plan.block_n, num_warps=plan.warps,
-        )  # fmt: skip
+    pointers = (x, dout, _vector(r), _vector(m), None if m is None else dt, dp, dr, du)
+    _run(kernels.gate_backward, plan, pointers, maps=(x, dout))
     return parts.sum(2), dt
 
 
@@ -177,17 +167,13 @@ def _pool_backward(
 ) -> tuple[Tensor, Tensor]:
     x = _dense(x)
     dout = _aligned(dout, x)
-    batch, channels, pixels = x.shape
+    batch, channels, _ = x.shape
     plan = launch("pool_backward", x)
     dx = torch.empty_like(x)
     parts = _vectors(x, 0 if w_q is None else batch, plan.programs, channels)
     vectors = map(_vector, (p, r, u, m, dt, dmean, w_q, dg, g, logits, norm))
-    with _device(x):
-        kernels.pool_backward[plan.programs, batch](
-            x, dout, *vectors, dx, None if w_q is None else parts,
-            channels, pixels, plan.tiles, *_strides(x, x, dout, dx),
-            BLOCK_C=plan.block_c, BLOCK_N=plan.block_n, num_warps=plan.warps,
-        )  # fmt: skip
+    pointers = (x, dout, *vectors, dx, None if w_q is None else parts)
+    _run(kernels.pool_backward, plan, pointers, maps=(x, dout, dx))
     return dx, parts.sum((0, 1))
 
 
@@ -209,9 +195,17 @@ def _aligned(dout: Tensor, x: Tensor) -> Tensor:
     return torch.empty_like(x).copy_(dout)
 
 
-def _strides(x: Tensor, *tensors: Tensor) -> tuple[int, ...]:
-    """Of channels and pixels, for all; of the images of each."""
-    return *x.stride()[1:], *(tensor.stride(0) for tensor in tensors)
+def _run(
+    kernel: Any, plan: Launch, pointers: tuple[Tensor | None, ...], maps: tuple[Tensor, ...]
+) -> None:
+    """Launch `kernel` over `maps`, x and its like: they share all strides but that of images."""
+    batch, channels, pixels = maps[0].shape
+    strides = *maps[0].stride()[1:], *(each.stride(0) for each in maps)
+    with _device(maps[0]):
+        kernel[plan.programs, batch](
+            *pointers, channels, pixels, plan.tiles, *strides,
+            BLOCK_C=plan.block_c, BLOCK_N=plan.block_n, num_warps=plan.warps,
+        )  # fmt: skip
 
 
 def _vectors(x: Tensor, *shape: int) -> Tensor:

@@ -13,6 +13,15 @@ import triton.language as tl
 
 
 @triton.jit
+def _tile(start, c, in_c, pixels, stride_c, stride_n, BLOCK_N: tl.constexpr):
+    """Pixels from `start`, which of them there are, which elements there are, and their offsets."""
+    n = start + tl.arange(0, BLOCK_N)
+    in_n = n < pixels
+    inside = in_c[:, None] & in_n[None, :]
+    return n, in_n, inside, c[:, None] * stride_c + n[None, :] * stride_n
+
+
+@triton.jit
 def pool_forward(
     X, W, LOGITS, STATS, SUMS, channels, pixels, tiles, stride_c, stride_n, x_b,
     BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
@@ -32,10 +41,7 @@ def pool_forward(
         mass = 0.0
     first = tl.program_id(0) * tiles * BLOCK_N
     for start in range(first, tl.minimum(first + tiles * BLOCK_N, pixels), BLOCK_N):
-        n = start + tl.arange(0, BLOCK_N)
-        in_n = n < pixels
-        inside = in_c[:, None] & in_n[None, :]
-        tile = c[:, None] * stride_c + n[None, :] * stride_n
+        n, in_n, inside, tile = _tile(start, c, in_c, pixels, stride_c, stride_n, BLOCK_N)
         x = tl.load(X + tile, mask=inside, other=0.0).to(tl.float32)
         total += tl.sum(x, axis=1)
         if W is not None:
@@ -116,10 +122,7 @@ def gate_forward(
         beta = tl.load(BETA + image)
     first = tl.program_id(0) * tiles * BLOCK_N
     for start in range(first, tl.minimum(first + tiles * BLOCK_N, pixels), BLOCK_N):
-        n = start + tl.arange(0, BLOCK_N)
-        in_n = n < pixels
-        inside = in_c[:, None] & in_n[None, :]
-        tile = c[:, None] * stride_c + n[None, :] * stride_n
+        n, in_n, inside, tile = _tile(start, c, in_c, pixels, stride_c, stride_n, BLOCK_N)
         x = tl.load(X + tile, mask=inside, other=0.0).to(tl.float32)
         scale = p[:, None]
         if U is not None:
@@ -148,10 +151,7 @@ def gate_backward(
         r = tl.load(R + image * channels + c, mask=in_c, other=0.0)
     first = tl.program_id(0) * tiles * BLOCK_N
     for start in range(first, tl.minimum(first + tiles * BLOCK_N, pixels), BLOCK_N):
-        n = start + tl.arange(0, BLOCK_N)
-        in_n = n < pixels
-        inside = in_c[:, None] & in_n[None, :]
-        tile = c[:, None] * stride_c + n[None, :] * stride_n
+        n, in_n, inside, tile = _tile(start, c, in_c, pixels, stride_c, stride_n, BLOCK_N)
         x = tl.load(X + tile, mask=inside, other=0.0).to(tl.float32)
         dout = tl.load(DOUT + tile, mask=inside, other=0.0)
         product = x * dout.to(tl.float32)
@@ -202,10 +202,7 @@ def pool_backward(
         dw = tl.zeros([BLOCK_C], tl.float32)
     first = tl.program_id(0) * tiles * BLOCK_N
     for start in range(first, tl.minimum(first + tiles * BLOCK_N, pixels), BLOCK_N):
-        n = start + tl.arange(0, BLOCK_N)
-        in_n = n < pixels
-        inside = in_c[:, None] & in_n[None, :]
-        tile = c[:, None] * stride_c + n[None, :] * stride_n
+        n, in_n, inside, tile = _tile(start, c, in_c, pixels, stride_c, stride_n, BLOCK_N)
         if W is not None:
             x = tl.load(X + tile, mask=inside, other=0.0).to(tl.float32)
             logits = tl.load(LOGITS + image * pixels + n, mask=in_n, other=float("-inf"))
