@@ -34,7 +34,14 @@ NUMBERS = {
 READ = {
     *inspect.signature(Runner.__init__).parameters,
     *("custom_imports", "data_name", "data_help", "tta_model", "tta_pipeline"),
-    *("checkpoint_activations", "activation_checkpointing", "efficient_conv_bn_eval", "compile"),
+    *(
+        "channels_last",
+        "label",
+        "checkpoint_activations",
+        "activation_checkpointing",
+        "efficient_conv_bn_eval",
+        "compile",
+    ),
     *("find_unused_parameters", "model_wrapper_cfg", "sync_bn"),
 }
 DEFAULTS = {

@@ -9,12 +9,27 @@ import numpy as np
 import torch
 from mmengine.dist import broadcast_object_list, master_only
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from torch import Tensor, nn
 from torch.profiler import profile, schedule
 
-from psa_seg.engine.pictures import draw_curves, draw_samples, save_panel
-from psa_seg.engine.record import read_record, write_record
+from psa_seg.engine.pictures import (
+    Pictured,
+    draw_curves,
+    draw_samples,
+    find_gating,
+    save_panel,
+    spatial_gate,
+)
+from psa_seg.engine.record import (
+    describe,
+    measure_inference,
+    read_record,
+    training_memory,
+    write_record,
+)
 from psa_seg.errors import UserError
 from psa_seg.evaluation import ConfusionMetric, scores
 
@@ -31,7 +46,7 @@ class ReportHook(Hook):
 
     def __init__(self, samples: int = 6) -> None:
         self.samples = samples
-        self.pictured: dict[int, Any] = {}
+        self.pictured: dict[int, Pictured] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Start the clock; a resumed run goes on with its record.
@@ -48,15 +63,32 @@ class ReportHook(Hook):
         self.metric = metrics[0]
         count = len(runner.val_dataloader)
         self.chosen = set(np.linspace(0, count - 1, min(self.samples, count)).astype(int).tolist())
-        self.record = Path(runner.work_dir, "record.json")
-        self.validations, spent = read_record(self.record, runner.iter)
-        self.started = time.monotonic() - spent
+        self.path = Path(runner.work_dir, "record.json")
+        earlier = read_record(self.path, runner.iter)
+        self.validations = earlier.get("validations", [])
+        self.memory = earlier.get("training_memory", {"MiB": 0})
+        self.started = time.monotonic() - earlier.get("wall_time_s", 0.0)
+        self.validated = False  # in this sitting: memory that it took is not training's
+        self.description = describe(runner) if runner.rank == 0 else {}
+        self.gating = find_gating(_bare(runner))
+        if self.gating:
+            self.gating.register_forward_pre_hook(self._see)
         due = runner.iter % runner.val_interval == 0 or runner.iter == runner.max_iters
         done = any(v["iteration"] == runner.iter for v in self.validations)
         owed = [runner.iter > 0 and due and not done]
         broadcast_object_list(owed)  # the record is on the first rank's disk
         if owed[0]:
             runner.val_loop.run()
+
+    def _see(self, attention: nn.Module, inputs: tuple[Tensor]) -> None:
+        if not attention.training:
+            self.gated = inputs[0].detach()
+
+    @master_only
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """See what memory a step takes."""
+        if not self.validated:
+            self.memory = max(self.memory, training_memory(), key=lambda memory: memory["MiB"])
 
     @master_only
     def after_val_iter(
@@ -66,7 +98,8 @@ class ReportHook(Hook):
         if batch_idx in self.chosen:
             sample = outputs[0].cpu()
             del sample.seg_logits  # 160 MB each at Cityscapes' size
-            self.pictured[batch_idx] = sample
+            gate = spatial_gate(self.gating, self.gated[:1]) if self.gating else None
+            self.pictured[batch_idx] = Pictured(sample, gate)
 
     @master_only
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
@@ -74,11 +107,24 @@ class ReportHook(Hook):
         assert self.metric.confusion is not None, "validated without a confusion matrix"
         validation = {"iteration": runner.iter, "confusion": self.metric.confusion.tolist()}
         self.validations.append(validation)
-        write_record(self.record, runner, self.validations, time.monotonic() - self.started)
+        self.validated = True
+        self._write()
+
+    def _write(self, **more: Any) -> None:
+        record = {
+            **self.description,
+            "wall_time_s": round(time.monotonic() - self.started, 1),
+            "training_memory": self.memory,
+            **more,
+            "validations": self.validations,
+        }
+        write_record(self.path, record)
 
     @master_only
     def after_train(self, runner: Runner) -> None:
-        """Draw the pictures, and say where everything is."""
+        """Measure inference, draw the pictures, and say where everything is."""
+        size = runner.val_dataloader.dataset[0]["inputs"].shape[1:]
+        self._write(inference=measure_inference(_bare(runner), tuple(size)))
         history = [
             (v["iteration"], float(scores(np.array(v["confusion"]))["mIoU"]))
             for v in self.validations
@@ -87,13 +133,17 @@ class ReportHook(Hook):
         losses, _ = runner.message_hub.get_scalar("train/loss").data
         draw_curves(work_dir / "curves.png", losses, history, title)
         if self.pictured:
-            pictured = [self.pictured[i] for i in sorted(self.pictured)]
+            rows = [self.pictured[i] for i in sorted(self.pictured)]
             meta = runner.val_dataloader.dataset.metainfo
-            draw_samples(work_dir / "samples.png", pictured, meta, title)
+            draw_samples(work_dir / "samples.png", rows, meta, title)
         runner.logger.info(
             f"{title}: mIoU {history[-1][1]:.2f} after {runner.iter} iterations; see "
             f"{work_dir}/curves.png, samples.png, record.json"
         )
+
+
+def _bare(runner: Runner) -> nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 @HOOKS.register_module()

@@ -1,13 +1,19 @@
-"""Pictures of a run: learning curves, and images beside truth and prediction."""
+"""Pictures of a run: learning curves, and images beside truth, prediction and spatial gate."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import matplotlib
 import numpy as np
+import torch
 from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from psa_seg import PolarizedSelfAttention
+from psa_seg.datasets.labels import IGNORED
+from psa_seg.ops import naive
 
 matplotlib.use("Agg")  # no window, no screen
 from matplotlib import pyplot as plt
@@ -36,26 +42,76 @@ def draw_curves(
     plt.close(figure)
 
 
-def draw_samples(
-    path: Path, samples: Sequence[SegDataSample], meta: dict[str, Any], title: str
-) -> None:
-    """One row per sample: image, truth, prediction; the colours of the classes below."""
+class Pictured(NamedTuple):
+    """A validation image with its truth and prediction."""
+
+    sample: SegDataSample
+    gate: np.ndarray | None  # the spatial gate `[h, w]` at its attention's resolution
+
+
+def find_gating(model: nn.Module) -> PolarizedSelfAttention | None:
+    """The attention nearest to the output that gates by pixel, if there is one."""
+    found = [m for m in model.modules() if isinstance(m, PolarizedSelfAttention)]
+    return next((m for m in reversed(found) if m.branches != "channel"), None)
+
+
+@torch.no_grad()
+def spatial_gate(attention: PolarizedSelfAttention, x: Tensor) -> np.ndarray:
+    """The spatial gate that `attention` has for `x` `[1, C, h, w]`: `[h, w]`, in (0, 1)."""
+    parameters = {name: parameter.float() for name, parameter in attention.named_parameters()}
+    x = x.float()
+    if (attention.layout, attention.branches) == ("sequential", "both"):
+        x = naive.channel_gate(x, parameters) * x
+    return naive.spatial_gate(x, parameters)[0, 0].cpu().numpy()
+
+
+def draw_samples(path: Path, rows: Sequence[Pictured], meta: dict[str, Any], title: str) -> None:
+    """A row each: image, truth, prediction, errors, spatial gate; the classes' colours below."""
+    columns = [*COLUMNS, "errors (red)"]
+    if rows[0].gate is not None:
+        columns.append("spatial gate (dark to bright)")
     figure, axes = plt.subplots(
-        len(samples), 3, figsize=(13, 2.3 * len(samples) + 1.2), squeeze=False, layout="constrained"
+        len(rows),
+        len(columns),
+        figsize=(4.3 * len(columns), 2.3 * len(rows) + 1.2),
+        squeeze=False,
+        layout="constrained",
     )
-    for row, sample in zip(axes, samples, strict=True):
-        for axis, picture in zip(row, _triple(sample, meta), strict=True):
+    for axis, name in zip(axes[0], columns, strict=True):
+        axis.set_title(name)
+    for row, (sample, gate) in zip(axes, rows, strict=True):
+        image, *maps = _triple(sample, meta)
+        for axis, picture in zip(row, (image, *maps, _errors(image, sample)), strict=False):
             axis.imshow(picture)
             axis.set_axis_off()
-    for axis, name in zip(axes[0], COLUMNS, strict=True):
-        axis.set_title(name)
+        if gate is not None:
+            row[-1].imshow(cv2.resize(gate, image.shape[1::-1]), cmap="viridis")
+            row[-1].text(
+                0.02,
+                0.05,
+                f"{gate.min():.2f} to {gate.max():.2f}",
+                c="white",
+                transform=row[-1].transAxes,
+            )
+            row[-1].set_axis_off()
     patches = [
         plt.Rectangle((0, 0), 1, 1, color=np.array(color) / 255) for color in meta["palette"]
     ]
     figure.legend(patches, meta["classes"], loc="outside lower center", ncols=10, fontsize=8)
     figure.suptitle(title)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=80)
     plt.close(figure)
+
+
+def _errors(image: np.ndarray, sample: SegDataSample) -> np.ndarray:
+    """The image in grey, and in red where the prediction is wrong; black where nothing counts."""
+    truth, prediction = (
+        m.data.squeeze(0).cpu().numpy() for m in (sample.gt_sem_seg, sample.pred_sem_seg)
+    )
+    grey = np.repeat(image.mean(axis=2, keepdims=True) / 2 + 64, 3, axis=2).astype(np.uint8)
+    grey[truth != prediction] = (220, 30, 30)
+    grey[truth == IGNORED] = 0
+    return grey
 
 
 def save_panel(path: Path, sample: SegDataSample, meta: dict[str, Any]) -> None:

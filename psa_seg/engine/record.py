@@ -2,7 +2,10 @@
 
 import json
 import platform
-from collections.abc import Sequence
+import re
+import resource
+import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.runner import Runner
+from torch import nn
+from torch.utils.benchmark import Timer
 
+from psa_seg.engine import identity
+from psa_seg.engine.flops import count_flops
 from psa_seg.evaluation import scores
 
 PACKAGES = ("psa-seg", "torch", "numpy", "onedl-mmcv", "onedl-mmengine", "onedl-mmsegmentation")
@@ -37,45 +44,105 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def read_record(path: Path, iteration: int) -> tuple[list[dict[str, Any]], float]:
-    """Validations up to `iteration`, and seconds spent, of the run that `path` is the record of."""
+def read_record(path: Path, iteration: int) -> dict[str, Any]:
+    """What the run that `path` is the record of had come to by `iteration`; empty before that."""
     if iteration == 0 or not path.is_file():
-        return [], 0.0
+        return {}
     record = json.loads(path.read_text())
-    kept = [v for v in record["validations"] if v["iteration"] <= iteration]
-    return kept, record["wall_time_s"]
+    record["validations"] = [v for v in record["validations"] if v["iteration"] <= iteration]
+    return record
 
 
-def write_record(
-    path: Path, runner: Runner, validations: Sequence[dict[str, Any]], wall_time: float
-) -> None:
-    """Write a run's record as JSON, as far as the run has come.
+def is_complete(record: Mapping[str, Any]) -> bool:
+    """Whether a run has come to its end: what inference costs is measured last."""
+    return "inference" in record
+
+
+def describe(runner: Runner) -> dict[str, Any]:
+    """What a run is, as far as it is known before its first step.
 
     Args:
-        path: of the file.
-        runner: in training, just after a validation.
-        validations: iteration and confusion matrix (truth by row) of each.
-        wall_time: seconds of training and validation so far, earlier sittings included.
+        runner: with its training loop built.
     """
-    final = scores(np.array(validations[-1]["confusion"]))
-    classes = runner.val_dataloader.dataset.metainfo["classes"]
-    record = {
-        "config": Path(runner.cfg.filename).name,
-        "data": runner.cfg.data_name,
+    config, train, val = runner.cfg, runner.train_dataloader.dataset, runner.val_dataloader.dataset
+    return {
+        "label": identity.label(config),
+        "config": Path(config.filename).name,
+        "config_hash": identity.fingerprint(config),
+        "setting": identity.setting(config),
+        "attentions": identity.attentions(config.model),
+        "commit": identity.commit(),
+        "data": config.data_name,
+        "data_hash": identity.fingerprint_data(train.dataset, val),
         "seed": runner.seed,
-        "iterations": runner.iter,
+        "max_iterations": runner.max_iters,
         "batch_size": runner.train_loop.split.images,
-        "precision": runner.cfg.optim_wrapper.get("dtype", "float32"),
-        "optimizer": dict(runner.cfg.optim_wrapper.optimizer),
-        "train_images": len(runner.train_dataloader.dataset),
-        "val_images": len(runner.val_dataloader.dataset),
+        "processes": runner.world_size,
+        "precision": config.optim_wrapper.get("dtype", "float32"),
+        "optimizer": dict(config.optim_wrapper.optimizer),
+        "train_images": len(train),
+        "val_images": len(val),
+        "classes": list(val.metainfo["classes"]),
         "parameters": sum(p.numel() for p in runner.model.parameters()),
-        "wall_time_s": round(wall_time, 1),
-        **{name: round(float(final[name]), 4) for name in ("mIoU", "mAcc", "aAcc")},
-        "IoU": {n: round(float(v), 4) for n, v in zip(classes, final["IoU"], strict=True)},
         "environment": environment(),
-        "validations": list(validations),
+    }
+
+
+def measure_inference(model: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
+    """What one image costs from pixels to logits at the head's resolution, in float32.
+
+    Args:
+        model: an EncoderDecoder.
+        size: rows and columns of the image.
+
+    Returns:
+        `size`, `GFLOPs` (two for each multiply-add; None where they cannot be counted) and
+        `milliseconds`, the median of at least a second of runs on whatever else the machine does.
+    """
+    flops = count_flops(model, size)
+    weight, training = next(model.parameters()), model.training
+    model.eval()
+    timer = Timer(
+        "model(x, mode='tensor')",
+        globals={"model": model, "x": weight.new_zeros(1, 3, *size)},
+        num_threads=torch.get_num_threads(),
+    )
+    with torch.no_grad():
+        median = timer.blocked_autorange(min_run_time=1).median
+    model.train(training)
+    return {
+        "size": list(size),
+        "GFLOPs": round(flops["Global"] / 1e9, 3) if flops else None,
+        "milliseconds": round(1e3 * median, 3),
+    }
+
+
+def training_memory() -> dict[str, Any]:
+    """The most memory so far, in MiB: a GPU's, of one process, or else the process's own."""
+    if torch.cuda.is_available():
+        return {"MiB": torch.cuda.max_memory_allocated() >> 20, "of": "GPU, allocated"}
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return {"MiB": peak >> 20, "of": "process, resident"}
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a run's record as JSON, as far as the run has come; its scores are the last ones."""
+    final = scores(np.array(record["validations"][-1]["confusion"]))
+    told = {
+        **record,
+        "iterations": record["validations"][-1]["iteration"],
+        **{name: round(float(final[name]), 4) for name in ("mIoU", "mAcc", "aAcc")},
+        "IoU": {
+            name: None if np.isnan(value) else round(float(value), 4)
+            for name, value in zip(record["classes"], final["IoU"], strict=True)
+        },
     }
     part = path.with_suffix(".part")  # a full disk, or a kill, leaves the record before
-    part.write_text(json.dumps(record, indent=1) + "\n")
+    part.write_text(_rows_in_line(json.dumps(told, indent=1)) + "\n")
     part.replace(path)
+
+
+def _rows_in_line(text: str) -> str:
+    """Lists of numbers, such as a row of a confusion matrix, in one line each."""
+    return re.sub(r"\[[\s\d,.]*\]", lambda match: " ".join(match[0].split()), text)

@@ -1,12 +1,10 @@
 """mmengine's Runner with a paired start: models that differ in attention begin alike."""
 
-import copy
 import logging
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import ConfigDict
 from mmengine.dist import broadcast
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModule, is_model_wrapper, revert_sync_batchnorm
@@ -16,6 +14,7 @@ from mmseg.registry import MODELS
 from torch import nn
 from torch.utils.data import DataLoader
 
+from psa_seg.engine.identity import without_attention
 from psa_seg.engine.loop import ReplayableTrainLoop
 from psa_seg.engine.memory import checkpoint_activations
 from psa_seg.engine.summary import summarize
@@ -69,7 +68,9 @@ class PairedRunner(Runner):
         return self.model.module if is_model_wrapper(self.model) else self.model
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
-        """Distribute the model; without GPUs, where SyncBN does not exist, over gloo."""
+        """Lay the weights out, and distribute; over gloo without GPUs, where no SyncBN exists."""
+        if self.cfg.get("channels_last"):
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.distributed and not torch.cuda.is_available():
             self.logger.info("gloo: SyncBN needs GPUs, and is BatchNorm here")
             model = revert_sync_batchnorm(model)
@@ -122,16 +123,6 @@ class PairedRunner(Runner):
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         """One line instead of the whole config, which lies in the work directory anyway."""
         self.logger.info(f"{self.experiment_name}: seed {self.seed}, work dir {self.work_dir}")
-
-
-def without_attention(model: ConfigDict) -> ConfigDict:
-    """The config of the plain twin: no attention in the head, no neck of ours, no plugins."""
-    plain = copy.deepcopy(model)
-    plain.decode_head.pop("attention", None)
-    plain.backbone.pop("plugins", None)
-    if plain.get("neck", {}).get("type") == "PolarizedNeck":
-        plain.pop("neck")
-    return plain
 
 
 def _check_pretrained(backbone: BaseModule) -> None:

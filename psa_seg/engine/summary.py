@@ -1,15 +1,12 @@
 """The first screen of a run's log: what is trained, on what, and on which hardware."""
 
-import torch
 from mmengine.dist import get_backend
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
+from psa_seg.engine.flops import count_flops
 from psa_seg.engine.record import environment
-from psa_seg.ops.implementation import TRITON
 
 PARTS = ("backbone", "neck", "decode_head")
 
@@ -44,40 +41,6 @@ def summarize(runner: Runner) -> str:
         f"seed       {runner.seed}",
     ]
     return "\n".join(["", *(f"  {line}" for line in lines)])
-
-
-def count_flops(model: nn.Module, size: tuple[int, int]) -> dict[str, int]:
-    """FLOPs of one image's forward pass, by module; nothing is computed.
-
-    Those of convolutions and matrix products, two for each multiply-add; the auxiliary head has no
-    part in it.
-
-    Args:
-        model: an EncoderDecoder.
-        size: rows and columns of the image.
-
-    Returns:
-        FLOPs by the module's name as in `named_modules`, those of all together as `Global`; nothing
-        for a model with operators whose shapes cannot be told without running them.
-    """
-    weight = next(model.parameters())
-    if weight.is_cuda and TRITON:  # to say what they cost, to counters made after that
-        import psa_seg.ops.fused  # noqa: F401
-    counter = FlopCounterMode(display=False)
-    training = model.training
-    model.eval()
-    try:
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), counter:
-            model(weight.new_empty(1, 3, *size), mode="tensor")
-    except RuntimeError:  # how fake tensors refuse an operator
-        return {}
-    finally:
-        model.train(training)
-    root = type(model).__name__
-    return {
-        name.removeprefix(f"{root}."): sum(counts.values())
-        for name, counts in counter.get_flop_counts().items()
-    }
 
 
 def _attention_lines(model: nn.Module, flops: dict[str, int]) -> list[str]:

@@ -14,18 +14,10 @@ from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
 from psa_seg.engine.config import look_up
+from psa_seg.engine.identity import ANYWHERE, SAME_RUN
 from psa_seg.engine.preflight.checkpoint import load_checkpoint
 from psa_seg.errors import UserError
 
-SAME_RUN = (
-    "data_name",
-    "model",
-    "train_dataloader.batch_size",
-    "train_dataloader.dataset",
-    "optim_wrapper",
-    "param_scheduler",
-)
-ANYWHERE = {"data_root", "init_cfg"}  # where files lie may change while a run is interrupted
 AT_START = re.compile(r"\d{8}_\d{6}|.*\.py|\.probe\..*")  # what a start writes
 # What a run that was killed before its first checkpoint can have left, and Slurm.
 BEFORE_A_CHECKPOINT = re.compile(rf"{AT_START.pattern}|record\.(json|part)|.*\.(log|out|err)")

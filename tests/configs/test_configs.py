@@ -7,8 +7,8 @@ from mmseg.registry import DATASETS
 
 from benchmarks.tables import baseline_of
 from psa_seg.engine.config import load_config
+from psa_seg.engine.identity import without_attention
 from psa_seg.engine.preflight.data import leaves
-from psa_seg.engine.runner import without_attention
 from tests.conftest import ROOT
 
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))

@@ -11,8 +11,9 @@ from mmseg.registry import MODELS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from psa_seg.engine import launch, options
+from psa_seg.engine.flops import count_flops
 from psa_seg.engine.memory import checkpoint_activations
-from psa_seg.engine.summary import count_flops, summarize
+from psa_seg.engine.summary import summarize
 from psa_seg.errors import UserError
 from tests.engine.test_loop import built
 from tests.engine.test_runner import place

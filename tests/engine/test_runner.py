@@ -5,7 +5,8 @@ import torch
 from mmengine.runner import Runner
 
 from psa_seg.engine.demo import BASE_CHANNELS
-from psa_seg.engine.runner import PairedRunner, without_attention
+from psa_seg.engine.identity import without_attention
+from psa_seg.engine.runner import PairedRunner
 from psa_seg.errors import UserError
 
 IDENTITY = {"type": "PolarizedSelfAttention", "init": "identity"}

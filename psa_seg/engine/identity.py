@@ -1,0 +1,133 @@
+"""Which run it is: its config, its attention, its code and its data, each in a line of a record."""
+
+import copy
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from psa_seg.engine.config import look_up
+
+# What makes two runs the same experiment; the first of these let one go on with the other.
+SAME_RUN = (
+    "data_name",
+    "model",
+    "train_dataloader.batch_size",
+    "train_dataloader.dataset",
+    "optim_wrapper",
+    "param_scheduler",
+)
+SAME_FIGURES = (*SAME_RUN, "train_cfg", "val_dataloader.dataset")
+ANYWHERE = {"data_root", "init_cfg"}  # where files lie may change while a run is interrupted
+
+
+def fingerprint(config: Config) -> str:
+    """Twelve hexadecimal digits of all that figures depend on, but for the seed and the machine.
+
+    Of pretrained weights it has that there are some, and not where they lie.
+    """
+    parts = {key: _portable(look_up(config, key)) for key in SAME_FIGURES}
+    return _digest(json.dumps(parts, sort_keys=True))
+
+
+def setting(config: Config) -> str:
+    """The fingerprint of the plain twin: runs that share it differ in the attention alone."""
+    plain = copy.deepcopy(config)
+    plain.model = without_attention(plain.model)
+    factors = plain.optim_wrapper.get("paramwise_cfg", {}).get("custom_keys", {})
+    factors.pop("attention", None)  # it would have nothing to act on
+    return fingerprint(plain)
+
+
+def attentions(model: ConfigDict) -> dict[str, dict[str, Any]]:
+    """Configs of a model's attentions by placement: `backbone`, `neck`, `head`."""
+    plugins = model.backbone.get("plugins") or ()
+    neck = model.get("neck") or {}
+    found = {
+        "backbone": plugins[0]["cfg"] if plugins else None,
+        "neck": neck.get("attention", dict(type="PolarizedSelfAttention"))
+        if neck.get("type") == "PolarizedNeck"
+        else None,
+        "head": model.decode_head.get("attention"),
+    }
+    return {placement: dict(attention) for placement, attention in found.items() if attention}
+
+
+def without_attention(model: ConfigDict) -> ConfigDict:
+    """The config of the plain twin: no attention in the head, no neck of ours, no plugins."""
+    plain = copy.deepcopy(model)
+    plain.decode_head.pop("attention", None)
+    plain.backbone.pop("plugins", None)
+    if plain.get("neck", {}).get("type") == "PolarizedNeck":
+        plain.pop("neck")
+    return plain
+
+
+def label(config: Config) -> str:
+    """What a table calls the run: its own `label`, or its attentions with options and placement."""
+    named = []
+    for placement, options in attentions(config.model).items():
+        kind = options.pop("type")
+        values = [f"{key}={value}" for key, value in options.items()]
+        named.append(", ".join([kind, *values, placement]))
+    return config.get("label") or " + ".join(named) or "none"
+
+
+def commit() -> str | None:
+    """The commit of the code, `-dirty` after it where files differ; None outside a checkout."""
+    root = Path(__file__).parents[2]
+    try:
+        run = subprocess.run(
+            [
+                "git",
+                "-C",
+                str(root),
+                "describe",
+                "--always",
+                "--dirty",
+                "--abbrev=12",
+                "--exclude=*",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return run.stdout.strip()
+
+
+def fingerprint_data(*datasets: Any) -> str:
+    """Twelve hexadecimal digits of names and sizes of all images and masks, in their order.
+
+    Args:
+        *datasets: mmengine's, such as those of training and validation.
+    """
+    return _digest("\n".join(line for dataset in datasets for line in _files(dataset)))
+
+
+def _files(dataset: Any) -> Iterator[str]:
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        for key in ("img_path", "seg_map_path"):
+            path = Path(info[key])
+            yield f"{path.parent.name}/{path.name} {path.stat().st_size}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _portable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            str(key): (bool(part) if key in ANYWHERE else _portable(part))
+            for key, part in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_portable(part) for part in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
