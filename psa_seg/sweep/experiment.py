@@ -1,0 +1,156 @@
+"""An experiment's YAML file, and the runs that it stands for.
+
+    config: ../../configs/baseline_deeplabv3plus_camvid.py   # from this file's folder
+    records: ../results/camvid                               # where finished runs leave theirs
+    seeds: [0, 1, 2]
+    attentions:                # what a table calls it: its config; nothing for the plain network
+      none:
+      PSA parallel: {type: PolarizedSelfAttention}
+    placements:                # which option of the config is the attention
+      head: {model.decode_head.attention: ATTENTION}
+
+Besides: `options` (overrides of every run), `variants` (more overrides by name, such as another
+learning rate of the gates), `amp: true`, `demo: true` (synthetic streets).
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from psa_seg.errors import UserError
+
+ATTENTION = "ATTENTION"  # stands for the attention's config in a placement
+NEEDED = {"config": str, "records": str, "seeds": list, "attentions": dict, "placements": dict}
+OPTIONAL: dict[str, tuple[type, Any]] = {
+    "options": (dict, {}),
+    "variants": (dict, {"": {}}),
+    "amp": (bool, False),
+    "demo": (bool, False),
+}
+
+
+class Run(NamedTuple):
+    """One training."""
+
+    name: str  # of its record and its work directory
+    label: str  # what a table calls all of its seeds
+    seed: int
+    options: dict[str, Any]  # overrides of the config
+
+
+class Experiment(NamedTuple):
+    """All that a file says."""
+
+    path: Path
+    config: Path
+    records: Path
+    amp: bool
+    demo: bool
+    runs: list[Run]  # the first seed of all comes before the second of any
+
+    def record_of(self, run: Run) -> Path:
+        """Where the record of a finished run lies."""
+        return self.records / f"{run.name}.json"
+
+    def work_dir_of(self, run: Run) -> Path:
+        """Where a run works."""
+        return Path("work_dirs", self.path.stem, run.name)
+
+    def find(self, name: str) -> Run:
+        """The run of this name, or number.
+
+        Raises:
+            UserError: where there is none.
+        """
+        for number, run in enumerate(self.runs):
+            if name in (run.name, str(number)):
+                return run
+        raise UserError(f"{self.path} has no run {name}\n  do         see them with --list")
+
+    def missing(self) -> list[Run]:
+        """The runs that have no record yet."""
+        return [run for run in self.runs if not self.record_of(run).is_file()]
+
+
+def read_experiment(path: str) -> Experiment:
+    """The experiment in the file at `path`.
+
+    Raises:
+        UserError: where it cannot be read, or an entry is missing, unknown or of the wrong kind.
+    """
+    file = Path(path)
+    try:
+        read = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"experiment cannot be read: {path}\n  {error}") from error
+    wanted = NEEDED | {key: kind for key, (kind, _) in OPTIONAL.items()}
+    for key, kind in wanted.items():
+        if not isinstance(read, dict) or (
+            (key in NEEDED or key in read)
+            and (not isinstance(read.get(key), kind) or read[key] in ([], {}))
+        ):
+            raise _wrong(path, f"{key} must be a {kind.__name__} that is not empty")
+    unknown = sorted(set(map(str, read)) - set(wanted))
+    if unknown:
+        raise _wrong(path, f"{unknown[0]} is none of {', '.join(wanted)}")
+    full = {key: default for key, (_, default) in OPTIONAL.items()} | read
+    if any(type(seed) is not int or seed < 0 for seed in full["seeds"]):
+        raise _wrong(path, f"seeds must be whole numbers from 0 on, not {full['seeds']}")
+    runs = list(_expand(path, full))
+    doubles = [a.name for a, b in itertools.combinations(runs, 2) if a.name == b.name]
+    if doubles:
+        raise _wrong(path, f"two runs would be called {doubles[0]}: name them apart")
+    return Experiment(
+        path=file,
+        config=file.parent / full["config"],
+        records=file.parent / full["records"],
+        amp=full["amp"],
+        demo=full["demo"],
+        runs=runs,
+    )
+
+
+def _expand(path: str, read: dict[str, Any]) -> Iterator[Run]:
+    """Seed by seed, so that what is done at any time is as fair as can be."""
+    axes = (read["seeds"], *(read[key].items() for key in ("variants", "attentions", "placements")))
+    plain: set[tuple[int, str]] = set()
+    for seed, (variant, more), (attention, config), (placement, template) in itertools.product(
+        *axes
+    ):
+        if config is None:  # without attention there is nothing to place, and nothing to vary
+            if (seed, attention) in plain:
+                continue
+            plain.add((seed, attention))
+            label, options = str(attention), {}
+        else:
+            where = placement if len(read["placements"]) > 1 else ""
+            label = ", ".join(filter(None, map(str, (attention, where, variant))))
+            options = {**_place(path, template, config), **more}
+        yield Run(
+            name=re.sub(r"[^a-z0-9]+", "_", f"{label} seed{seed}".lower()).strip("_"),
+            label=label,
+            seed=seed,
+            options={**read["options"], **options},
+        )
+
+
+def _place(path: str, template: Any, attention: Any) -> dict[str, Any]:
+    """The options of a placement, with the attention put in."""
+    text = json.dumps(template)
+    if not isinstance(template, dict) or f'"{ATTENTION}"' not in text:
+        raise _wrong(path, f"a placement must map options to values, one of them {ATTENTION}")
+    if not isinstance(attention, dict) or "type" not in attention:
+        raise _wrong(path, f"an attention must have a type, or be empty; this is {attention}")
+    return json.loads(text.replace(f'"{ATTENTION}"', json.dumps(attention)))
+
+
+def _wrong(path: str, what: str) -> UserError:
+    return UserError(
+        f"{what}\n  where      {path}\n"
+        "  do         see benchmarks/experiments/ for files that are right"
+    )

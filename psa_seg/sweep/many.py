@@ -1,0 +1,146 @@
+"""All runs of an experiment: some at once, each a process, under one progress display."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from psa_seg.errors import UserError
+from psa_seg.sweep.experiment import Experiment, Run
+from psa_seg.sweep.one import BUSY, configure, is_finished
+
+POLL_SECONDS = 1.0
+
+
+class Going(NamedTuple):
+    """A run that is going."""
+
+    run: Run
+    process: subprocess.Popen[bytes]
+    log: Path
+    place: str
+    task: TaskID  # of the display
+
+
+def places(gpus: Sequence[int] | None, at_once: int) -> list[str]:
+    """Where runs can go at one time: a GPU's number as often as it takes runs; '' is the CPU.
+
+    Raises:
+        UserError: where a GPU is asked for that is not there, or no run could go anywhere.
+    """
+    if at_once < 1:
+        raise UserError(f"--at-once {at_once}: at least one run has to go")
+    there = range(torch.cuda.device_count())
+    absent = sorted(set(gpus or ()) - set(there))
+    if absent:
+        raise UserError(f"--gpus {absent[0]}: PyTorch sees {len(there)} GPU(s) here, from 0 on")
+    numbers = [str(gpu) for gpu in (there if gpus is None else gpus)]
+    return (numbers or [""]) * at_once
+
+
+def run_all(experiment: Experiment, free: list[str]) -> None:
+    """Train what has no record yet.
+
+    Args:
+        experiment: every run's config is looked at before the first is started.
+        free: `places`.
+
+    Raises:
+        UserError: where a config or a record does not fit, or, after all others, for runs that
+            failed.
+    """
+    waiting, iterations, failed = [], {}, []
+    for run in experiment.runs:
+        config = configure(experiment, run)
+        iterations[run.name] = config.train_cfg.max_iters
+        if not is_finished(experiment, run, config):
+            waiting.append(run)
+    total, left, slots = sum(iterations.values()), len(waiting), len(free)
+    going: list[Going] = []
+    with _display() as display:
+        say = display.console.print
+        say(f"{experiment.path.stem}: {len(iterations)} runs, {len(iterations) - left} finished")
+        done = total - sum(iterations[run.name] for run in waiting)
+        overall = display.add_task("all", total=total, completed=done)
+        try:
+            while waiting or going:
+                while waiting and free:
+                    run = waiting.pop(0)
+                    task = display.add_task(run.name, total=iterations[run.name])
+                    going.append(_start(experiment, run, free.pop(0), slots, task))
+                time.sleep(POLL_SECONDS)
+                for one in going:
+                    display.update(one.task, completed=_iteration(experiment.work_dir_of(one.run)))
+                for one in [one for one in going if one.process.poll() is not None]:
+                    going.remove(one)
+                    free.append(one.place)
+                    display.remove_task(one.task)
+                    left -= 1
+                    done += iterations[one.run.name]
+                    if one.process.returncode:
+                        failed.append(one)
+                    say(_outcome(experiment, one), f"({left} left)")
+                tasks = {task.id: task.completed for task in display.tasks}
+                display.update(overall, completed=done + sum(tasks[one.task] for one in going))
+        finally:
+            for one in going:
+                one.process.terminate()
+            for one in going:
+                one.process.wait()
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(iterations)} runs did not finish, {failed[0].run.name} first\n"
+            f"  see        {failed[0].log}\n"
+            "  do         mend that, and give the same command again: no finished run is repeated"
+        )
+
+
+def _display() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeRemainingColumn(), speed_estimate_period=3600)
+
+
+def _start(experiment: Experiment, run: Run, place: str, slots: int, task: TaskID) -> Going:
+    environment = dict(os.environ)
+    if place:
+        visible = environment.get("CUDA_VISIBLE_DEVICES")
+        environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[int(place)] if visible else place
+    share = max(1, torch.get_num_threads() // slots)
+    environment.setdefault("OMP_NUM_THREADS", str(share))
+    path = Path(f"{experiment.work_dir_of(run)}.log")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = path.open("ab")
+    command = [sys.executable, sys.argv[0], str(experiment.path), "--run", run.name]
+    process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    log.close()
+    return Going(run, process, path, place, task)
+
+
+def _iteration(work_dir: Path) -> int:
+    """How far a run has come, from the latest of its logs."""
+    logs = sorted(work_dir.glob("*/vis_data/scalars.json"))
+    lines = logs[-1].read_text().splitlines() if logs else []
+    return max((json.loads(line)["step"] for line in lines[-2:] if line.endswith("}")), default=0)
+
+
+def _outcome(experiment: Experiment, one: Going) -> str:
+    if one.process.returncode == BUSY:
+        return f"{one.run.name}: another process is at it"
+    if one.process.returncode:
+        return f"{one.run.name}: failed, see {one.log}"
+    record = json.loads(experiment.record_of(one.run).read_text())
+    return f"{one.run.name}: mIoU {record['mIoU']:.2f} in {record['wall_time_s'] / 60:.0f} min"

@@ -1,0 +1,94 @@
+"""One run of an experiment: trained, or taken up again, and its record filed."""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.config import Config
+
+from psa_seg.datasets.synthetic import prepare
+from psa_seg.engine import launch
+from psa_seg.engine.config import load_config, override
+from psa_seg.engine.demo import DATA_ROOT, shrink
+from psa_seg.engine.identity import fingerprint
+from psa_seg.engine.record import is_complete
+from psa_seg.errors import UserError
+from psa_seg.sweep.experiment import Experiment, Run
+
+BUSY = 75  # exit status of a run that another process is at (EX_TEMPFAIL of sysexits.h)
+
+
+class BusyError(UserError):
+    """Another process is at this run."""
+
+
+def configure(experiment: Experiment, run: Run) -> Config:
+    """The config of a run.
+
+    Raises:
+        UserError: where an override does not fit it.
+    """
+    config = load_config(str(experiment.config))
+    if experiment.demo:
+        shrink(config, prepare(DATA_ROOT))
+    override(config, {**run.options, "randomness.seed": run.seed})
+    config.label, config.resume = run.label, True
+    config.work_dir = str(experiment.work_dir_of(run))
+    return config
+
+
+def is_finished(experiment: Experiment, run: Run, config: Config) -> bool:
+    """Whether the run has its record.
+
+    Raises:
+        UserError: where what lies under its name is the record of another run.
+    """
+    path = experiment.record_of(run)
+    if not path.is_file():
+        return False
+    record, here = json.loads(path.read_text()), (fingerprint(config), run.seed)
+    there = (record.get("config_hash"), record.get("seed"))
+    if not is_complete(record) or there != here:
+        raise UserError(
+            f"{path} is the record of another run than {experiment.path} describes now\n"
+            f"  there      config {there[0]}, seed {there[1]}\n"
+            f"  here       config {here[0]}, seed {here[1]}\n"
+            "  do         give the changed experiment a records folder of its own"
+        )
+    return True
+
+
+def train(experiment: Experiment, run: Run) -> None:
+    """Bring the run to its end, from wherever it is, and file its record.
+
+    Raises:
+        BusyError: where another process is at it.
+        UserError: for all that a user can mend.
+    """
+    config = configure(experiment, run)
+    with _alone(Path(f"{config.work_dir}.lock"), run):
+        if is_finished(experiment, run, config):
+            return
+        launch.train(config, amp=experiment.amp)
+        record = experiment.record_of(run)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        part = record.with_suffix(".part")
+        shutil.copyfile(Path(config.work_dir, "record.json"), part)
+        part.replace(record)
+
+
+@contextmanager
+def _alone(path: Path, run: Run) -> Iterator[None]:
+    """Hold the lock of a run; it goes with the process, however that ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(
+                f"another process is at run {run.name}\n  do         let it end, or stop it"
+            ) from None
+        yield

@@ -1,0 +1,42 @@
+"""Run what is missing of an experiment: python tools/sweep.py EXPERIMENT.yaml."""
+
+import sys
+
+from psa_seg.engine import tool
+from psa_seg.engine.demo import NOTICE
+from psa_seg.sweep import many, one, read_experiment, slurm
+
+
+def main() -> None:
+    """Read the command line, run what is missing."""
+    parser = tool.Parser(description=__doc__)
+    parser.add_argument("experiment", help="a file such as those in benchmarks/experiments/")
+    parser.add_argument("--gpus", type=int, nargs="+", help="their numbers; all that there are")
+    parser.add_argument("--at-once", type=int, default=1, help="runs on each GPU, or on the CPU")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--list", action="store_true", help="say what is finished and what is not")
+    what.add_argument("--run", metavar="RUN", help="only this one, by name or number, here")
+    what.add_argument("--slurm", action="store_true", help="print a script for sbatch instead")
+    args = parser.parse_args()
+
+    experiment = read_experiment(args.experiment)
+    if experiment.demo:
+        print(f"*** {NOTICE} ***", file=sys.stderr)
+    if args.list:
+        missing = {run.name for run in experiment.missing()}
+        for number, run in enumerate(experiment.runs):
+            print(f"{number:3} {'missing ' if run.name in missing else 'finished'} {run.name}")
+    elif args.slurm:
+        print(slurm.array_script(experiment), end="")
+    elif args.run is not None:
+        try:
+            one.train(experiment, experiment.find(args.run))
+        except one.BusyError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(one.BUSY)
+    else:
+        many.run_all(experiment, many.places(args.gpus, args.at_once))
+
+
+if __name__ == "__main__":
+    tool.run(main)
