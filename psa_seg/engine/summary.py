@@ -6,11 +6,17 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from psa_seg.attention.base import Attention
 from psa_seg.engine.record import environment
 from psa_seg.ops.implementation import TRITON
 
+CPU_ATTENTION = {  # PyTorch counts this product on a GPU alone
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: (
+        lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)
+    )
+}
 PARTS = ("backbone", "neck", "decode_head")
 
 
@@ -63,7 +69,7 @@ def count_flops(model: nn.Module, size: tuple[int, int]) -> dict[str, int]:
     weight = next(model.parameters())
     if weight.is_cuda and TRITON:  # to say what they cost, to counters made after that
         import psa_seg.ops.fused  # noqa: F401
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
     training = model.training
     model.eval()
     try:
@@ -83,7 +89,7 @@ def count_flops(model: nn.Module, size: tuple[int, int]) -> dict[str, int]:
 def _attention_lines(model: nn.Module, flops: dict[str, int]) -> list[str]:
     placed: dict[str, list[tuple[str, nn.Module]]] = {}
     for name, module in model.named_modules():
-        if type(module).__module__.startswith("psa_seg.attention"):
+        if isinstance(module, Attention):
             placed.setdefault(name.partition(".")[0], []).append((name, module))
     lines = []
     for where, found in placed.items():
