@@ -5,13 +5,10 @@ import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import torch
-from mmcv.cnn import NonLocal2d
-from mmcv.cnn.bricks import ContextBlock
-from mmseg.models.utils import SELayer
 from torch import Tensor, nn
 
-from psa_seg import PolarizedSelfAttention
+from psa_seg.attention import CBAM, PolarizedSelfAttention
+from psa_seg.models import GlobalContext, NonLocal, SqueezeExcitation
 from psa_seg.ops.implementation import VARIABLE
 
 
@@ -41,25 +38,6 @@ class Case(NamedTuple):
             os.environ[VARIABLE] = before
 
 
-class CBAM(nn.Module):
-    """Convolutional Block Attention Module (Woo et al. 2018, arXiv 1807.06521, eqs. 2 and 3)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        inner = max(channels // 16, 1)
-        self.mlp = nn.Sequential(
-            nn.Conv2d(channels, inner, 1), nn.ReLU(), nn.Conv2d(inner, channels, 1)
-        )
-        self.conv = nn.Conv2d(2, 1, 7, padding=3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Channel gate, then spatial gate, from averages and maxima."""
-        pooled = (x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True))
-        x = x * sum(self.mlp(p) for p in pooled).sigmoid()
-        stacked = torch.cat((x.mean(1, keepdim=True), x.amax(1, keepdim=True)), dim=1)
-        return x * self.conv(stacked).sigmoid()
-
-
 class Copy(nn.Module):
     """The floor of anything that reads a map and writes one: 2X."""
 
@@ -82,9 +60,9 @@ CASES = {
         PolarizedSelfAttention, compiled=True, implementation="eager", is_psa=True
     ),
     OURS: Case(PolarizedSelfAttention, is_psa=True),
-    REFERENCE: Case(SELayer),
-    "SE, compiled": Case(SELayer, compiled=True),
+    REFERENCE: Case(SqueezeExcitation),
+    "SE, compiled": Case(SqueezeExcitation, compiled=True),
     "CBAM": Case(CBAM),
-    "GC": Case(lambda channels: ContextBlock(channels, ratio=1 / 16)),
-    "Non-local": Case(lambda channels: NonLocal2d(channels, mode="embedded_gaussian")),
+    "GC": Case(GlobalContext),
+    "Non-local": Case(NonLocal),
 }

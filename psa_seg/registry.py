@@ -6,6 +6,7 @@ MMPreTrain find them by the same name.
 
 from mmengine.registry import MODELS
 
-from psa_seg.attention import PolarizedSelfAttention
+from psa_seg import attention
 
-MODELS.register_module(module=PolarizedSelfAttention)
+for name in attention.__all__:
+    MODELS.register_module(module=getattr(attention, name))

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from psa_seg.attention.base import Attention
 from psa_seg.ops import gate, naive, pool
 from psa_seg.ops.implementation import prepare, requested
 
@@ -19,7 +20,7 @@ BRANCHES = ("both", "channel", "spatial")
 INITS = ("default", "identity")
 
 
-class PolarizedSelfAttention(nn.Module):
+class PolarizedSelfAttention(Attention):
     """Gates a feature map by channel and by pixel: `[B, C, H, W]` → `[B, C, H, W]`.
 
     Any float dtype and any H, W ≥ 1; dtype and memory format of the input are kept. Sums are
@@ -45,8 +46,6 @@ class PolarizedSelfAttention(nn.Module):
             not `[B, in_channels, H, W]`.
     """
 
-    _abbr_ = "attention"  # the name mmcv gives it as a plugin: `attention` in every placement
-
     def __init__(
         self,
         in_channels: int,
@@ -55,7 +54,7 @@ class PolarizedSelfAttention(nn.Module):
         branches: str = "both",
         init: str = "default",
     ) -> None:
-        super().__init__()
+        super().__init__(in_channels, layout=layout, branches=branches)
         _check_choice("form", form, FORMS)
         _check_choice("layout", layout, LAYOUTS)
         _check_choice("branches", branches, BRANCHES)
@@ -69,12 +68,7 @@ class PolarizedSelfAttention(nn.Module):
                 f"half-open gates add up to 1; layout={layout!r}, branches={branches!r} would "
                 "scale every feature by 0.25 or 0.5"
             )
-        self.in_channels, self.layout, self.branches, self.init = (
-            in_channels,
-            layout,
-            branches,
-            init,
-        )
+        self.layout, self.branches, self.init = layout, branches, init
         inner = in_channels // 2
         if branches != "spatial":
             self.ch_wv = nn.Conv2d(in_channels, inner, 1)
@@ -88,27 +82,15 @@ class PolarizedSelfAttention(nn.Module):
             self.init_weights()
 
     def init_weights(self) -> None:
-        """Draw the weights anew as `init` says.
-
-        mmengine calls it after a parent (a ResNet, say) has initialised every Conv2d it contains:
-        without it an identity start would be lost.
-        """
-        for module in self.children():
-            module.reset_parameters()  # type: ignore[operator]
+        """Draw the weights anew as `init` says."""
+        super().init_weights()
         if self.init == "identity":
             # σ(LN(·)) = σ(0) and σ(u·x + β) = σ(0): each gate is 1/2, and x/2 + x/2 = x exactly.
             for parameter in (*self.ln.parameters(), *self.sp_wv.parameters()):
                 nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def attend(self, x: Tensor) -> Tensor:
         """`x` `[B, C, H, W]` gated, in the same shape, dtype and memory format."""
-        if not x.is_floating_point():
-            raise ValueError(f"expected an input of floating-point numbers, not {x.dtype}")
-        if x.ndim != 4 or x.shape[1] != self.in_channels or 0 in x.shape[2:]:
-            raise ValueError(
-                f"expected an input [B, {self.in_channels}, H, W] with at least one pixel, "
-                f"not {list(x.shape)}"
-            )
         if requested() == "naive":
             parameters = {name: p.to(x.dtype) for name, p in self.named_parameters()}
             return naive.polarized_self_attention(x, parameters, self.layout, self.branches)
@@ -139,10 +121,6 @@ class PolarizedSelfAttention(nn.Module):
         s = F.linear(mean, *_weight_and_bias(self.sp_wq, mean.dtype)).softmax(dim=1)  # [B, C/2]
         weight, bias = _weight_and_bias(self.sp_wv, mean.dtype)
         return s @ weight, s @ bias
-
-    def extra_repr(self) -> str:
-        """What `print(model)` says beside the parts."""
-        return f"{self.in_channels}, layout={self.layout!r}, branches={self.branches!r}"
 
 
 def _weight_and_bias(layer: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -3,9 +3,15 @@
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from psa_seg.ops.implementation import TRITON
+
+CPU_ATTENTION = {  # PyTorch counts this product on a GPU alone
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: (
+        lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)
+    )
+}
 
 
 def count_flops(model: nn.Module, size: tuple[int, int]) -> dict[str, int]:
@@ -25,7 +31,7 @@ def count_flops(model: nn.Module, size: tuple[int, int]) -> dict[str, int]:
     weight = next(model.parameters())
     if weight.is_cuda and TRITON:  # to say what they cost, to counters made after that
         import psa_seg.ops.fused  # noqa: F401
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
     training = model.training
     model.eval()
     try:

@@ -5,6 +5,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from psa_seg.attention.base import Attention
 from psa_seg.engine.flops import count_flops
 from psa_seg.engine.record import environment
 
@@ -46,7 +47,7 @@ def summarize(runner: Runner) -> str:
 def _attention_lines(model: nn.Module, flops: dict[str, int]) -> list[str]:
     placed: dict[str, list[tuple[str, nn.Module]]] = {}
     for name, module in model.named_modules():
-        if type(module).__module__.startswith("psa_seg.attention"):
+        if isinstance(module, Attention):
             placed.setdefault(name.partition(".")[0], []).append((name, module))
     lines = []
     for where, found in placed.items():

@@ -1,7 +1,14 @@
 """MMSegmentation's view of the attentions: importing this package registers them."""
 
 import psa_seg.registry  # noqa: F401  registers the attentions themselves
+from psa_seg.models.attentions import GlobalContext, NonLocal, SqueezeExcitation
 from psa_seg.models.decode_heads import PolarizedASPPHead
 from psa_seg.models.necks import PolarizedNeck
 
-__all__ = ["PolarizedASPPHead", "PolarizedNeck"]
+__all__ = [
+    "GlobalContext",
+    "NonLocal",
+    "PolarizedASPPHead",
+    "PolarizedNeck",
+    "SqueezeExcitation",
+]

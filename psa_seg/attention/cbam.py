@@ -1,0 +1,40 @@
+"""CBAM: a gate by channel, then a gate by pixel, both from averages and maxima.
+
+Paper: Woo et al., "CBAM: Convolutional Block Attention Module", 2018, arXiv 1807.06521, eqs. 2
+and 3. Official code consulted: github.com/Jongchan/attention-module. The paper is followed where
+they differ: the code has a BatchNorm behind the 7x7 convolution, and its ResNets start it at zero.
+Decided here: the hidden layer has one channel at least.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from psa_seg.attention.base import Attention
+
+
+class CBAM(Attention):
+    """`[B, C, H, W]` → `[B, C, H, W]`, about 2·C·N multiply-adds for N pixels.
+
+    Args:
+        in_channels: C.
+        reduction: how many times narrower the hidden layer of the channel gate is.
+        kernel_size: of the spatial gate's convolution, odd.
+
+    Raises:
+        ValueError: in `forward`, as `Attention`.
+    """
+
+    def __init__(self, in_channels: int, reduction: int = 16, kernel_size: int = 7) -> None:
+        super().__init__(in_channels, reduction=reduction, kernel_size=kernel_size)
+        inner = max(in_channels // reduction, 1)
+        self.mlp = nn.Sequential(
+            nn.Conv2d(in_channels, inner, 1), nn.ReLU(), nn.Conv2d(inner, in_channels, 1)
+        )
+        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2)
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Channel gate, then spatial gate."""
+        average, maximum = x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
+        x = x * (self.mlp(average) + self.mlp(maximum)).sigmoid()  # [B, C, 1, 1]
+        pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)
+        return x * self.conv(pooled).sigmoid()  # [B, 1, H, W]

@@ -1,0 +1,100 @@
+"""Inverted residual mobile block: attention in windows, then a depthwise convolution, both widened.
+
+Paper: Zhang et al., "Rethinking Mobile Block for Efficient Attention-based Models", 2023,
+arXiv 2301.01146, section 2.3. Official code consulted: github.com/zhangzjn/EMO; the defaults are
+those of the attention stages of its EMO-5M: four times wider inside, heads of 32 channels, windows
+of 7x7 tokens, a 5x5 convolution, attention before the expansion, LN and GELU, and BN and SiLU
+behind the convolution.
+
+As in that code, a window is no tile: its pixels are spread evenly over the whole map, and the map
+is filled up below and to the right. Differs in that no pixel attends to the filling, in leaving
+stochastic depth to the network around it, and, where a map has fewer channels than a head, in
+taking one head of them all.
+
+Its BatchNorm needs more than one pixel, all images of a batch together, in training.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from psa_seg.attention.base import Attention, check_divides
+
+
+class InvertedResidualMobileBlock(Attention):
+    """`[B, C, H, W]` → `[B, C, H, W]`, about 10·N·C² multiply-adds for N pixels.
+
+    Args:
+        in_channels: C, a multiple of `head_channels` or less than it.
+        expansion: how many times wider the values are than the map.
+        head_channels: channels of a query and a key.
+        window_size: rows and columns of a window.
+        kernel_size: of the depthwise convolution, odd.
+
+    Raises:
+        ValueError: for channels that do not split into heads; in `forward`, as `Attention`, and for
+            a single image of 1x1 pixels in training.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        expansion: int = 4,
+        head_channels: int = 32,
+        window_size: int = 7,
+        kernel_size: int = 5,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            expansion=expansion,
+            head_channels=head_channels,
+            window_size=window_size,
+            kernel_size=kernel_size,
+        )
+        self.head_channels = min(head_channels, in_channels)
+        check_divides(in_channels, "head_channels", self.head_channels)
+        self.window_size, inner = window_size, expansion * in_channels
+        self.norm = nn.LayerNorm(in_channels, eps=1e-6)
+        self.qk = nn.Linear(in_channels, 2 * in_channels)
+        self.value = nn.Sequential(nn.Conv2d(in_channels, inner, 1), nn.GELU())
+        self.local = nn.Sequential(
+            nn.Conv2d(
+                inner, inner, kernel_size, padding=kernel_size // 2, groups=inner, bias=False
+            ),
+            nn.BatchNorm2d(inner, eps=1e-6),
+            nn.SiLU(),
+        )
+        self.proj = nn.Conv2d(inner, in_channels, 1, bias=False)
+
+    def attend(self, x: Tensor) -> Tensor:
+        """`x + W_p(y + DW(y))` of the widened attention `y`."""
+        y = self.norm(x.movedim(1, 3)).movedim(3, 1)  # [B, C, H, W]
+        y = self.value(self._mix(y))  # [B, expansion·C, H, W]
+        return x + self.proj(y + self.local(y))
+
+    def _mix(self, x: Tensor) -> Tensor:
+        """Attention of `x` within each window, with `x` itself as the values."""
+        size = x.shape[2:]
+        tokens = self._windows(x)  # [B, windows, 49, C]
+        q, k = (self._heads(t) for t in self.qk(tokens).chunk(2, dim=3))
+        real = self._windows(x.new_ones(1, 1, *size)).mT.unsqueeze(2) > 0  # [1, windows, 1, 1, 49]
+        out = F.scaled_dot_product_attention(q, k, self._heads(tokens), attn_mask=real)
+        return self._map(out.transpose(2, 3).flatten(3), size)
+
+    def _heads(self, tokens: Tensor) -> Tensor:
+        """`[B, windows, 49, C]` → `[B, windows, heads, 49, head_channels]`."""
+        return tokens.unflatten(3, (-1, self.head_channels)).transpose(2, 3)
+
+    def _windows(self, x: Tensor) -> Tensor:
+        """`[B, C, H, W]` → `[B, windows, 49, C]`, neighbours in a window a seventh apart."""
+        side = self.window_size
+        x = F.pad(x, (0, -x.shape[3] % side, 0, -x.shape[2] % side))
+        x = x.unflatten(3, (side, -1)).unflatten(2, (side, -1))  # [B, C, 7, rows, 7, columns]
+        return x.permute(0, 3, 5, 2, 4, 1).flatten(3, 4).flatten(1, 2)
+
+    def _map(self, tokens: Tensor, size: tuple[int, ...]) -> Tensor:
+        """The way back to `[B, C, H, W]`, without the filling."""
+        side = self.window_size
+        rows, columns = (-(-n // side) for n in size)
+        x = tokens.unflatten(2, (side, side)).unflatten(1, (rows, columns))
+        x = x.permute(0, 5, 3, 1, 4, 2).flatten(4, 5).flatten(2, 3)  # [B, C, 7·rows, 7·columns]
+        return x[:, :, : size[0], : size[1]]
