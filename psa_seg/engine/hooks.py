@@ -124,7 +124,8 @@ class ReportHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Measure inference, draw the pictures, and say where everything is."""
         size = runner.val_dataloader.dataset[0]["inputs"].shape[1:]
-        self._write(inference=measure_inference(_bare(runner), tuple(size)))
+        model, plain = _bare(runner), runner.build_plain()
+        self._write(inference=measure_inference(model, plain, tuple(size)))
         history = [
             (v["iteration"], float(scores(np.array(v["confusion"]))["mIoU"]))
             for v in self.validations

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from psa_seg.engine import identity
 from psa_seg.engine.flops import count_flops
 from psa_seg.evaluation import scores
 
+WARMUP, TIMED = 2, 9  # forward passes
 PACKAGES = ("psa-seg", "torch", "numpy", "onedl-mmcv", "onedl-mmengine", "onedl-mmsegmentation")
 
 
@@ -88,32 +90,40 @@ def describe(runner: Runner) -> dict[str, Any]:
     }
 
 
-def measure_inference(model: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
+def measure_inference(model: nn.Module, plain: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
     """What one image costs from pixels to logits at the head's resolution, in float32.
+
+    Times are medians, taken in turns, so that what else the machine does slows both alike.
 
     Args:
         model: an EncoderDecoder.
+        plain: its twin without attention, on the same device; its weights do not matter.
         size: rows and columns of the image.
 
     Returns:
-        `size`, `GFLOPs` (two for each multiply-add; None where they cannot be counted) and
-        `milliseconds`, the median of at least a second of runs on whatever else the machine does.
+        `size`, `GFLOPs` (two for each multiply-add; None where they cannot be counted),
+        `milliseconds`, and those of the twin as `plain_milliseconds`.
     """
     flops = count_flops(model, size)
-    weight, training = next(model.parameters()), model.training
-    model.eval()
-    timer = Timer(
-        "model(x, mode='tensor')",
-        globals={"model": model, "x": weight.new_zeros(1, 3, *size)},
-        num_threads=torch.get_num_threads(),
-    )
+    image = next(model.parameters()).new_zeros(1, 3, *size)
+    training = model.training
+    timers = [
+        Timer(
+            "model(image, mode='tensor')",
+            globals={"model": each.eval(), "image": image},
+            num_threads=torch.get_num_threads(),
+        )
+        for each in (model, plain)
+    ]
     with torch.no_grad():
-        median = timer.blocked_autorange(min_run_time=1).median
+        rounds = [[timer.timeit(1).mean for timer in timers] for _ in range(WARMUP + TIMED)]
     model.train(training)
+    own, twin = (1e3 * median(times) for times in zip(*rounds[WARMUP:], strict=True))
     return {
         "size": list(size),
         "GFLOPs": round(flops["Global"] / 1e9, 3) if flops else None,
-        "milliseconds": round(1e3 * median, 3),
+        "milliseconds": round(own, 3),
+        "plain_milliseconds": round(twin, 3),
     }
 
 

@@ -69,13 +69,22 @@ class PairedRunner(Runner):
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         """Lay the weights out, and distribute; over gloo without GPUs, where no SyncBN exists."""
-        if self.cfg.get("channels_last"):
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = self._laid_out(model)
         if self.distributed and not torch.cuda.is_available():
             self.logger.info("gloo: SyncBN needs GPUs, and is BatchNorm here")
             model = revert_sync_batchnorm(model)
             model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None)
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def _laid_out(self, model: nn.Module) -> nn.Module:
+        if self.cfg.get("channels_last"):
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model
+
+    def build_plain(self) -> nn.Module:
+        """The plain twin, to be measured beside the model: its weights are anything."""
+        twin = revert_sync_batchnorm(MODELS.build(without_attention(self.cfg.model)))
+        return self._laid_out(twin.to(next(self.model.parameters()).device))
 
     @staticmethod
     def build_dataloader(dataloader: dict[str, Any], *args: Any, **kwargs: Any) -> DataLoader:
