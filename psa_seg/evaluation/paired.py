@@ -1,0 +1,95 @@
+"""Whether two models differ, from scores that share their seeds.
+
+Equal seeds mean equal starts and equal crops, so what is tested is the difference seed by seed: a
+paired t-test (Student 1908), and Holm's correction (Holm 1979, Scand. J. Statist. 6:65) for several
+models compared with one baseline.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.05
+BETTER, WORSE, UNDECIDED = "better", "worse", "not told apart"
+
+
+class Comparison(NamedTuple):
+    """A model against the baseline, in the unit of the scores; NaN where one pair is too few."""
+
+    seeds: tuple[int, ...]  # that both have
+    difference: float  # mean, positive where the model scores higher
+    low: float  # of the 95 % interval
+    high: float
+    p: float  # corrected for all models that were compared
+    needed: float  # mean difference that would have been told from none, for sure
+    verdict: str  # by the corrected p
+
+
+def compare(
+    models: Mapping[str, Mapping[int, float]], baseline: Mapping[int, float]
+) -> dict[str, Comparison]:
+    """Compare every model with the baseline.
+
+    Args:
+        models: by name, scores by seed.
+        baseline: scores by seed.
+
+    Returns:
+        By name: a comparison over the seeds that model and baseline share. `needed` is the critical
+        difference at level 0.05 / models, the first and strictest of Holm's.
+    """
+    shared = {
+        name: tuple(sorted(scores.keys() & baseline.keys())) for name, scores in models.items()
+    }
+    differences = {
+        name: np.array([models[name][seed] - baseline[seed] for seed in seeds])
+        for name, seeds in shared.items()
+    }
+    corrected = holm([_p(values) for values in differences.values()])
+    tested = sum(len(values) > 1 for values in differences.values())
+    result = {}
+    for (name, values), p in zip(differences.items(), corrected, strict=True):
+        mean, error = _mean_and_error(values)
+        freedom = max(len(values) - 1, 1)
+        half = stats.t.ppf(1 - LEVEL / 2, freedom) * error
+        verdict = UNDECIDED
+        if p <= LEVEL:
+            verdict = BETTER if mean > 0 else WORSE
+        result[name] = Comparison(
+            seeds=shared[name],
+            difference=mean,
+            low=mean - half,
+            high=mean + half,
+            p=p,
+            needed=stats.t.ppf(1 - LEVEL / (2 * max(tested, 1)), freedom) * error,
+            verdict=verdict,
+        )
+    return result
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down correction; NaN, a comparison that could not be made, is none."""
+    made = sorted((value, index) for index, value in enumerate(p) if not np.isnan(value))
+    corrected, least = [float("nan")] * len(p), 0.0
+    for rank, (value, index) in enumerate(made):
+        least = max(least, min((len(made) - rank) * value, 1.0))
+        corrected[index] = least
+    return corrected
+
+
+def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    if len(values) == 0:
+        return float("nan"), float("nan")
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+    return float(values.mean()), float(error)
+
+
+def _p(values: np.ndarray) -> float:
+    mean, error = _mean_and_error(values)
+    if np.isnan(error):
+        return float("nan")
+    if error == 0:  # the same difference for every seed
+        return float(mean == 0)
+    return float(2 * stats.t.sf(abs(mean / error), len(values) - 1))
