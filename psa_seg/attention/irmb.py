@@ -72,29 +72,22 @@ class InvertedResidualMobileBlock(Attention):
         return x + self.proj(y + self.local(y))
 
     def _mix(self, x: Tensor) -> Tensor:
-        """Attention of `x` within each window, with `x` itself as the values."""
-        size = x.shape[2:]
-        tokens = self._windows(x)  # [B, windows, 49, C]
-        q, k = (self._heads(t) for t in self.qk(tokens).chunk(2, dim=3))
-        real = self._windows(x.new_ones(1, 1, *size)).mT.unsqueeze(2) > 0  # [1, windows, 1, 1, 49]
-        out = F.scaled_dot_product_attention(q, k, self._heads(tokens), attn_mask=real)
-        return self._map(out.transpose(2, 3).flatten(3), size)
+        """Attention of `x` within each of R times S windows, with `x` itself as the values."""
+        b, c, height, width = x.shape
+        side = self.window_size  # 7
+        r, s = -(-height // side), -(-width // side)
+        filling = (0, s * side - width, 0, r * side - height)
 
-    def _heads(self, tokens: Tensor) -> Tensor:
-        """`[B, windows, 49, C]` → `[B, windows, heads, 49, head_channels]`."""
-        return tokens.unflatten(3, (-1, self.head_channels)).transpose(2, 3)
+        def windows(t: Tensor) -> Tensor:  # [B, C, H, W] → [B, R, S, 49, C]
+            grid = F.pad(t, filling).reshape(-1, t.shape[1], side, r, side, s)
+            return grid.permute(0, 3, 5, 2, 4, 1).flatten(3, 4)
 
-    def _windows(self, x: Tensor) -> Tensor:
-        """`[B, C, H, W]` → `[B, windows, 49, C]`, neighbours in a window a seventh apart."""
-        side = self.window_size
-        x = F.pad(x, (0, -x.shape[3] % side, 0, -x.shape[2] % side))
-        x = x.unflatten(3, (side, -1)).unflatten(2, (side, -1))  # [B, C, 7, rows, 7, columns]
-        return x.permute(0, 3, 5, 2, 4, 1).flatten(3, 4).flatten(1, 2)
+        def heads(t: Tensor) -> Tensor:  # [B, R, S, 49, C] → [B, R, S, heads, 49, C/heads]
+            return t.unflatten(4, (-1, self.head_channels)).transpose(3, 4)
 
-    def _map(self, tokens: Tensor, size: tuple[int, ...]) -> Tensor:
-        """The way back to `[B, C, H, W]`, without the filling."""
-        side = self.window_size
-        rows, columns = (-(-n // side) for n in size)
-        x = tokens.unflatten(2, (side, side)).unflatten(1, (rows, columns))
-        x = x.permute(0, 5, 3, 1, 4, 2).flatten(4, 5).flatten(2, 3)  # [B, C, 7·rows, 7·columns]
-        return x[:, :, : size[0], : size[1]]
+        tokens = windows(x)
+        query, key = self.qk(tokens).chunk(2, dim=4)
+        real = windows(x.new_ones(1, 1, height, width)).mT.unsqueeze(3) > 0  # [1, R, S, 1, 1, 49]
+        mixed = F.scaled_dot_product_attention(heads(query), heads(key), heads(tokens), real)
+        grid = mixed.transpose(3, 4).reshape(b, r, s, side, side, c).permute(0, 5, 3, 1, 4, 2)
+        return grid.reshape(b, c, side * r, side * s)[:, :, :height, :width]

@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from psa_seg.errors import UserError
 
+FOREIGN = "             where it belongs to another type: {0}._delete_=True {0}.type=..."
 TAKE_VALUES_OF_A_CONFIG = ("psa_seg.attention", "psa_seg.models", "torch.optim")
 
 
@@ -32,6 +33,7 @@ def explaining(config: Config) -> Iterator[None]:
             f"{config.filename} (with --cfg-options) asks for what does not exist\n  {told}\n"
             f"  where      {where[0][1:] if where else 'see above'}\n"
             "  do         correct the name of that option, type or module"
+            + (f"\n{FOREIGN.format(where[0][1:].rpartition('.')[0])}" if where else "")
         ) from error
     except ValueError as error:
         *_, (frame, _line) = traceback.walk_tb(error.__traceback__)

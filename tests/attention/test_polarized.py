@@ -14,7 +14,6 @@ from tests.parity import (
     build,
     exact_twin,
     relative_error,
-    run,
     run_module,
     run_naive,
     sizes_made,
@@ -127,18 +126,6 @@ def test_views_and_slices():
     wide = torch.randn(2, 12, 5, 9, dtype=torch.float64)
     x = wide[:, ::2, :, 1:8]
     torch.testing.assert_close(module(x), module(x.contiguous()))
-
-
-@variants
-def test_compiles_into_one_graph(layout, branches):
-    torch._dynamo.reset()
-    module = build(8, layout, branches, torch.float32)
-    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
-    x, upstream = torch.randn(2, 2, 8, 6, 5)
-    expected, actual = run_module(module, x, upstream), None
-    actual = run(compiled, x, dict(module.named_parameters()), upstream)
-    for name, value in expected.items():
-        torch.testing.assert_close(actual[name], value, rtol=1e-4, atol=1e-5)
 
 
 @variants

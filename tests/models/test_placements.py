@@ -3,12 +3,20 @@
 import subprocess
 import sys
 
+import mmengine.registry
 import pytest
 import torch
+from mmengine.model import revert_sync_batchnorm
 from mmseg.models.decode_heads import DepthwiseSeparableASPPHead
 from mmseg.registry import MODELS
 
 from psa_seg import PolarizedSelfAttention
+from psa_seg.attention.base import Attention
+from psa_seg.engine.demo import HEAD_CHANNELS
+from psa_seg.engine.explain import explaining
+from psa_seg.engine.runner import without_attention
+from psa_seg.engine.summary import count_flops
+from psa_seg.errors import UserError
 from psa_seg.models import PolarizedASPPHead, PolarizedNeck
 
 ATTENTION = {"type": "PolarizedSelfAttention"}
@@ -99,3 +107,45 @@ def test_mmengine_alone_finds_the_attention():
         "4",
         "False",
     ]
+
+
+PLACES = {
+    "head": ("psa_deeplabv3plus_camvid", "model.decode_head.attention.type"),
+    "neck": ("psa_neck_deeplabv3plus_cityscapes", "model.neck.attention.type"),
+    "backbone": ("psa_backbone_deeplabv3plus_cityscapes", "model.backbone.plugins.0.cfg.type"),
+}
+FIELD = sorted(
+    name
+    for registry in (mmengine.registry.MODELS, MODELS)
+    for name, kind in registry.module_dict.items()
+    if issubclass(kind, Attention)
+)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", FIELD)
+def test_any_attention_in_any_place_by_one_override(tiny, place, name):
+    config, key = PLACES[place]
+    options = tiny(config, **{key: name}).model
+    model = revert_sync_batchnorm(MODELS.build(options))
+    plain = MODELS.build(without_attention(options)).state_dict()
+    model.init_weights()
+    own = [name for name in model.state_dict() if name not in plain]
+    assert len(model.state_dict()) == len(plain) + len(own)
+    assert all("attention" in name for name in own), "one name for the optimizer's settings"
+    assert count_flops(model, (64, 128)), "counted for the log's first screen"
+    maps = model.extract_feat(torch.randn(2, 3, 64, 128))
+    sum(head(maps).mean() for head in (model.decode_head, model.auxiliary_head)).backward()
+    assert all_have_gradients(model)
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_options_of_another_attention_are_a_message(tiny):
+    key = "model.decode_head.attention"
+    config = tiny("psa_sequential_deeplabv3plus_cityscapes", **{f"{key}.type": "CBAM"})
+    message = rf"layout(.|\n)*where      {key}\.layout\n(.|\n)* {key}\._delete_=True"
+    with pytest.raises(UserError, match=message), explaining(config):
+        MODELS.build(config.model)
+    options = {f"{key}._delete_": True, f"{key}.type": "CBAM"}
+    config = tiny("psa_sequential_deeplabv3plus_cityscapes", **options)
+    assert MODELS.build(config.model).decode_head.attention.in_channels == HEAD_CHANNELS
