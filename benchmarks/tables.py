@@ -4,7 +4,6 @@ python -m benchmarks.tables
 """
 
 import json
-import math
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from mmengine.config import Config
 from benchmarks import speed
 from benchmarks.measure import RESULTS
 from psa_seg.engine.config import load_config
+from psa_seg.engine.identity import backbone
 
 README = Path(__file__).parents[1] / "README.md"
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -54,7 +54,7 @@ def configs() -> str:
         rows, columns = config.model.data_preprocessor.size
         steps = f"{config.train_dataloader.batch_size} x {config.train_cfg.max_iters // 1000}k"
         cells = (
-            _backbone(config),
+            backbone(config.model),
             _attention(config),
             config.data_name,
             f"{rows}x{columns}",
@@ -68,13 +68,6 @@ def baseline_of(name: str) -> str:
     """Name of the config that differs from `name` in the attention alone."""
     plain = re.sub("^psa_(sequential_|neck_|backbone_)?", "baseline_", name)
     return plain.replace("identity", "finetune")
-
-
-def _backbone(config: Config) -> str:
-    backbone = config.model.backbone
-    stride = 2 * math.prod(backbone.strides) * (2 if "depth" in backbone else 1)
-    name = f"R-{backbone.depth}" if "depth" in backbone else backbone.type
-    return f"{name}-D{stride}"
 
 
 def _attention(config: Config) -> str:

@@ -37,6 +37,7 @@ READ = {
     *(
         "channels_last",
         "label",
+        "exploratory",
         "checkpoint_activations",
         "activation_checkpointing",
         "efficient_conv_bn_eval",
@@ -46,6 +47,7 @@ READ = {
 }
 DEFAULTS = {
     "checkpoint_activations": False,
+    "exploratory": False,
     "data_name": "data",
     "data_help": "see the page of the data set",
     "load_from": None,

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import math
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,14 @@ def without_attention(model: ConfigDict) -> ConfigDict:
     if plain.get("neck", {}).get("type") == "PolarizedNeck":
         plain.pop("neck")
     return plain
+
+
+def backbone(model: ConfigDict) -> str:
+    """A backbone's name with its output stride, as in model zoos: `R-50-D8`."""
+    part = model.backbone
+    stride = 2 * math.prod(part.strides) * (2 if "depth" in part else 1)
+    name = f"R-{part.depth}" if "depth" in part else part.type
+    return f"{name}-D{stride}"
 
 
 def label(config: Config) -> str:

@@ -10,7 +10,8 @@
       head: {model.decode_head.attention: ATTENTION}
 
 Besides: `options` (overrides of every run), `variants` (more overrides by name, such as another
-learning rate of the gates), `amp: true`, `demo: true` (synthetic streets).
+learning rate of the gates), `amp: true`, `demo: true` (synthetic streets), `exploratory: true` (a
+search: a table of its own).
 """
 
 import itertools
@@ -31,6 +32,7 @@ OPTIONAL: dict[str, tuple[type, Any]] = {
     "variants": (dict, {"": {}}),
     "amp": (bool, False),
     "demo": (bool, False),
+    "exploratory": (bool, False),
 }
 
 
@@ -51,6 +53,7 @@ class Experiment(NamedTuple):
     records: Path
     amp: bool
     demo: bool
+    exploratory: bool
     runs: list[Run]  # the first seed of all comes before the second of any
 
     def record_of(self, run: Run) -> Path:
@@ -111,6 +114,7 @@ def read_experiment(path: str) -> Experiment:
         records=file.parent / full["records"],
         amp=full["amp"],
         demo=full["demo"],
+        exploratory=full["exploratory"],
         runs=runs,
     )
 

@@ -1,10 +1,12 @@
 """One run of an experiment: trained, or taken up again, and its record filed."""
 
+import copy
 import fcntl
 import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from mmengine.config import Config
@@ -31,13 +33,19 @@ def configure(experiment: Experiment, run: Run) -> Config:
     Raises:
         UserError: where an override does not fit it.
     """
-    config = load_config(str(experiment.config))
+    config = copy.deepcopy(_base(experiment.config))
     if experiment.demo:
         shrink(config, prepare(DATA_ROOT))
     override(config, {**run.options, "randomness.seed": run.seed})
     config.label, config.resume = run.label, True
+    config.exploratory = experiment.exploratory
     config.work_dir = str(experiment.work_dir_of(run))
     return config
+
+
+@cache
+def _base(path: Path) -> Config:
+    return load_config(str(path))
 
 
 def is_finished(experiment: Experiment, run: Run, config: Config) -> bool:
@@ -75,9 +83,14 @@ def train(experiment: Experiment, run: Run) -> None:
         launch.train(config, amp=experiment.amp)
         record = experiment.record_of(run)
         record.parent.mkdir(parents=True, exist_ok=True)
-        part = record.with_suffix(".part")
-        shutil.copyfile(Path(config.work_dir, "record.json"), part)
-        part.replace(record)
+        _file(Path(config.work_dir, "samples.png"), record.with_suffix(".png"))
+        _file(Path(config.work_dir, "record.json"), record)
+
+
+def _file(source: Path, target: Path) -> None:
+    part = target.with_name(f".{target.name}.part")  # whatever happens, no half file by its name
+    shutil.copyfile(source, part)
+    part.replace(target)
 
 
 @contextmanager
