@@ -1,0 +1,40 @@
+"""Records in, one table out: Markdown, CSV, and a page that stands by itself."""
+
+from pathlib import Path
+
+from psa_seg.errors import UserError
+from psa_seg.leaderboard.board import read_boards
+from psa_seg.leaderboard.page import page
+from psa_seg.leaderboard.table import markdown, to_csv
+
+__all__ = ["markdown", "read_boards", "write"]
+
+
+def write(records: str, out: str, pictures: bool) -> list[Path]:
+    """Write `leaderboard.md`, `leaderboard.csv` and `index.html`, over those of an earlier time.
+
+    Args:
+        records: folder of records.
+        out: folder of the files, made if need be.
+        pictures: show those of real images, too.
+
+    Raises:
+        UserError: for records that cannot be read, or a folder that holds files of these names
+            which are something else.
+    """
+    boards = read_boards(records)
+    files = {
+        "leaderboard.md": "\n\n".join(map(markdown, boards)) + "\n",
+        "leaderboard.csv": to_csv(boards),
+        "index.html": page(boards, pictures),
+    }
+    paths = [Path(out, name) for name in files]
+    Path(out).mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        if path.exists() and not Path(out, "leaderboard.csv").is_file():
+            raise UserError(
+                f"{path} is there already, and no leaderboard\n  do         choose another --out"
+            )
+    for path, text in zip(paths, files.values(), strict=True):
+        path.write_text(text)
+    return paths

@@ -1,0 +1,188 @@
+"""Records of runs, put beside those that they can be compared with."""
+
+import json
+import math
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+import numpy as np
+
+from psa_seg.errors import UserError
+from psa_seg.evaluation import scores
+from psa_seg.evaluation.paired import Comparison, compare
+
+Record = dict[str, Any]
+
+
+class Model:
+    """The runs of one model, by seed; every figure is of the last iteration, in percent."""
+
+    def __init__(self, label: str, runs: dict[int, Record]) -> None:
+        self.label = label
+        self.runs = dict(sorted(runs.items()))
+        self.first = next(iter(self.runs.values()))
+
+    def scores(self, name: str = "mIoU") -> dict[int, float]:
+        """By seed: `mIoU`, `mAcc` or `aAcc`."""
+        return {seed: float(_last(record)[name]) for seed, record in self.runs.items()}
+
+    def mean_and_sd(self, name: str = "mIoU") -> tuple[float, float]:
+        """Over seeds; the standard deviation of one is NaN."""
+        values = list(self.scores(name).values())
+        return mean(values), stdev(values) if len(values) > 1 else math.nan
+
+    def per_class(self) -> list[float]:
+        """IoU of each class, mean over seeds; NaN for a class that no pixel was or was called."""
+        return np.mean([_last(record)["IoU"] for record in self.runs.values()], axis=0).tolist()
+
+    def curve(self) -> list[tuple[int, float]]:
+        """Iteration and mIoU of each validation, mean over seeds."""
+        histories = [
+            {v["iteration"]: float(_scores(v)["mIoU"]) for v in record["validations"]}
+            for record in self.runs.values()
+        ]
+        shared = set.intersection(*(set(history) for history in histories))
+        return [(i, mean(history[i] for history in histories)) for i in sorted(shared)]
+
+    @property
+    def slowdown(self) -> float:
+        """Time of inference as a multiple of the plain network's, timed in turns by each run."""
+        costs = [record["inference"] for record in self.runs.values()]
+        return median(cost["milliseconds"] / cost["plain_milliseconds"] for cost in costs)
+
+    @property
+    def memory(self) -> int:
+        """The most memory in training, MiB."""
+        return max(record["training_memory"]["MiB"] for record in self.runs.values())
+
+
+class Board:
+    """Models that differ in the attention alone, on the same data.
+
+    Args:
+        models: by label.
+        baseline: the plain network under the same conditions; it may stand in another board.
+        exploratory: whether this is a search, and no comparison that was settled beforehand.
+    """
+
+    def __init__(self, models: dict[str, Model], baseline: Model | None, exploratory: bool) -> None:
+        ranked = sorted(models.values(), key=lambda model: -model.mean_and_sd()[0])
+        self.models = {model.label: model for model in ranked}
+        self.baseline, self.exploratory = baseline, exploratory
+        self.about = ranked[0].first
+
+    @cached_property
+    def comparisons(self) -> dict[str, Comparison]:
+        """Of every model with an attention, where there is a baseline."""
+        if self.baseline is None:
+            return {}
+        rivals = {
+            label: model.scores() for label, model in self.models.items() if _attends(model.first)
+        }
+        return compare(rivals, self.baseline.scores())
+
+    @property
+    def title(self) -> str:
+        """What was trained."""
+        about = self.about
+        rows, columns = about["crop"]
+        return (
+            f"{about['data']}: DeepLabV3+ {about['backbone']}, {about['max_iterations']} steps of "
+            f"{about['batch_size']} images {rows}x{columns}, {about['precision']}"
+        )
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the data are made up."""
+        return self.about["data"].startswith("synthetic")
+
+    @property
+    def machines(self) -> list[str]:
+        """Hardware and PyTorch of all runs."""
+        return sorted({machine(run["environment"]) for run in self.records})
+
+    @property
+    def commits(self) -> list[str]:
+        """Of the code that made the runs."""
+        return sorted({run["commit"] or "unknown" for run in self.records})
+
+    @property
+    def records(self) -> list[Record]:
+        """Of all models."""
+        return [run for model in self.models.values() for run in model.runs.values()]
+
+
+def machine(environment: dict[str, Any]) -> str:
+    """Hardware and PyTorch of a record's `environment`, in a few words."""
+    cpu = "" if environment["cuda"] else f"{environment['processor']}, "
+    return f"{cpu}{environment['device']}, torch {environment['packages']['torch']}"
+
+
+def read_boards(folder: str) -> list[Board]:
+    """The boards of all records in `folder` and below: settled comparisons before searches.
+
+    Raises:
+        UserError: for a folder without records, a file that is none, or two of one run.
+    """
+    paths = sorted(Path(folder).rglob("*.json"))
+    if not paths:
+        raise UserError(
+            f"no records (*.json) in {folder}\n  do         make some with tools/sweep.py"
+        )
+    groups: dict[tuple[bool, str, str], dict[str, dict[int, Record]]] = {}
+    for path in paths:
+        record = read_record(path)
+        key = (record["exploratory"], record["setting"], record["data_hash"])
+        runs = groups.setdefault(key, {}).setdefault(record["label"], {})
+        if record["seed"] in runs:
+            other = runs[record["seed"]]["path"]
+            raise UserError(
+                f"two records of one run, {record['label']}, seed {record['seed']}\n"
+                f"  where      {other}\n             {path}\n  do         take one away"
+            )
+        runs[record["seed"]] = {**record, "path": path}
+    boards = []
+    for key, labels in sorted(groups.items(), key=lambda item: item[0]):
+        models = {label: Model(label, runs) for label, runs in labels.items()}
+        settled = groups.get((False, *key[1:]), {})
+        boards.append(Board(models, _baseline(models.values(), settled), key[0]))
+    return sorted(boards, key=lambda board: (board.exploratory, board.synthetic))
+
+
+def read_record(path: Path) -> Record:
+    """The record of a finished run.
+
+    Raises:
+        UserError: where it is none.
+    """
+    try:
+        record = json.loads(path.read_text())
+        finished = record["inference"] and record["validations"] and record["setting"]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise UserError(
+            f"no record of a finished run: {path}\n  {type(error).__name__}: {error}\n"
+            "  do         take it away, or let its run end"
+        ) from error
+    assert finished
+    return record
+
+
+def _baseline(models: Iterable[Model], settled: dict[str, dict[int, Record]]) -> Model | None:
+    plain = [model for model in models if not _attends(model.first)]
+    plain += [Model(label, runs) for label, runs in settled.items()]
+    return next((model for model in plain if not _attends(model.first)), None)
+
+
+def _attends(record: Record) -> bool:
+    return bool(record["attentions"])
+
+
+def _last(record: Record) -> dict[str, np.ndarray]:
+    return _scores(record["validations"][-1])
+
+
+def _scores(validation: dict[str, Any]) -> dict[str, np.ndarray]:
+    return scores(np.array(validation["confusion"]))

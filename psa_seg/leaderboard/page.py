@@ -1,0 +1,95 @@
+"""All boards as one HTML page that needs nothing but itself."""
+
+import base64
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from psa_seg.errors import UserError
+from psa_seg.leaderboard import published
+from psa_seg.leaderboard.board import Board, Model
+from psa_seg.leaderboard.table import EXPLAINED
+
+TEMPLATE = Path(__file__).with_name("page.html")
+PICTURE_WIDTH = 1100  # pixels
+
+
+def page(boards: list[Board], pictures: bool) -> str:
+    """The page.
+
+    Args:
+        boards: in their order.
+        pictures: show those of real images, too, where they lie beside the records; pictures of
+            synthetic streets are always shown.
+    """
+    data = {
+        "explained": EXPLAINED,
+        "boards": [_board(board, pictures or board.synthetic) for board in boards],
+    }
+    text = json.dumps(_finite(data), ensure_ascii=False).replace("</", "<\\/")
+    return TEMPLATE.read_text().replace("{{DATA}}", text)
+
+
+def _board(board: Board, pictures: bool) -> dict[str, Any]:
+    return {
+        "title": board.title,
+        "exploratory": board.exploratory,
+        "synthetic": board.synthetic,
+        "classes": board.about["classes"],
+        "images": [board.about["train_images"], board.about["val_images"]],
+        "machines": board.machines,
+        "commits": board.commits,
+        "published": published.beside(board),
+        "baseline": None if board.baseline is None else board.baseline.per_class(),
+        "models": [_model(board, model, pictures) for model in board.models.values()],
+    }
+
+
+def _model(board: Board, model: Model, pictures: bool) -> dict[str, Any]:
+    mean, sd = model.mean_and_sd()
+    comparison = board.comparisons.get(model.label)
+    return {
+        "label": model.label,
+        "mIoU": mean,
+        "sd": sd,
+        "scores": list(model.scores().values()),
+        "seeds": len(model.runs),
+        "mAcc": model.mean_and_sd("mAcc")[0],
+        "aAcc": model.mean_and_sd("aAcc")[0],
+        "comparison": comparison._asdict() if comparison and comparison.seeds else None,
+        "parameters": model.first["parameters"] / 1e6,
+        "GFLOPs": model.first["inference"]["GFLOPs"],
+        "inference": model.slowdown,
+        "memory": model.memory / 1024,
+        "perClass": model.per_class(),
+        "curve": model.curve(),
+        "picture": _picture(model.first["path"]) if pictures else None,
+    }
+
+
+def _picture(record: Path) -> str | None:
+    """The picture beside a record, as a data URI; None where there is none."""
+    path = record.with_suffix(".png")
+    if not path.is_file():
+        return None
+    picture = cv2.imread(str(path))
+    if picture is None:
+        raise UserError(f"not a picture: {path}\n  do         take it away")
+    height = round(PICTURE_WIDTH * picture.shape[0] / picture.shape[1])
+    picture = cv2.resize(picture, (PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
+    _, encoded = cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, 75])
+    return f"data:image/webp;base64,{base64.b64encode(encoded.tobytes()).decode()}"
+
+
+def _finite(value: Any) -> Any:
+    """`value` with null for what JSON has no word for, and figures to six digits."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return value

@@ -1,0 +1,31 @@
+"""Figures that others published, for boards of the very setting they were published for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from psa_seg.leaderboard.board import Board
+
+FILE = Path(__file__).with_name("published.json")
+STEPS = {40_000: "miou_40k", 80_000: "miou_80k", 160_000: "miou_160k"}
+
+
+def beside(board: Board) -> dict[str, Any] | None:
+    """`setting`, `source` and `rows` (method, backbone, mIoU in percent) to stand beside `board`.
+
+    MMSegmentation's model zoo is of Cityscapes' val set, with 512x1024 crops and 8 images a step.
+
+    Returns:
+        None for a board of any other setting.
+    """
+    about = board.about
+    if (about["data"], about["crop"], about["batch_size"]) != ("Cityscapes", [512, 1024], 8):
+        return None
+    column = STEPS.get(about["max_iterations"])
+    zoo = json.loads(FILE.read_text())["cityscapes_val"]
+    rows = [
+        {"method": row["method"], "backbone": row["backbone"], "mIoU": row[column]}
+        for row in zoo["rows"]
+        if column in row
+    ]
+    return {**zoo, "rows": rows} if rows else None

@@ -1,0 +1,105 @@
+"""A board as Markdown and as CSV."""
+
+import csv
+import io
+import math
+
+from psa_seg.evaluation.paired import Comparison
+from psa_seg.leaderboard.board import Board, Model
+
+HEADINGS = (
+    "attention",
+    "mIoU",
+    "seeds",
+    "difference to none",
+    "p",
+    "needed",
+    "verdict",
+    "parameters",
+    "GFLOPs",
+    "inference",
+    "training memory",
+)
+EXPLAINED = (
+    "mIoU in percent after the last step, never the best on the way: mean ± standard deviation "
+    "over seeds. Difference: in points, seed by seed, with its 95 % interval. p: paired t-test, "
+    "Holm-corrected over the rows. Needed: the difference that would surely have been told from "
+    "none with as many seeds and this spread. Inference: time of one image as a multiple of the "
+    "plain network's, taken in turns. Training memory: the most that a process held."
+)
+
+
+def markdown(board: Board) -> str:
+    """A table, and below it what its columns mean and where it was measured."""
+    lines = [
+        f"**{board.title}**" + (" (exploratory)" if board.exploratory else ""),
+        "",
+        f"| {' | '.join(HEADINGS)} |",
+        f"|{'|'.join(['---', *['--:'] * 5, '---', *['--:'] * 4])}|",
+    ]
+    for label, model in board.models.items():
+        lines.append(f"| {' | '.join(_cells(model, board.comparisons.get(label)))} |")
+    images = f"{board.about['train_images']} training and {board.about['val_images']} validation"
+    lines += ["", f"{EXPLAINED} {images} images; {'; '.join(board.machines)}."]
+    return "\n".join(lines)
+
+
+def _cells(model: Model, comparison: Comparison | None) -> list[str]:
+    mean, sd = model.mean_and_sd()
+    flops = model.first["inference"]["GFLOPs"]
+    return [
+        model.label,
+        f"{mean:.2f} ± {_number(sd)}",
+        str(len(model.runs)),
+        *_against(comparison),
+        f"{model.first['parameters'] / 1e6:.2f} M",
+        "not counted" if flops is None else f"{flops:.2f}",
+        f"{model.slowdown:.2f} x",
+        f"{model.memory / 1024:.2f} GiB",
+    ]
+
+
+def _against(comparison: Comparison | None) -> list[str]:
+    if comparison is None or not comparison.seeds:
+        return ["", "", "", ""]
+    interval = f"[{_number(comparison.low, '+')}, {_number(comparison.high, '+')}]"
+    return [
+        f"{comparison.difference:+.2f} {interval}",
+        _number(comparison.p),
+        _number(comparison.needed),
+        comparison.verdict,
+    ]
+
+
+def _number(value: float, sign: str = "") -> str:
+    return "?" if math.isnan(value) else f"{value:{sign}.2f}"
+
+
+def to_csv(boards: list[Board]) -> str:
+    """One row a run, for those who compute on."""
+    rows = [
+        {
+            "board": board.title,
+            "exploratory": board.exploratory,
+            "attention": label,
+            "seed": seed,
+            **{name: round(model.scores(name)[seed], 4) for name in ("mIoU", "mAcc", "aAcc")},
+            "parameters": record["parameters"],
+            "GFLOPs": record["inference"]["GFLOPs"],
+            "inference_ms": record["inference"]["milliseconds"],
+            "plain_inference_ms": record["inference"]["plain_milliseconds"],
+            "training_MiB": record["training_memory"]["MiB"],
+            "wall_time_s": record["wall_time_s"],
+            "commit": record["commit"],
+            "config_hash": record["config_hash"],
+            "data_hash": record["data_hash"],
+        }
+        for board in boards
+        for label, model in board.models.items()
+        for seed, record in model.runs.items()
+    ]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
