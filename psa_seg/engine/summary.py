@@ -59,7 +59,7 @@ def _attention_lines(model: nn.Module, flops: dict[str, int]) -> list[str]:
         lines += [
             f"attention  {where}: {len(found)} x {type(attention).__name__}"
             f" ({'; '.join(sorted(options))}), {first}" + (", ..." if len(found) > 1 else ""),
-            f"           {parameters / 1e6:.3f} M parameters "
+            f"           {parameters / 1e6:.3g} M parameters "
             f"({100 * parameters / _parameters(model):.2f} %){share}",
         ]
     return lines or ["attention  none"]

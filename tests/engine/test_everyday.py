@@ -81,6 +81,14 @@ def test_flops_are_those_of_the_convolutions_and_products(tiny):
     assert flops["backbone.stem.0"] == 2 * 27 * stem.out_channels * 32 * 64
 
 
+def test_flops_of_self_attention_are_counted_without_a_gpu(tiny):
+    config = tiny(NAME, **{"model.decode_head.attention.type": "MultiHeadSelfAttention"})
+    flops = count_flops(MODELS.build(config.model), (64, 128))
+    channels, pixels = config.model.decode_head.channels, 8 * 16
+    expected = 2 * (4 * pixels * channels**2 + 2 * pixels**2 * channels)
+    assert flops["decode_head.attention"] == expected
+
+
 def test_flops_that_cannot_be_counted_stop_nothing(tiny, monkeypatch):
     runner = built(tiny(NAME))
     head = runner.model.decode_head

@@ -15,7 +15,6 @@ from psa_seg.attention.base import Attention
 from psa_seg.engine.demo import HEAD_CHANNELS
 from psa_seg.engine.explain import explaining
 from psa_seg.engine.runner import without_attention
-from psa_seg.engine.summary import count_flops
 from psa_seg.errors import UserError
 from psa_seg.models import PolarizedASPPHead, PolarizedNeck
 
@@ -133,8 +132,7 @@ def test_any_attention_in_any_place_by_one_override(tiny, place, name):
     own = [name for name in model.state_dict() if name not in plain]
     assert len(model.state_dict()) == len(plain) + len(own)
     assert all("attention" in name for name in own), "one name for the optimizer's settings"
-    assert count_flops(model, (64, 128)), "counted for the log's first screen"
-    maps = model.extract_feat(torch.randn(2, 3, 64, 128))
+    maps = model.extract_feat(torch.randn(2, 3, 32, 64))
     sum(head(maps).mean() for head in (model.decode_head, model.auxiliary_head)).backward()
     assert all_have_gradients(model)
     assert all(p.grad.isfinite().all() for p in model.parameters())
