@@ -144,7 +144,9 @@ def find_run(config: Config) -> str | None:
     if not path:
         folder = Path(config.work_dir)
         held = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
-        other = [name for name in held if not BEFORE_A_CHECKPOINT.fullmatch(name)]
+        hook = config.default_hooks.get("checkpoint") or {}
+        begun = f"iter_{hook.get('interval')}.pth"  # the first, killed before it was whole
+        other = [n for n in held if n != begun and not BEFORE_A_CHECKPOINT.fullmatch(n)]
         if other:
             raise UserError(
                 f"{config.work_dir} holds no checkpoint to resume, but other files: {other[0]}\n"

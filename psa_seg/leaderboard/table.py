@@ -65,7 +65,7 @@ def _against(comparison: Comparison | None) -> list[str]:
     interval = f"[{_number(comparison.low, '+')}, {_number(comparison.high, '+')}]"
     return [
         f"{comparison.difference:+.2f} {interval}",
-        _number(comparison.p),
+        "< 0.001" if comparison.p < 0.001 else f"{comparison.p:.3f}".replace("nan", "?"),
         _number(comparison.needed),
         comparison.verdict,
     ]

@@ -1,0 +1,144 @@
+"""What is compared with what, and how it is told: on invented records."""
+
+import csv
+import io
+import json
+import statistics
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from psa_seg.errors import UserError
+from psa_seg.leaderboard import markdown, published, read_boards, write
+from psa_seg.leaderboard.table import to_csv
+from tests.leaderboard import invented
+
+
+def read(folder, **changes):
+    return read_boards(str(invented.write(folder, **changes)))
+
+
+def test_the_table_is_of_the_last_iteration_and_says_what_the_seeds_say(tmp_path):
+    (board,) = read(tmp_path)
+    assert list(board.models) == ["PSA parallel", "SE", "none"], "the highest mean first"
+
+    def last(label, seed):
+        counts = np.array(board.models[label].runs[seed]["validations"][-1]["confusion"])
+        right, union = np.diag(counts), counts.sum(0) + counts.sum(1) - np.diag(counts)
+        return float(100 * np.mean(right[:3] / union[:3]))  # no pixel of the fourth class
+
+    psa, none = ([last(label, seed) for seed in range(3)] for label in ("PSA parallel", "none"))
+    row = markdown(board).splitlines()[4].split(" | ")
+    assert row[:3] == [
+        "| PSA parallel",
+        f"{statistics.mean(psa):.2f} ± {statistics.stdev(psa):.2f}",
+        "3",
+    ]
+    test = stats.ttest_rel(psa, none)
+    low, high = test.confidence_interval()
+    assert row[3] == f"{np.mean(psa) - np.mean(none):+.2f} [{low:+.2f}, {high:+.2f}]"
+    assert row[6] == "better"
+    assert board.comparisons["SE"].verdict == "not told apart"
+    assert board.comparisons["PSA parallel"].p == pytest.approx(2 * test.pvalue), "Holm, of two"
+    assert row[-2] == "1.10 x"
+
+
+def test_only_runs_of_one_setting_share_a_board(tmp_path):
+    read(tmp_path / "a")
+    read(tmp_path / "b", setting="another schedule")
+    read(tmp_path / "c", data_hash="another split")
+    boards = read(tmp_path / "d", exploratory=True)
+    assert len(boards) == 1
+    boards = read_boards(str(tmp_path))
+    assert len(boards) == 4
+    assert [board.exploratory for board in boards] == [False, False, False, True]
+    assert "(exploratory)" in markdown(boards[-1])
+
+
+def test_a_search_is_compared_with_the_settled_baseline(tmp_path):
+    invented.write(tmp_path / "a")
+    for seed in range(2):
+        made = invented.record("SE", seed, 70.0, exploratory=True)
+        (tmp_path / f"{seed}.json").write_text(json.dumps(made))
+    search = read_boards(str(tmp_path))[1]
+    assert list(search.models) == ["SE"]
+    assert search.comparisons["SE"].seeds == (0, 1)
+
+
+def test_without_a_baseline_nothing_is_compared(tmp_path):
+    (tmp_path / "1.json").write_text(json.dumps(invented.record("SE")))
+    (board,) = read_boards(str(tmp_path))
+    assert board.comparisons == {}
+    assert "| SE | 42.86 ± ? | 1 |  |  |  |  |" in markdown(board)
+
+
+def test_one_seed_tells_nothing(tmp_path):
+    for label in ("none", "SE"):
+        made = invented.record(label, 0, 60.0 + len(label))
+        (tmp_path / f"{label}.json").write_text(json.dumps(made))
+    (board,) = read_boards(str(tmp_path))
+    assert "[?, ?] | ? | ? | not told apart |" in markdown(board)
+
+
+def test_csv_has_a_row_a_run(tmp_path):
+    boards = read(tmp_path)
+    rows = list(csv.DictReader(io.StringIO(to_csv(boards))))
+    assert len(rows) == 9
+    row = next(row for row in rows if (row["attention"], row["seed"]) == ("SE", "2"))
+    assert float(row["mIoU"]) == pytest.approx(boards[0].models["SE"].scores()[2], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no record of a finished run"),
+        ("[]", "no record of a finished run"),
+        (json.dumps({"validations": []}), "no record of a finished run"),
+        (json.dumps(invented.record("none", 0)), "two records of one run, none, seed 0"),
+    ],
+    ids=["empty", "a list", "unfinished", "double"],
+)
+def test_what_is_no_record_is_a_message(tmp_path, text, message):
+    invented.write(tmp_path)
+    (tmp_path / "wrong.json").write_text(text)
+    with pytest.raises(UserError, match=message) as raised:
+        read_boards(str(tmp_path))
+    assert "wrong.json" in str(raised.value)
+
+
+def test_no_records_is_a_message(tmp_path):
+    with pytest.raises(UserError, match="no records"):
+        read_boards(str(tmp_path / "nowhere"))
+
+
+def test_files_of_others_are_not_overwritten(tmp_path):
+    records, out = invented.write(tmp_path / "records"), tmp_path / "site"
+    out.mkdir()
+    (out / "index.html").write_text("mine")
+    with pytest.raises(UserError, match=r"index\.html is there already"):
+        write(str(records), str(out), pictures=False)
+    assert (out / "index.html").read_text() == "mine"
+    for _ in range(2):
+        write(str(records), str(tmp_path / "new"), pictures=False)
+
+
+CITYSCAPES = dict(data="Cityscapes", crop=[512, 1024], batch_size=8)
+
+
+def test_published_figures_stand_beside_their_own_setting_only(tmp_path):
+    (board,) = read(tmp_path / "a", **CITYSCAPES, max_iterations=80_000)
+    rows = {(r["method"], r["backbone"]): r["mIoU"] for r in published.beside(board)["rows"]}
+    assert rows["DeepLabV3+", "R-50-D8"] == 80.09
+    (board,) = read(tmp_path / "b", **CITYSCAPES, max_iterations=40_000)
+    rows = {(r["method"], r["backbone"]): r["mIoU"] for r in published.beside(board)["rows"]}
+    assert rows["DeepLabV3+", "R-50-D8"] == 79.61
+    others = [
+        {**CITYSCAPES, "max_iterations": 300},
+        {**CITYSCAPES, "max_iterations": 80_000, "crop": [768, 768]},
+        {**CITYSCAPES, "max_iterations": 80_000, "batch_size": 16},
+        {"data": "CamVid"},
+    ]
+    for number, changes in enumerate(others):
+        (board,) = read(tmp_path / str(number), **changes)
+        assert published.beside(board) is None

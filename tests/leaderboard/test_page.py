@@ -1,0 +1,124 @@
+"""The page in a browser: it stands by itself, sorts, filters, and shows what the records say."""
+
+import os
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from playwright.sync_api import sync_playwright
+
+from psa_seg.leaderboard import read_boards, write
+from tests.leaderboard import invented
+from tests.leaderboard.test_board import CITYSCAPES
+
+BROWSER = shutil.which("chromium")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not BROWSER:
+        assert "CI" not in os.environ, "this test must not be left out there"
+        pytest.skip("no chromium here: apt install chromium")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """A function: records' changes → the page, opened without a network, and its messages."""
+    context = browser.new_context(offline=True)
+
+    def open_page(pictures=False, **changes):
+        records = invented.write(tmp_path / "records", **changes)
+        rng = np.random.default_rng(0)
+        cv2.imwrite(str(records / "SE 0.png"), rng.integers(0, 255, (30, 60, 3), dtype=np.uint8))
+        write(str(records), str(tmp_path / "out"), pictures)
+        page, messages = context.new_page(), []
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("request", lambda request: messages.append(request.url))
+        page.goto(f"file://{tmp_path}/out/index.html")
+        loaded = [m for m in messages if not m.startswith(("file:", "data:"))]
+        assert loaded == [], "an error, or something from elsewhere"
+        return page
+
+    yield open_page
+    context.close()
+
+
+def column(page, number):
+    return page.locator(f"table.figures tbody td:nth-child({number})").all_inner_texts()
+
+
+def heading(page, name):
+    return page.locator("table.figures th", has_text=name)
+
+
+def test_it_shows_sorts_and_filters(opened, tmp_path):
+    page = opened()
+    (board,) = read_boards(str(tmp_path / "records"))
+    means = [f"{model.mean_and_sd()[0]:.2f}" for model in board.models.values()]
+    assert column(page, 1) == ["PSA parallel", "SE", "none"]
+    assert [text.split(" ")[0] for text in column(page, 2)] == means
+    assert column(page, 7) == ["better", "not told apart", ""]
+
+    page.get_by_role("button", name="parameters").click()
+    assert column(page, 1) == ["PSA parallel", "none", "SE"]
+    assert heading(page, "parameters").get_attribute("aria-sort") == "descending"
+    page.get_by_role("button", name="parameters").click()
+    assert column(page, 1) == ["SE", "none", "PSA parallel"]
+    page.get_by_role("button", name="difference to none").click()
+    assert column(page, 1) == ["PSA parallel", "SE", "none"], "what is not there, last"
+    page.get_by_role("button", name="difference to none").click()
+    assert column(page, 1) == ["SE", "PSA parallel", "none"]
+
+    page.get_by_role("searchbox").fill("psa")
+    assert column(page, 1) == ["PSA parallel"]
+    page.get_by_role("searchbox").fill("nothing of this name")
+    assert "No model of that name" in page.inner_text("main")
+
+
+def test_its_plots_follow(opened, tmp_path):
+    page = opened()
+    labels = page.locator("svg").first.locator("text.name")
+    assert set(labels.all_text_contents()) == set(invented.LABELS)
+    places = []
+    for cost in ("parameters", "GFLOPs", "inference", "training memory"):
+        page.get_by_label("cost").select_option(cost)
+        circles = page.locator("svg").first.locator("circle[r='5']")
+        places.append([circle.get_attribute("cx") for circle in circles.all()])
+        assert not any("NaN" in place for place in places[-1])
+    assert len({tuple(place) for place in places}) > 2
+    shot = tmp_path / "shot.png"
+    page.screenshot(path=str(shot), full_page=True)
+    assert cv2.imread(str(shot)).std() > 10, "an empty page"
+
+
+def test_pictures_of_real_images_are_shown_when_asked_for(opened):
+    assert opened().locator("img").count() == 0
+    page = opened(pictures=True)
+    page.locator("summary").click()
+    page.wait_for_function("document.querySelector('img').naturalWidth === 1100")
+
+
+def test_what_is_synthetic_exploratory_or_of_others_says_so(opened):
+    page = opened(data="synthetic streets", exploratory=True)
+    assert page.locator(".tag").all_inner_texts() == [
+        "synthetic: says nothing about real images",
+        "exploratory: a search, not a test",
+    ]
+    assert page.locator("img").count() == 1
+    assert page.locator(".theirs").count() == 0
+    page = opened(**CITYSCAPES, max_iterations=80_000)
+    assert "not measured here" in page.inner_text(".theirs")
+    assert "80.09" in page.inner_text(".theirs")
+
+
+def test_names_are_text_and_not_markup(opened):
+    bad = "</script><img src=x onerror=alert(1)>"
+    page = opened(data=bad)
+    assert bad in page.inner_text("h2")
+    assert page.locator("img").count() == 0

@@ -1,0 +1,135 @@
+"""What an experiment's file stands for, and what is wrong with one."""
+
+import pytest
+import yaml
+
+from psa_seg.engine import identity
+from psa_seg.engine.config import load_config
+from psa_seg.errors import UserError
+from psa_seg.sweep import read_experiment
+from psa_seg.sweep.one import configure
+from tests.conftest import ROOT
+
+HEAD = {"model.decode_head.attention": "ATTENTION"}
+NECK = {"model.neck": dict(type="PolarizedNeck", in_channels=[1, 2], attention="ATTENTION")}
+RIGHT = dict(
+    config=str(ROOT / "configs/baseline_deeplabv3plus_cityscapes.py"),
+    records="records",
+    seeds=[0, 1],
+    attentions={"none": None, "PSA": dict(type="PolarizedSelfAttention"), "SE": dict(type="SE")},
+    placements={"head": HEAD},
+)
+
+
+def experiment(tmp_path, **changes):
+    path = tmp_path / "trial.yaml"
+    path.write_text(yaml.safe_dump(RIGHT | changes, sort_keys=False))
+    return read_experiment(str(path))
+
+
+def test_attention_by_placement_by_seed(tmp_path):
+    found = experiment(tmp_path, placements={"head": HEAD, "neck": NECK})
+    names = [run.name for run in found.runs]
+    assert names[:5] == [
+        "none_seed0",
+        "psa_head_seed0",
+        "psa_neck_seed0",
+        "se_head_seed0",
+        "se_neck_seed0",
+    ], "the plain network once, and all of a seed before the next"
+    assert len(names) == len(set(names)) == 10
+    assert found.runs[2].label == "PSA, neck"
+    assert found.runs[2].options["model.neck"]["attention"] == RIGHT["attentions"]["PSA"]
+    assert found.record_of(found.runs[2]) == tmp_path / "records/psa_neck_seed0.json"
+
+
+def test_options_are_of_every_run_and_variants_of_attentions_alone(tmp_path):
+    gates = {"optim_wrapper.paramwise_cfg.custom_keys.attention.lr_mult": 10.0}
+    options = {"train_cfg.max_iters": 7}
+    variants = {"": {}, "gates x10": gates}
+    found = experiment(tmp_path, options=options, variants=variants, seeds=[4])
+    labels = {run.label: run.options for run in found.runs}
+    assert list(labels) == ["none", "PSA", "SE", "PSA, gates x10", "SE, gates x10"]
+    assert labels["none"] == options
+    assert labels["SE, gates x10"] == {**options, **gates, **{next(iter(HEAD)): dict(type="SE")}}
+
+
+def test_a_run_is_its_config(tmp_path):
+    found = experiment(tmp_path, exploratory=True, options={"train_cfg.max_iters": 7})
+    plain, psa = (configure(found, run) for run in found.runs[3:5])
+    assert (psa.randomness.seed, psa.train_cfg.max_iters, psa.label) == (1, 7, "PSA")
+    assert psa.exploratory
+    assert identity.setting(plain) == identity.setting(psa)
+    assert identity.fingerprint(plain) != identity.fingerprint(psa)
+
+
+def test_a_fingerprint_is_of_what_figures_depend_on():
+    def fingerprint(**options):
+        config = load_config(RIGHT["config"])
+        config.merge_from_dict(options)
+        return identity.fingerprint(config)
+
+    same = [
+        {"randomness.seed": 5},
+        {"work_dir": "elsewhere"},
+        {"train_dataloader.num_workers": 9},
+        {"train_dataloader.dataset.data_root": "/other/disk"},
+        {"model.backbone.init_cfg.checkpoint": "/other/weights.pth"},
+    ]
+    other = [
+        {"train_cfg.max_iters": 9},
+        {"optim_wrapper.optimizer.lr": 0.5},
+        {"train_dataloader.batch_size": 4},
+        {"model.backbone.init_cfg": None},
+        {"val_dataloader.dataset.data_prefix.img_path": "leftImg8bit/test"},
+    ]
+    assert {fingerprint(**options) for options in same} == {fingerprint()}
+    assert len({fingerprint(**options) for options in (*other, {})}) == len(other) + 1
+
+
+def test_the_gates_learning_rate_is_no_other_setting():
+    config = load_config(RIGHT["config"])
+    before = identity.setting(config)
+    config.optim_wrapper.paramwise_cfg.custom_keys.attention.lr_mult = 10.0
+    assert identity.setting(config) == before != identity.fingerprint(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": []}, "seeds must be a list that is not empty"),
+        ({"seeds": [0, "1"]}, "seeds must be whole numbers from 0 on"),
+        ({"seeds": [0, 0]}, "two runs would be called psa_seed0"),
+        ({"attentions": ["PSA"]}, "attentions must be a dict"),
+        ({"attentions": {"PSA": {"layout": "parallel"}}}, "an attention must have a type"),
+        ({"placements": {"head": {"model.decode_head": 1}}}, "one of them ATTENTION"),
+        ({"atentions": {}}, "atentions is none of config, records"),
+        ({"attentions": {"P+": {"type": "A"}, "P-": {"type": "A"}}}, "would be called p_seed0"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_wrong_file_is_a_message(tmp_path, changes, message):
+    with pytest.raises(UserError, match=message) as raised:
+        experiment(tmp_path, **changes)
+    assert "trial.yaml" in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "", "7"])
+def test_what_is_no_experiment_is_a_message(tmp_path, text):
+    path = tmp_path / "trial.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"trial\.yaml"):
+        read_experiment(str(path))
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "benchmarks/experiments").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_ours_can_be_run(path, monkeypatch):
+    monkeypatch.setenv("CAMVID_ROOT", "somewhere")
+    found = read_experiment(str(path))
+    for run in found.runs:
+        config = configure(found, run)
+        placed = identity.attentions(config.model)
+        assert bool(placed) == (run.label != "none"), "a placement that places nothing"
+        assert found.record_of(run).parent.parent == ROOT / "benchmarks/experiments/../results"

@@ -1,0 +1,130 @@
+"""Runs as a user has them: some at once, killed, gone on with, none twice."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from psa_seg.errors import UserError
+from psa_seg.sweep import many, one, read_experiment, slurm
+from tests.conftest import ROOT
+
+SWEEP = [sys.executable, str(ROOT / "tools/sweep.py")]
+
+
+@pytest.fixture
+def trial(tiny, tmp_path, monkeypatch):
+    """Path of an experiment of two short runs; the current directory is its folder."""
+    tiny("baseline_deeplabv3plus_cityscapes").dump(str(tmp_path / "tiny.py"))
+    read = dict(
+        config="tiny.py",
+        records="records",
+        seeds=[0],
+        attentions={"none": None, "PSA": dict(type="PolarizedSelfAttention")},
+        placements={"head": {"model.decode_head.attention": "ATTENTION"}},
+        options={
+            "train_cfg.max_iters": 4,
+            "train_cfg.val_interval": 2,
+            "default_hooks.checkpoint.interval": 1,
+            "default_hooks.logger.interval": 1,
+        },
+    )
+    path = tmp_path / "trial.yaml"
+    path.write_text(yaml.safe_dump(read, sort_keys=False))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return path
+
+
+def test_killed_it_goes_on_and_repeats_no_finished_run(trial, tmp_path):
+    sweep = subprocess.Popen([*SWEEP, str(trial)], start_new_session=True, stdout=subprocess.PIPE)
+    first, second = (tmp_path / f"records/{name}_seed0.json" for name in ("none", "psa"))
+    try:
+        deadline = time.monotonic() + 240
+        second_began = tmp_path / "work_dirs/trial/psa_seed0/last_checkpoint"
+        while not second_began.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        os.killpg(sweep.pid, signal.SIGKILL)
+        sweep.communicate()
+    assert first.exists()
+    assert not second.exists()
+    written = first.stat().st_mtime_ns
+
+    again = subprocess.run([*SWEEP, str(trial)], capture_output=True, text=True, check=True)
+    assert "2 runs, 1 finished" in again.stdout
+    assert first.stat().st_mtime_ns == written
+    record = json.loads(second.read_text())
+    assert [v["iteration"] for v in record["validations"]] == [2, 4]
+    assert record["label"] == "PSA"
+    assert (tmp_path / "records/psa_seed0.png").is_file()
+    log = (tmp_path / "work_dirs/trial/psa_seed0.log").read_text()
+    assert "resumed epoch: 0, iter: " in log
+
+    listed = subprocess.run([*SWEEP, str(trial), "--list"], capture_output=True, text=True)
+    assert listed.stdout.split() == ["0", "finished", "none_seed0", "1", "finished", "psa_seed0"]
+    record["config_hash"] = "another"
+    second.write_text(json.dumps(record))
+    with pytest.raises(UserError, match="record of another run"):
+        many.run_all(read_experiment(str(trial)), [""])
+
+
+def test_runs_that_fail_are_named_after_all_others_had_their_turn(trial, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", SWEEP[1:])
+    read = yaml.safe_load(trial.read_text())
+    read["attentions"] = {"A": dict(type="Nonsense"), "B": dict(type="Nonsense")}
+    trial.write_text(yaml.safe_dump(read, sort_keys=False))
+    with pytest.raises(UserError, match=r"2 of 2 runs did not finish, a_seed0 first") as raised:
+        many.run_all(read_experiment(str(trial)), ["", ""])
+    log = str(raised.value).split("see        ")[1].splitlines()[0]
+    assert "Nonsense" in Path(log).read_text()
+    read["options"] = {"nothing.like.this": 1}
+    trial.write_text(yaml.safe_dump(read, sort_keys=False))
+    with pytest.raises(UserError, match="nothing reads 'nothing'"):
+        many.run_all(read_experiment(str(trial)), [""])
+
+
+def test_a_run_that_another_process_is_at_is_left_alone(trial, tmp_path):
+    lock = tmp_path / "work_dirs/trial/none_seed0.lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        found = read_experiment(str(trial))
+        with pytest.raises(one.BusyError, match="another process is at run none_seed0"):
+            one.train(found, found.find("0"))
+
+
+def test_a_run_is_found_by_name_and_number(trial):
+    found = read_experiment(str(trial))
+    assert found.find("1") == found.find("psa_seed0") == found.runs[1]
+    with pytest.raises(UserError, match="has no run 2"):
+        found.find("2")
+
+
+def test_slurm_gets_a_task_for_each_missing_run(trial, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tools/sweep.py"])
+    found = read_experiment(str(trial))
+    found.record_of(found.runs[0]).parent.mkdir()
+    found.record_of(found.runs[0]).write_text("{}")
+    script = slurm.array_script(found)
+    assert "#SBATCH --array=1\n" in script
+    assert f'tools/sweep.py {trial} --run "$SLURM_ARRAY_TASK_ID"' in script
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+def test_places(monkeypatch):
+    assert many.places(None, 2) == ["", ""]
+    monkeypatch.setattr(many.torch.cuda, "device_count", lambda: 2)
+    assert many.places(None, 1) == ["0", "1"]
+    assert many.places([1], 3) == ["1", "1", "1"]
+    with pytest.raises(UserError, match="--gpus 2: PyTorch sees 2 GPU"):
+        many.places([2], 1)
+    with pytest.raises(UserError, match="at least one run"):
+        many.places(None, 0)
