@@ -1,10 +1,10 @@
-"""Write README's tables and the plots, from results and configs in the repository.
+"""Write README's tables, plots, leaderboard and metafiles, from results and configs here.
 
 python -m benchmarks.tables
 """
 
-import json
 import re
+from functools import cache
 from pathlib import Path
 
 from mmengine.config import Config
@@ -13,34 +13,24 @@ from benchmarks import speed
 from benchmarks.measure import RESULTS
 from psa_seg.engine.config import load_config
 from psa_seg.engine.identity import backbone
+from psa_seg.leaderboard import Board, markdown, metafile, read_boards, write
 
-README = Path(__file__).parents[1] / "README.md"
-CONFIGS = Path(__file__).parents[1] / "configs"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+CONFIGS = ROOT / "configs"
 MAIN = "psa_deeplabv3plus_cityscapes"
 
 
-def camvid() -> str:
-    """The records of the CamVid pair."""
-    paths = sorted(RESULTS.glob("camvid/*.json"))
-    lines = [
-        "| config | seed | iterations | mIoU | mAcc | aAcc | parameters |",
-        "|---|--:|--:|--:|--:|--:|--:|",
-    ]
-    for path in paths:
-        run = json.loads(path.read_text())
-        figures = " | ".join(f"{run[name]:.2f}" for name in ("mIoU", "mAcc", "aAcc"))
-        lines.append(
-            f"| `{run['config']}` | {run['seed']} | {run['iterations']} | {figures} "
-            f"| {run['parameters'] / 1e6:.2f} M |"
-        )
-    machine = run["environment"]
-    lines += [
-        "",
-        f"{run['data']}, {run['train_images']} training and {run['val_images']} validation images, "
-        f"batch {run['batch_size']}; {machine['processor']}, {machine['device']}, torch "
-        f"{machine['packages']['torch']} (`benchmarks/results/camvid/`).",
-    ]
-    return "\n".join(lines)
+@cache
+def boards() -> list[Board]:
+    """All records of runs in the repository."""
+    return read_boards(str(RESULTS))
+
+
+def leaderboard() -> str:
+    """The boards of real images, searches after the others."""
+    told = [markdown(board) for board in boards() if not board.synthetic]
+    return "\n\n".join(told)
 
 
 def configs() -> str:
@@ -86,7 +76,7 @@ TABLES = {
     "speed on a CPU": speed.cpu,
     "speed on a GPU": speed.gpu,
     "whole networks": speed.models,
-    "camvid": camvid,
+    "leaderboard": leaderboard,
 }
 
 
@@ -101,6 +91,17 @@ def render(readme: str) -> str:
     return readme
 
 
+def metafiles() -> dict[Path, str]:
+    """What OpenMMLab's tools read, by where it stands."""
+    return {
+        CONFIGS / "metafile.yaml": metafile.metafile(boards()),
+        ROOT / "model-index.yml": metafile.INDEX,
+    }
+
+
 if __name__ == "__main__":
     README.write_text(render(README.read_text()))
-    print("wrote", README, *speed.plot())
+    for path, text in metafiles().items():
+        path.write_text(text)
+    page = write(str(RESULTS), str(ROOT / "docs/leaderboard"), pictures=False)
+    print("wrote", README, *metafiles(), *page, *speed.plot(), sep="\n")

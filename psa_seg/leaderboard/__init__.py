@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from psa_seg.errors import UserError
-from psa_seg.leaderboard.board import read_boards
+from psa_seg.leaderboard.board import Board, read_boards
 from psa_seg.leaderboard.page import page
 from psa_seg.leaderboard.table import markdown, to_csv
 
-__all__ = ["markdown", "read_boards", "write"]
+__all__ = ["Board", "markdown", "read_boards", "write"]
 
 
 def write(records: str, out: str, pictures: bool) -> list[Path]:
