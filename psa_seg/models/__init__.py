@@ -3,5 +3,6 @@
 import psa_seg.registry  # noqa: F401  registers the attentions themselves
 from psa_seg.models.decode_heads import PolarizedASPPHead
 from psa_seg.models.necks import PolarizedNeck
+from psa_seg.models.segmentors import LeanEncoderDecoder, LeanTTAModel
 
-__all__ = ["PolarizedASPPHead", "PolarizedNeck"]
+__all__ = ["LeanEncoderDecoder", "LeanTTAModel", "PolarizedASPPHead", "PolarizedNeck"]
