@@ -84,7 +84,11 @@ def _prepare(config: Config, amp: bool, must_resume: bool) -> Config:
 
 
 def evaluate(
-    config: Config, checkpoint: str, tta: bool = False, show_dir: str | None = None
+    config: Config,
+    checkpoint: str,
+    tta: bool = False,
+    show_dir: str | None = None,
+    official: bool = False,
 ) -> None:
     """Score a checkpoint on the config's test loader.
 
@@ -93,6 +97,7 @@ def evaluate(
         checkpoint: path of a checkpoint of this very model.
         tta: average over the config's test-time augmentations (`tta_pipeline`).
         show_dir: folder for one picture per image: image, truth, prediction.
+        official: add the figures of Cityscapes' own evaluator.
 
     Raises:
         UserError: for all that a user can mend.
@@ -106,6 +111,10 @@ def evaluate(
         config.model.backbone.init_cfg = None  # every weight comes from the checkpoint
         config.custom_hooks = [dict(type="PanelHook", out_dir=show_dir)] if show_dir else []
         once(lambda: _check_test(config, checkpoint, show_dir), each_node=True)
+        if official:
+            scorers = config.test_evaluator
+            scorers = scorers if isinstance(scorers, list) else [scorers]
+            config.test_evaluator = [*scorers, dict(type="CityscapesPixelMetric")]
         if tta:
             config.test_dataloader.dataset.pipeline = config.tta_pipeline
             config.model = dict(config.tta_model, module=config.model)

@@ -1,5 +1,6 @@
 """Scores: importing this package registers the metrics."""
 
+from psa_seg.evaluation.cityscapes import CityscapesPixelMetric
 from psa_seg.evaluation.confusion import ConfusionMetric, scores
 
-__all__ = ["ConfusionMetric", "scores"]
+__all__ = ["CityscapesPixelMetric", "ConfusionMetric", "scores"]
