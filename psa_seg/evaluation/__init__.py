@@ -2,5 +2,6 @@
 
 from psa_seg.evaluation.cityscapes import CityscapesPixelMetric
 from psa_seg.evaluation.confusion import ConfusionMetric, scores
+from psa_seg.evaluation.submission import PredictionWriter
 
-__all__ = ["CityscapesPixelMetric", "ConfusionMetric", "scores"]
+__all__ = ["CityscapesPixelMetric", "ConfusionMetric", "PredictionWriter", "scores"]
