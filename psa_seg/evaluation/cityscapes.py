@@ -93,9 +93,10 @@ class CityscapesPixelMetric(BaseMetric):
         try:
             with redirect_stdout(StringIO()) as told:
                 self.scripts.evaluatePair(file, truth, self.counts, self.stats, {}, self.args)
-        except (SystemExit, TypeError) as error:  # it ends, or stumbles over naming the file
+        except (SystemExit, TypeError) as error:  # of a size it would tell by the file's name
+            reason = told.getvalue().strip() or "it is not of the size of its prediction"
             raise DataError(
-                f"cityscapesscripts refuses a mask: {truth}\n  {told.getvalue().strip()}\n"
+                f"cityscapesscripts refuses a mask: {truth}\n  {reason}\n"
                 "  do         take the masks as downloaded, of the size of their images"
             ) from error
 
@@ -108,7 +109,8 @@ class CityscapesPixelMetric(BaseMetric):
         Raises:
             UserError: where the sampler gave another number of images to the processes.
         """
-        sums = torch.tensor([entry[name] for entry, name in _entries(self.stats)]).double()
+        values = [entry[name] for entry, name in _entries(self.stats)]
+        sums = torch.tensor(values, dtype=torch.float64)
         counts, lacking = torch.from_numpy(self.counts), torch.tensor(self.without_instances)
         add_up(self.images, size, counts, sums, lacking)
         for (entry, name), value in zip(_entries(self.stats), sums.tolist(), strict=True):
@@ -129,7 +131,8 @@ class CityscapesPixelMetric(BaseMetric):
         Args:
             results: int64 counts `[34, 34]`, and the sums over instances; without them, no iIoU.
         """
-        self.confusion, stats = (counts, _) = results
+        counts, stats = results
+        self.confusion = counts
         by, args = self.scripts, self.args
         means = {}
         for kind, keys, iou, instance_iou in (

@@ -8,9 +8,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.runner import save_checkpoint
 from mmseg.evaluation import IoUMetric
+from mmseg.registry import MODELS
 
 from psa_seg.datasets.labels import CLASSES, LABEL_ID_OF, TRAIN_ID_OF
+from psa_seg.engine import launch
 from psa_seg.errors import DataError, UserError
 from psa_seg.evaluation import CityscapesPixelMetric, ConfusionMetric, cityscapes
 from tests.conftest import ROOT
@@ -123,7 +126,7 @@ def test_two_processes_count_as_one_does(streets, samples, tmp_path):
         assert found["figures"] == pytest.approx(figures, rel=1e-12)
 
 
-def test_what_it_cannot_score_is_a_message(samples, tmp_path, monkeypatch):
+def test_what_it_cannot_score_is_a_message(samples, tmp_path):
     metric = CityscapesPixelMetric()
     metric.dataset_meta = {"classes": ("sky", "tree")}
     with pytest.raises(UserError, match=r"given +2 classes, sky first"):
@@ -131,8 +134,12 @@ def test_what_it_cannot_score_is_a_message(samples, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="the masks are others: a_labelTrainIds"):
         evaluate(metric, [samples[0] | {"seg_map_path": "a_labelTrainIds.png"}])
     small = samples[0] | {"pred_sem_seg": {"data": torch.zeros(1, 2, 2, dtype=torch.int16)}}
-    with pytest.raises(DataError, match=r"refuses a mask: .*_labelIds"):
+    with pytest.raises(DataError, match=r"refuses a mask: .*\n  it is not of the size of"):
         evaluate(metric, [small])
+    unknown = tmp_path / "a_labelIds.png"
+    cv2.imwrite(str(unknown), np.full((128, 256), 77, np.uint8))
+    with pytest.raises(DataError, match=r"\n  ERROR: Unknown label with id 77"):
+        evaluate(metric, [samples[0] | {"seg_map_path": str(unknown)}])
 
 
 def test_a_package_missing_or_broken_is_a_message(monkeypatch):
@@ -146,12 +153,7 @@ def test_a_package_missing_or_broken_is_a_message(monkeypatch):
         CityscapesPixelMetric()
 
 
-def test_tool_prints_them(streets, tmp_path, monkeypatch, tiny, capsys):
-    from mmengine.runner import save_checkpoint
-    from mmseg.registry import MODELS
-
-    from psa_seg.engine import launch
-
+def test_a_test_run_prints_them(tmp_path, tiny, capsys):
     config = tiny("psa_deeplabv3plus_cityscapes")
     path = str(tmp_path / "a.pth")
     save_checkpoint({"state_dict": MODELS.build(config.model).state_dict()}, path)
