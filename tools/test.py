@@ -1,4 +1,4 @@
-"""Score a checkpoint: python tools/test.py CONFIG CHECKPOINT [--tta] [--show-dir DIR] [--demo]."""
+"""Score a checkpoint: python tools/test.py CONFIG CHECKPOINT [--tta] [--official] [--demo]."""
 
 from pathlib import Path
 
@@ -11,6 +11,9 @@ def main() -> None:
     parser.add_argument("config", help="the config that the checkpoint was trained with")
     parser.add_argument("checkpoint")
     parser.add_argument("--tta", action="store_true", help="average over six scales and a flip")
+    parser.add_argument(
+        "--official", action="store_true", help="add IoU and iIoU as Cityscapes' server counts them"
+    )
     parser.add_argument("--show-dir", help="write image, truth and prediction of each image here")
     tool.common_arguments(parser)
     args = parser.parse_args()
@@ -18,7 +21,7 @@ def main() -> None:
     distributed.start(args.launcher)
     config = distributed.once(lambda: tool.read_config(args), each_node=True)
     config.work_dir = args.work_dir or str(Path(args.checkpoint).parent / "test")
-    launch.evaluate(config, args.checkpoint, tta=args.tta, show_dir=args.show_dir)
+    launch.evaluate(config, args.checkpoint, args.tta, args.show_dir, args.official)
 
 
 if __name__ == "__main__":

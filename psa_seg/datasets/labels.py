@@ -73,3 +73,6 @@ CLASSES = tuple(row.name for row in _EVALUATED)
 TRAIN_ID_OF: np.ndarray = np.full(256, IGNORED, np.uint8)
 """uint8[256]: label id -> train id, 255 for all that is not evaluated."""
 TRAIN_ID_OF[[row.id for row in _EVALUATED]] = [row.train_id for row in _EVALUATED]
+
+LABEL_ID_OF: np.ndarray = np.array([row.id for row in _EVALUATED], np.uint8)
+"""uint8[19]: train id -> label id."""

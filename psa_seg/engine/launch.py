@@ -1,6 +1,8 @@
 """From a config to a trained or tested model."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -21,6 +23,8 @@ from psa_seg.engine.work_dir import (
     remove_if_empty_handed,
 )
 from psa_seg.errors import UserError
+
+MASK_LOADERS = ("LoadLabelIds", "LoadAnnotations")
 
 
 def train(config: Config, amp: bool = False, must_resume: bool = False) -> None:
@@ -84,7 +88,11 @@ def _prepare(config: Config, amp: bool, must_resume: bool) -> Config:
 
 
 def evaluate(
-    config: Config, checkpoint: str, tta: bool = False, show_dir: str | None = None
+    config: Config,
+    checkpoint: str,
+    tta: bool = False,
+    show_dir: str | None = None,
+    official: bool = False,
 ) -> None:
     """Score a checkpoint on the config's test loader.
 
@@ -93,31 +101,79 @@ def evaluate(
         checkpoint: path of a checkpoint of this very model.
         tta: average over the config's test-time augmentations (`tta_pipeline`).
         show_dir: folder for one picture per image: image, truth, prediction.
+        official: add the figures of Cityscapes' own evaluator.
 
     Raises:
         UserError: for all that a user can mend.
     """
+    config.custom_hooks = [dict(type="PanelHook", out_dir=show_dir)] if show_dir else []
+    if official:
+        scorers = config.test_evaluator
+        scorers = scorers if isinstance(scorers, list) else [scorers]
+        config.test_evaluator = [*scorers, dict(type="CityscapesPixelMetric")]
+    folders = [config.work_dir, *filter(None, [show_dir])]
+    _test(config, checkpoint, tta, folders, lambda: check_data(config, "test_dataloader"))
+
+
+def predict(config: Config, checkpoint: str, folder: str, tta: bool = False) -> None:
+    """Predict images that have no masks: those of the test loader.
+
+    Args:
+        config: with `work_dir` set; its test loader's pipelines lose the loading of masks.
+        checkpoint: path of a checkpoint of this very model.
+        folder: of the predictions, PNGs of train ids named as the images.
+        tta: as for `evaluate`.
+
+    Raises:
+        UserError: for all that a user can mend.
+    """
+    dataset = config.test_dataloader.dataset
+    dataset.pipeline = without_masks(dataset.pipeline)
+    config.tta_pipeline = without_masks(config.tta_pipeline)
+    config.custom_hooks = []
+    config.test_evaluator = dict(type="PredictionWriter", folder=folder)
+    _test(config, checkpoint, tta, [config.work_dir], lambda: None)
+
+
+def without_masks(steps: Sequence[Any]) -> list[Any]:
+    """A pipeline, or a list of test-time augmentations, without steps that load masks."""
+    kept: list[Any] = []
+    for step in steps:
+        if isinstance(step, list):
+            step = without_masks(step)
+        elif "transforms" in step:
+            step = {**step, "transforms": without_masks(step["transforms"])}
+        elif step["type"] in MASK_LOADERS:
+            continue
+        if step:  # of alternatives none may be left
+            kept.append(step)
+    return kept
+
+
+def _test(
+    config: Config, checkpoint: str, tta: bool, folders: list[str], check: Callable[[], None]
+) -> None:
+    """Run the test loop, after `check` and others; `folders` are written to."""
     if not Path(checkpoint).is_file():
         kind = "is a folder" if Path(checkpoint).is_dir() else "not found"
         raise UserError(f"checkpoint {kind}: {checkpoint}\n  do         name a file, iter_*.pth")
+
+    def check_all() -> None:
+        check_model(config)
+        check()
+        check_checkpoint(config.model, checkpoint)
+        for folder in folders:
+            check_writable(folder)
+
     with explaining(config):
         _register(config)
         config.load_from, config.resume = checkpoint, False
         config.model.backbone.init_cfg = None  # every weight comes from the checkpoint
-        config.custom_hooks = [dict(type="PanelHook", out_dir=show_dir)] if show_dir else []
-        once(lambda: _check_test(config, checkpoint, show_dir), each_node=True)
+        once(check_all, each_node=True)
         if tta:
             config.test_dataloader.dataset.pipeline = config.tta_pipeline
             config.model = dict(config.tta_model, module=config.model)
         PairedRunner.from_cfg(config).test()
-
-
-def _check_test(config: Config, checkpoint: str, show_dir: str | None) -> None:
-    check_model(config)
-    check_data(config, "test_dataloader")
-    check_checkpoint(config.model, checkpoint)
-    for folder in filter(None, (config.work_dir, show_dir)):
-        check_writable(folder)
 
 
 def _register(config: Config) -> None:

@@ -68,17 +68,10 @@ class ConfusionMetric(BaseMetric):
         """
         classes = len(self.dataset_meta["classes"])
         none = torch.zeros(classes, classes, dtype=torch.int64)  # more processes than images
-        counts, images = sum(self.results, start=none), torch.tensor(self.images)
-        all_reduce(counts)
-        all_reduce(images)
+        counts = sum(self.results, start=none)
+        add_up(self.images, size, counts)
         self.results.clear()
         self.images = 0
-        if images != size:
-            raise UserError(
-                f"{int(images)} images were scored, of a set of {size}\n"
-                "  where      the sampler of val_dataloader or test_dataloader\n"
-                "  do         dict(type='DefaultSampler', shuffle=False, round_up=False)"
-            )
         return self.compute_metrics([counts.numpy()])
 
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
@@ -92,6 +85,28 @@ class ConfusionMetric(BaseMetric):
             table.add_row([name, *("absent" if np.isnan(v) else float(v) for v in (iou, acc))])
         print_log(f"IoU and accuracy per class, in percent:\n{table}", logger="current")
         return {name: float(figures[name]) for name in ("mIoU", "mAcc", "aAcc")}
+
+
+def add_up(images: int, size: int, *tensors: torch.Tensor) -> None:
+    """Sum each tensor over all processes, in place.
+
+    Args:
+        images: that this process has scored.
+        size: images in the set.
+        tensors: of one shape in all processes.
+
+    Raises:
+        UserError: where the sampler gave another number of images to the processes.
+    """
+    total = torch.tensor(images)
+    for tensor in (*tensors, total):
+        all_reduce(tensor)
+    if total != size:
+        raise UserError(
+            f"{int(total)} images were scored, of a set of {size}\n"
+            "  where      the sampler of val_dataloader or test_dataloader\n"
+            "  do         dict(type='DefaultSampler', shuffle=False, round_up=False)"
+        )
 
 
 def scores(confusion: np.ndarray) -> dict[str, np.ndarray]:

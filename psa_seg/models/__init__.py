@@ -4,9 +4,12 @@ import psa_seg.registry  # noqa: F401  registers the attentions themselves
 from psa_seg.models.attentions import GlobalContext, NonLocal, SqueezeExcitation
 from psa_seg.models.decode_heads import PolarizedASPPHead
 from psa_seg.models.necks import PolarizedNeck
+from psa_seg.models.segmentors import LeanEncoderDecoder, LeanTTAModel
 
 __all__ = [
     "GlobalContext",
+    "LeanEncoderDecoder",
+    "LeanTTAModel",
     "NonLocal",
     "PolarizedASPPHead",
     "PolarizedNeck",

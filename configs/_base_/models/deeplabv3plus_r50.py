@@ -3,7 +3,7 @@
 norm_cfg = dict(type="SyncBN", requires_grad=True)
 loss = dict(type="CrossEntropyLoss", use_sigmoid=False)
 model = dict(
-    type="EncoderDecoder",
+    type="LeanEncoderDecoder",
     data_preprocessor=dict(
         type="SegDataPreProcessor",
         mean=[123.675, 116.28, 103.53],
@@ -58,4 +58,4 @@ model = dict(
     train_cfg=dict(),
     test_cfg=dict(mode="whole"),
 )
-tta_model = dict(type="SegTTAModel")
+tta_model = dict(type="LeanTTAModel")

@@ -12,6 +12,8 @@ from mmseg.registry import MODELS
 from psa_seg.errors import UserError
 from psa_seg.ops.implementation import VARIABLE, interpreted, requested
 
+CHANNELS = 256  # of an attention, which its place will give it: any width splits into its parts
+
 
 def check_model(config: Config) -> None:
     """Every part of the model that is one of ours, wherever it stands, can be built as written.
@@ -41,7 +43,9 @@ def check_model(config: Config) -> None:
                 raise UserError(f"{head} has no option {key!r}{hint}\n{tail}")
         try:
             with torch.device("meta"):  # shapes alone
-                MODELS.build({"in_channels": 2, **part} if "in_channels" in options else part)
+                MODELS.build(
+                    {"in_channels": CHANNELS, **part} if "in_channels" in options else part
+                )
         except (TypeError, ValueError, KeyError, AssertionError) as error:
             raise UserError(f"{head} cannot be built\n  {error}\n{tail}") from error
 

@@ -1,0 +1,41 @@
+"""The benchmark of scoring: both sides agree on small images, or there are no figures."""
+
+import itertools
+
+import pytest
+
+from benchmarks import evaluation
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    def tiny(folder, full=evaluation.tiny):
+        config = full(folder)
+        config.test_dataloader.dataset.pipeline[1].scale = (256, 128)
+        return config
+
+    monkeypatch.setattr(evaluation, "tiny", tiny)
+    monkeypatch.setattr(evaluation, "SIZE", (128, 256))
+
+
+def in_this_process(side, mode, folder, threads):
+    return evaluation.score(side, mode, evaluation.Path(folder))
+
+
+def test_both_sides_count_the_same(monkeypatch):
+    monkeypatch.setattr(evaluation, "_in_a_process", in_this_process)
+    rows = evaluation.measure(rounds=1, count=2, threads=1)
+    upstream, ours = itertools.islice(rows, 2)
+    assert (upstream["side"], upstream["mode"], upstream["speed_ratio"]) == ("upstream", "plain", 1)
+    assert (ours["side"], ours["mode"], ours["images"]) == ("ours", "plain", "2 of 128x256")
+    assert ours["speed_ratio"] > 0
+
+
+def test_predictions_that_differ_end_it(monkeypatch):
+    areas = iter(range(9))
+    found = {"images_per_s": 1.0, "peak_mib": 1.0}
+    monkeypatch.setattr(
+        evaluation, "_in_a_process", lambda *_: found | {"areas": {"right": [next(areas)]}}
+    )
+    with pytest.raises(SystemExit, match=r"predictions differ \(plain\): there are no figures"):
+        list(evaluation.measure(rounds=1, count=2, threads=1))

@@ -1,0 +1,111 @@
+"""Prediction without full-resolution logits against MMSegmentation's: the same label maps."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.model import revert_sync_batchnorm
+from mmengine.runner import Runner
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from benchmarks.measure import peak_bytes
+from psa_seg.models import segmentors
+
+CONFIG = "psa_deeplabv3plus_cityscapes"
+BASE = {
+    "test_dataloader.batch_size": 2,
+    "model.decode_head.dropout_ratio": 0,
+}
+SLIDE = dict(mode="slide", crop_size=(64, 64), stride=(64, 64))
+
+
+@pytest.fixture
+def twins(tiny):
+    """A function: options → upstream's model and ours with its weights, and the test loader."""
+
+    def build(pipeline=None, **options):
+        config = tiny(CONFIG, **BASE, **options)
+        if pipeline:
+            config.test_dataloader.dataset.pipeline = config[pipeline]
+        stock = MODELS.build({**copy.deepcopy(config.model), "type": "EncoderDecoder"})
+        lean = MODELS.build(config.model)
+        lean.load_state_dict(stock.state_dict())  # strictly: the names are the same
+        # In training mode BatchNorm keeps what random weights see from fading to one class.
+        models = [revert_sync_batchnorm(model).train() for model in (stock, lean)]
+        return *models, Runner.build_dataloader(config.test_dataloader, seed=0)
+
+    return build
+
+
+def label_maps(model, loader):
+    with torch.no_grad():
+        return [sample for batch in loader for sample in model.test_step(copy.deepcopy(batch))]
+
+
+OPTIONS = {
+    "whole": {},
+    "slide": {"model.test_cfg": SLIDE},
+    "align_corners": {"model.decode_head.align_corners": True},
+    "padded": {"model.data_preprocessor.test_cfg": dict(size_divisor=96)},
+    "one class": {"model.decode_head.num_classes": 2, "model.decode_head.out_channels": 1},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_label_maps_are_upstreams(twins, options):
+    stock, lean, loader = twins(**options)
+    if lean.out_channels == 1:
+        for model in (stock, lean):
+            model.decode_head.threshold = 0.5
+    theirs, ours = label_maps(stock, loader), label_maps(lean, loader)
+    assert len(ours) == 4
+    for one, other in zip(theirs, ours, strict=True):
+        assert "seg_logits" in one
+        assert "seg_logits" not in other
+        assert other.pred_sem_seg.data.dtype == torch.int16
+        assert other.pred_sem_seg.shape == other.gt_sem_seg.shape == (128, 256)
+        assert len(other.pred_sem_seg.data.unique()) > 1
+        assert torch.equal(one.pred_sem_seg.data, other.pred_sem_seg.data.to(one.pred_sem_seg.data))
+
+
+@pytest.mark.parametrize("wrapped", ["EncoderDecoder", "LeanEncoderDecoder"])
+def test_label_maps_with_augmentation_are_upstreams(twins, wrapped):
+    stock, lean, loader = twins("tta_pipeline")
+    module = {"EncoderDecoder": stock, "LeanEncoderDecoder": lean}[wrapped]
+    theirs = label_maps(MODELS.build(dict(type="SegTTAModel", module=stock)), loader)
+    ours = label_maps(MODELS.build(dict(type="LeanTTAModel", module=module)), loader)
+    assert len(ours) == 4
+    for one, other in zip(theirs, ours, strict=True):
+        assert one.img_path == other.img_path
+        assert torch.equal(one.gt_sem_seg.data, other.gt_sem_seg.data)
+        assert torch.equal(one.pred_sem_seg.data, other.pred_sem_seg.data.to(one.pred_sem_seg.data))
+
+
+def test_of_equal_scores_the_first_wins():
+    scores = torch.randint(3, (5, 40, 60)).float()
+    assert torch.equal(segmentors.argmax(iter(scores)), scores.argmax(0, keepdim=True).short())
+
+
+class FromThinAir(segmentors.LeanEncoderDecoder):
+    """No network: what is measured is what follows it."""
+
+    def _logits(self, inputs, metas):
+        return self.decode_head.conv_seg.weight.new_empty(1, 19, 8, 16).normal_()
+
+
+@pytest.mark.parametrize(("tta", "maps"), [(False, 9), (True, 2 * 19 + 9)])
+def test_memory_does_not_grow_with_classes_or_views(tiny, tta, maps):
+    """In float maps of one class at full resolution, an image's nine among them.
+
+    Upstream: twice 19 of them, and over 12 times 19.
+    """
+    model = FromThinAir(**{k: v for k, v in tiny(CONFIG).model.items() if k != "type"})
+    sample = SegDataSample(metainfo=dict(ori_shape=(512, 1024)))
+    view = dict(inputs=[torch.zeros(3, 512, 1024, dtype=torch.uint8)], data_samples=[sample])
+    if tta:
+        view = {key: [value] * 12 for key, value in view.items()}
+        model = segmentors.LeanTTAModel(model)
+    with torch.no_grad():
+        peak = peak_bytes(lambda: model.test_step(view), "cpu")
+    assert peak <= maps * 512 * 1024 * 4
