@@ -31,7 +31,7 @@ def check_model(config: Config) -> None:
             f"{VARIABLE}=triton needs a GPU, and PyTorch sees none here\n"
             "  do         leave it unset: plain PyTorch is what suits a CPU"
         )
-    for where, part in _parts(config.model, "model"):
+    for where, part in _parts(dict(config.model, type=None), "model"):  # the whole is upstream's
         kind = MODELS.get(part["type"])
         options = _options(kind)
         head = f"{config.filename}: {where}, {part['type']}"
