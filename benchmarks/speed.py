@@ -45,6 +45,26 @@ def cpu() -> str:
     )
 
 
+def scoring() -> str:
+    """Speed and memory of scoring as multiples of upstream's."""
+    rows, source = _newest("evaluation_cpu")
+    lines = ["| scoring | images/s | peak memory |", "|---|--:|--:|"]
+    for row in rows:
+        if row["side"] == "ours":
+            mode = "six scales and a flip" if row["mode"] == "tta" else "plain"
+            ratios = f"{float(row['speed_ratio']):.2f} x | {float(row['memory_ratio']):.2f} x"
+            lines.append(f"| {mode} | {ratios} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Multiples of MMSegmentation's own: a tiny model, {rows[0]['images']}, "
+            f"{rows[0]['runs']} runs each in turn on a machine shared with other work; "
+            f"{_told(rows[0])} (`{source}`; `python -m benchmarks.evaluation`).",
+        ]
+    )
+
+
 def gpu() -> str:
     """Milliseconds, bandwidth and memory at C = 512, 128x256; or that there are none yet."""
     rows, source = _newest("attention_gpu")

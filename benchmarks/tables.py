@@ -73,6 +73,7 @@ def _attention(config: Config) -> str:
 
 TABLES = {
     "configs": configs,
+    "scoring": speed.scoring,
     "speed on a CPU": speed.cpu,
     "speed on a GPU": speed.gpu,
     "whole networks": speed.models,

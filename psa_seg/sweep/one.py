@@ -15,7 +15,7 @@ from psa_seg.datasets.synthetic import prepare
 from psa_seg.engine import launch
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import DATA_ROOT, shrink
-from psa_seg.engine.identity import fingerprint
+from psa_seg.engine.identity import attentions, fingerprint
 from psa_seg.engine.record import is_complete
 from psa_seg.errors import UserError
 from psa_seg.sweep.experiment import Experiment, Run
@@ -31,9 +31,16 @@ def configure(experiment: Experiment, run: Run) -> Config:
     """The config of a run.
 
     Raises:
-        UserError: where an override does not fit it.
+        UserError: where an override does not fit it, or the experiment's config has an attention
+            already.
     """
     config = copy.deepcopy(_base(experiment.config))
+    if attentions(config.model):
+        raise UserError(
+            f"{experiment.config} has an attention of its own\n"
+            f"  where      config in {experiment.path}\n"
+            "  do         take a plain one, configs/baseline_*.py"
+        )
     if experiment.demo:
         shrink(config, prepare(DATA_ROOT))
     override(config, {**run.options, "randomness.seed": run.seed})

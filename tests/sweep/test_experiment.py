@@ -63,6 +63,12 @@ def test_a_run_is_its_config(tmp_path):
     assert identity.fingerprint(plain) != identity.fingerprint(psa)
 
 
+def test_an_experiment_starts_from_a_plain_config(tmp_path):
+    found = experiment(tmp_path, config=str(ROOT / "configs/psa_deeplabv3plus_cityscapes.py"))
+    with pytest.raises(UserError, match="has an attention of its own"):
+        configure(found, found.runs[0])
+
+
 def test_a_fingerprint_is_of_what_figures_depend_on():
     def fingerprint(**options):
         config = load_config(RIGHT["config"])
