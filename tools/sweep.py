@@ -39,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tool.run(main)
+    tool.run(main, "the same command goes on")

@@ -61,4 +61,4 @@ def name(args: argparse.Namespace) -> str:
 
 
 if __name__ == "__main__":
-    tool.run(main)
+    tool.run(main, "it goes on with --resume from its last checkpoint")

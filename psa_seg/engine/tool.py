@@ -72,8 +72,13 @@ def read_config(args: argparse.Namespace, more: dict[str, Any] | None = None) ->
     return config
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a tool; a user's mistake is printed once, as a message, and the exit status is 2."""
+def run(main: Callable[[], None], when_interrupted: str = "") -> None:
+    """Run a tool; a user's mistake is printed once, as a message, and the exit status is 2.
+
+    Args:
+        main: the tool.
+        when_interrupted: how to go on, for who has stopped it.
+    """
     warnings.filterwarnings("ignore", message="Default ``avg_non_ignore``")  # as in the baseline
     try:
         main()
@@ -89,7 +94,7 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         if FIRST:
-            print("interrupted; a training goes on with --resume from its last checkpoint")
+            print("; ".join(filter(None, ["interrupted", when_interrupted])))
         sys.stdout.flush()
         os._exit(130)
     if is_distributed():

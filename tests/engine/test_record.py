@@ -1,0 +1,101 @@
+"""What a run writes down of itself, and the gates it draws."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from psa_seg import PolarizedSelfAttention
+from psa_seg.engine import identity, launch
+from psa_seg.engine.pictures import find_gating, spatial_gate
+from psa_seg.evaluation import scores
+from psa_seg.ops import naive
+from tests.conftest import small
+
+NAME = "psa_deeplabv3plus_cityscapes"
+
+
+@pytest.fixture(scope="module")
+def written(streets, tmp_path_factory):
+    """The record of a short run, and its config."""
+    folder = tmp_path_factory.mktemp("record")
+    options = {"train_cfg.max_iters": 2, "train_cfg.val_interval": 1, "randomness.seed": 3}
+    config = small(NAME, streets, folder / "work", **options)
+    expected = identity.fingerprint(config), identity.setting(config)
+    launch.train(config)
+    return json.loads((folder / "work/record.json").read_text()), expected
+
+
+def test_it_says_which_run_it_was(written):
+    record, (config_hash, setting) = written
+    assert (record["config_hash"], record["setting"]) == (config_hash, setting)
+    assert record["config"] == f"{NAME}.py"
+    assert record["label"] == "PolarizedSelfAttention, head"
+    assert record["attentions"] == {"head": {"type": "PolarizedSelfAttention"}}
+    assert (record["seed"], record["iterations"], record["max_iterations"]) == (3, 2, 2)
+    assert record["backbone"] == "R-50-D8"
+    assert re.fullmatch(r"[0-9a-f]{12}(-dirty)?", record["commit"])
+
+
+def test_every_figure_derives_from_the_confusion(written):
+    record, _ = written
+    assert [v["iteration"] for v in record["validations"]] == [1, 2]
+    last = scores(np.array(record["validations"][-1]["confusion"]))
+    assert record["mIoU"] == pytest.approx(float(last["mIoU"]), abs=1e-4)
+    assert set(record["IoU"]) == set(record["classes"])
+    assert np.sum(record["validations"][0]["confusion"]) > 0
+
+
+def test_it_says_what_the_run_cost(written):
+    record, _ = written
+    assert record["training_memory"]["of"] == "process, resident"
+    assert 100 < record["training_memory"]["MiB"] < 100_000
+    inference = record["inference"]
+    assert inference["size"] == [128, 256]
+    assert 0 < inference["GFLOPs"] < 10
+    ratio = inference["milliseconds"] / inference["plain_milliseconds"]
+    assert 0.2 < ratio < 5, "the attention is a thousandth of the work"
+
+
+def test_data_are_told_apart_by_names_and_sizes(streets, tmp_path):
+    class Fake:
+        def __init__(self, files):
+            self.files = files
+
+        def __len__(self):
+            return len(self.files)
+
+        def get_data_info(self, index):
+            return dict(img_path=str(self.files[index]), seg_map_path=str(self.files[index]))
+
+    files = [tmp_path / name for name in ("a.png", "b.png")]
+    for file in files:
+        file.write_text("1")
+    one = identity.fingerprint_data(Fake(files))
+    assert identity.fingerprint_data(Fake(files[:1]), Fake(files[1:])) == one
+    assert identity.fingerprint_data(Fake(files[:1])) != one
+    files[0].write_text("22")
+    assert identity.fingerprint_data(Fake(files)) != one
+
+
+@pytest.mark.parametrize(
+    ("layout", "branches"), [("parallel", "both"), ("sequential", "both"), ("parallel", "spatial")]
+)
+def test_the_gate_that_is_drawn_is_the_one_that_acts(layout, branches):
+    attention = PolarizedSelfAttention(8, layout=layout, branches=branches)
+    x = torch.rand(1, 8, 5, 7) + 1
+    parameters = dict(attention.named_parameters())
+    with torch.no_grad():
+        out = attention(x) / x
+        channel = naive.channel_gate(x, parameters) if branches == "both" else 0
+        acts = out - channel if layout == "parallel" else out / channel
+    np.testing.assert_allclose(spatial_gate(attention, x), acts[0, 0].numpy(), rtol=1e-4)
+
+
+def test_the_gate_nearest_to_the_output_is_drawn():
+    first, last = PolarizedSelfAttention(4), PolarizedSelfAttention(4, layout="sequential")
+    channel = PolarizedSelfAttention(4, branches="channel")
+    assert find_gating(torch.nn.Sequential(first, last, channel)) is last
+    assert find_gating(channel) is None
