@@ -4,6 +4,7 @@ python -m benchmarks.tables
 """
 
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -11,14 +12,40 @@ from mmengine.config import Config
 
 from benchmarks import speed
 from benchmarks.measure import RESULTS
+from psa_seg import attention
 from psa_seg.engine.config import load_config
+from psa_seg.engine.flops import count_flops
 from psa_seg.engine.identity import backbone
 from psa_seg.leaderboard import Board, markdown, metafile, read_boards, write
+from psa_seg.models import GlobalContext, NonLocal, SqueezeExcitation
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 CONFIGS = ROOT / "configs"
 MAIN = "psa_deeplabv3plus_cityscapes"
+
+
+def field() -> str:
+    """The attentions that are registered, and what each costs."""
+    lines = [
+        "| type | what it is | paper | parameters | MFLOPs |",
+        "|---|---|---|--:|--:|",
+    ]
+    shape = (1, 256, 64, 128)
+    ours = [getattr(attention, name) for name in attention.__all__]
+    for kind in (*ours, SqueezeExcitation, GlobalContext, NonLocal):
+        told = (sys.modules[kind.__module__] if kind in ours else kind).__doc__ or ""
+        what = told.partition(", `[B")[0].partition(".")[0]  # shapes are not for here
+        paper = re.findall(r"arXiv\s+(\d{4}\.\d{5})", told)[0]
+        module = kind(shape[1])
+        flops = count_flops(module, shape)["Global"] / 1e6
+        parameters = sum(p.numel() for p in module.parameters())
+        link = f"[{paper}](https://arxiv.org/abs/{paper})"
+        lines.append(f"| `{kind.__name__}` | {what} | {link} | {parameters:,} | {flops:,.1f} |")
+    size = "x".join(map(str, shape))
+    return "\n".join(
+        [*lines, "", f"For a map of {size}; MFLOPs are those of convolutions and products."]
+    )
 
 
 @cache
@@ -72,6 +99,7 @@ def _attention(config: Config) -> str:
 
 
 TABLES = {
+    "field": field,
     "configs": configs,
     "scoring": speed.scoring,
     "speed on a CPU": speed.cpu,

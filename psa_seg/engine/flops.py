@@ -1,5 +1,7 @@
 """What a forward pass costs, counted without computing it."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -14,15 +16,16 @@ CPU_ATTENTION = {  # PyTorch counts this product on a GPU alone
 }
 
 
-def count_flops(model: nn.Module, size: tuple[int, int]) -> dict[str, int]:
-    """FLOPs of one image's forward pass, by module; nothing is computed.
+def count_flops(model: nn.Module, shape: Sequence[int], **options: object) -> dict[str, int]:
+    """FLOPs of a forward pass, by module; nothing is computed.
 
-    Those of convolutions and matrix products, two for each multiply-add; the auxiliary head has no
-    part in it.
+    Those of convolutions and matrix products, two for each multiply-add.
 
     Args:
-        model: an EncoderDecoder.
-        size: rows and columns of the image.
+        model: any module; of an EncoderDecoder, with `mode='tensor'`, the auxiliary head has no
+            part in it.
+        shape: of its input.
+        **options: besides.
 
     Returns:
         FLOPs by the module's name as in `named_modules`, those of all together as `Global`; nothing
@@ -36,7 +39,7 @@ def count_flops(model: nn.Module, size: tuple[int, int]) -> dict[str, int]:
     model.eval()
     try:
         with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), counter:
-            model(weight.new_empty(1, 3, *size), mode="tensor")
+            model(weight.new_empty(*shape), **options)
     except RuntimeError:  # how fake tensors refuse an operator
         return {}
     finally:

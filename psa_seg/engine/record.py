@@ -107,7 +107,7 @@ def measure_inference(model: nn.Module, plain: nn.Module, size: tuple[int, int])
         `size`, `GFLOPs` (two for each multiply-add; None where they cannot be counted),
         `milliseconds`, and those of the twin as `plain_milliseconds`.
     """
-    flops = count_flops(model, size)
+    flops = count_flops(model, (1, 3, *size), mode="tensor")
     image = next(model.parameters()).new_zeros(1, 3, *size)
     training = model.training
     timers = [

@@ -20,7 +20,7 @@ def summarize(runner: Runner) -> str:
     """
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     size = tuple(model.data_preprocessor.size or (512, 512))
-    flops = count_flops(model, size)
+    flops = count_flops(model, (1, 3, *size), mode="tensor")
     parts = filter(None, (getattr(model, part, None) for part in PARTS))
     cost = f"{flops['Global'] / 1e9:.1f} GFLOPs" if flops else "FLOPs not counted"
     lines = [

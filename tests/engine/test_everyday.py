@@ -72,7 +72,7 @@ def test_flops_are_those_of_the_convolutions_and_products(tiny):
     """Of the attention: three products with x, and the projections; a mean is no product."""
     config = tiny(NAME)
     model = MODELS.build(config.model)
-    flops = count_flops(model, (64, 128))
+    flops = count_flops(model, (1, 3, 64, 128), mode="tensor")
     channels, pixels = config.model.decode_head.channels, 8 * 16
     products = 2 * channels * pixels * 3  # w_q, the weighted sum, u
     projections = 2 * (2 * channels * channels // 2 * 2)  # ch_wv, ch_wz, sp_wq, sp_wv
@@ -83,7 +83,7 @@ def test_flops_are_those_of_the_convolutions_and_products(tiny):
 
 def test_flops_of_self_attention_are_counted_without_a_gpu(tiny):
     config = tiny(NAME, **{"model.decode_head.attention.type": "MultiHeadSelfAttention"})
-    flops = count_flops(MODELS.build(config.model), (64, 128))
+    flops = count_flops(MODELS.build(config.model), (1, 3, 64, 128), mode="tensor")
     channels, pixels = config.model.decode_head.channels, 8 * 16
     expected = 2 * (4 * pixels * channels**2 + 2 * pixels**2 * channels)
     assert flops["decode_head.attention"] == expected
