@@ -27,11 +27,11 @@ PACKAGES = ("psa-seg", "torch", "numpy", "onedl-mmcv", "onedl-mmengine", "onedl-
 
 def environment() -> dict[str, Any]:
     """Hardware and versions that a figure was measured on."""
-    gpu = torch.cuda.is_available()
+    gpu, threads = torch.cuda.is_available(), torch.get_num_threads()
     return {
         "device": torch.cuda.get_device_name()
         if gpu
-        else f"CPU, {torch.get_num_threads()} threads",
+        else f"CPU, {threads} thread{'s' * (threads > 1)}",
         "processor": _processor(),
         "python": platform.python_version(),
         "cuda": torch.version.cuda if gpu else None,

@@ -34,9 +34,10 @@ class Model:
         values = list(self.scores(name).values())
         return mean(values), stdev(values) if len(values) > 1 else math.nan
 
-    def per_class(self) -> list[float]:
-        """IoU of each class, mean over seeds; NaN for a class that no pixel was or was called."""
-        return np.mean([_last(record)["IoU"] for record in self.runs.values()], axis=0).tolist()
+    def per_class(self, seeds: Iterable[int] | None = None) -> np.ndarray:
+        """IoU of each class, mean over (all) seeds; NaN for what no pixel was or was called."""
+        chosen = self.runs if seeds is None else seeds
+        return np.mean([_last(self.runs[seed])["IoU"] for seed in chosen], axis=0)
 
     def curve(self) -> list[tuple[int, float]]:
         """Iteration and mIoU of each validation, mean over seeds."""
@@ -83,6 +84,12 @@ class Board:
             label: model.scores() for label, model in self.models.items() if _attends(model.first)
         }
         return compare(rivals, self.baseline.scores())
+
+    def class_differences(self, label: str) -> list[float]:
+        """Points of IoU of each class above the baseline's, mean over the seeds that both have."""
+        seeds = self.comparisons[label].seeds
+        assert self.baseline, "comparisons are with a baseline"
+        return (self.models[label].per_class(seeds) - self.baseline.per_class(seeds)).tolist()
 
     @property
     def title(self) -> str:

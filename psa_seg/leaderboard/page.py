@@ -43,7 +43,7 @@ def _board(board: Board, pictures: bool) -> dict[str, Any]:
         "machines": board.machines,
         "commits": board.commits,
         "published": published.beside(board),
-        "baseline": None if board.baseline is None else board.baseline.per_class(),
+        "baseline": None if board.baseline is None else board.baseline.per_class().tolist(),
         "models": [_model(board, model, pictures) for model in board.models.values()],
     }
 
@@ -51,6 +51,7 @@ def _board(board: Board, pictures: bool) -> dict[str, Any]:
 def _model(board: Board, model: Model, pictures: bool) -> dict[str, Any]:
     mean, sd = model.mean_and_sd()
     comparison = board.comparisons.get(model.label)
+    compared = comparison is not None and bool(comparison.seeds)
     return {
         "label": model.label,
         "mIoU": mean,
@@ -59,12 +60,12 @@ def _model(board: Board, model: Model, pictures: bool) -> dict[str, Any]:
         "seeds": len(model.runs),
         "mAcc": model.mean_and_sd("mAcc")[0],
         "aAcc": model.mean_and_sd("aAcc")[0],
-        "comparison": comparison._asdict() if comparison and comparison.seeds else None,
+        "comparison": comparison._asdict() if compared else None,
+        "classDifferences": board.class_differences(model.label) if compared else None,
         "parameters": model.first["parameters"] / 1e6,
         "GFLOPs": model.first["inference"]["GFLOPs"],
         "inference": model.slowdown,
         "memory": model.memory / 1024,
-        "perClass": model.per_class(),
         "curve": model.curve(),
         "picture": _picture(model.first["path"]) if pictures else None,
     }

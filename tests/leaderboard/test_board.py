@@ -66,6 +66,17 @@ def test_a_search_is_compared_with_the_settled_baseline(tmp_path):
     assert search.comparisons["SE"].seeds == (0, 1)
 
 
+def test_classes_are_compared_over_shared_seeds(tmp_path):
+    invented.write(tmp_path)
+    (tmp_path / "PSA parallel 0.json").unlink()
+    (board,) = read_boards(str(tmp_path))
+    psa, none = (board.models[label].scores() for label in ("PSA parallel", "none"))
+    difference = statistics.mean(psa[seed] - none[seed] for seed in (1, 2))
+    found = board.class_differences("PSA parallel")
+    assert found[:3] == pytest.approx([difference] * 3), "three classes that are alike"
+    assert np.isnan(found[3])
+
+
 def test_without_a_baseline_nothing_is_compared(tmp_path):
     (tmp_path / "1.json").write_text(json.dumps(invented.record("SE")))
     (board,) = read_boards(str(tmp_path))
