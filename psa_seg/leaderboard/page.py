@@ -50,8 +50,8 @@ def _board(board: Board, pictures: bool) -> dict[str, Any]:
 
 def _model(board: Board, model: Model, pictures: bool) -> dict[str, Any]:
     mean, sd = model.mean_and_sd()
-    comparison = board.comparisons.get(model.label)
-    compared = comparison is not None and bool(comparison.seeds)
+    found = board.comparisons.get(model.label)
+    comparison = found if found and found.seeds else None
     return {
         "label": model.label,
         "mIoU": mean,
@@ -60,8 +60,8 @@ def _model(board: Board, model: Model, pictures: bool) -> dict[str, Any]:
         "seeds": len(model.runs),
         "mAcc": model.mean_and_sd("mAcc")[0],
         "aAcc": model.mean_and_sd("aAcc")[0],
-        "comparison": comparison._asdict() if compared else None,
-        "classDifferences": board.class_differences(model.label) if compared else None,
+        "comparison": comparison and comparison._asdict(),
+        "classDifferences": comparison and board.class_differences(model.label),
         "parameters": model.first["parameters"] / 1e6,
         "GFLOPs": model.first["inference"]["GFLOPs"],
         "inference": model.slowdown,
