@@ -15,7 +15,7 @@ from benchmarks.measure import RESULTS
 from psa_seg import attention
 from psa_seg.engine.config import load_config
 from psa_seg.engine.flops import count_flops
-from psa_seg.engine.identity import backbone
+from psa_seg.engine.identity import backbone, fingerprint
 from psa_seg.leaderboard import Board, markdown, metafile, read_boards, write
 from psa_seg.models import GlobalContext, NonLocal, SqueezeExcitation
 
@@ -120,10 +120,16 @@ def render(readme: str) -> str:
     return readme
 
 
+def trained_by() -> dict[str, str]:
+    """Paths of the configs by their fingerprint."""
+    paths = sorted(CONFIGS.glob("*.py"))
+    return {fingerprint(load_config(str(path))): f"configs/{path.name}" for path in paths}
+
+
 def metafiles() -> dict[Path, str]:
     """What OpenMMLab's tools read, by where it stands."""
     return {
-        CONFIGS / "metafile.yaml": metafile.metafile(boards()),
+        CONFIGS / "metafile.yaml": metafile.metafile(boards(), trained_by()),
         ROOT / "model-index.yml": metafile.INDEX,
     }
 

@@ -38,7 +38,7 @@ def main() -> None:
     config = distributed.once(lambda: configure(args), each_node=True)
     given = args.work_dir or config.get("work_dir")
     config.work_dir = distributed.once(lambda: choose_work_dir(name(args), given, config.resume))
-    launch.train(config, amp=args.amp, must_resume=args.resume)
+    launch.train(config, must_resume=args.resume)
 
 
 def configure(args: argparse.Namespace) -> Config:
@@ -47,6 +47,8 @@ def configure(args: argparse.Namespace) -> Config:
     config = tool.read_config(args, seed)
     config.resume = args.resume or args.auto_resume or config.resume
     config.checkpoint_activations |= args.checkpoint_activations
+    if args.amp:
+        options.use_amp(config)
     options.log_to(config, args.log_to, name(args))
     if args.profile is not None:
         options.profile(config, args.profile)

@@ -25,8 +25,10 @@ from psa_seg.engine.pictures import (
 )
 from psa_seg.engine.record import (
     describe,
+    is_complete,
     measure_inference,
     read_record,
+    sitting,
     training_memory,
     write_record,
 )
@@ -47,12 +49,14 @@ class ReportHook(Hook):
     def __init__(self, samples: int = 6) -> None:
         self.samples = samples
         self.pictured: dict[int, Pictured] = {}
+        self.gated: Tensor | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Start the clock; a resumed run goes on with its record.
 
         Checkpoints are written before the validation of the same iteration: where a run was
-        stopped in between, that validation is made up for.
+        stopped in between, that validation is made up for; so is the last one, where it was stopped
+        before the pictures were drawn.
         """
         metrics = [m for m in runner.val_evaluator.metrics if isinstance(m, ConfusionMetric)]
         if len(metrics) != 1:
@@ -68,17 +72,26 @@ class ReportHook(Hook):
         self.validations = earlier.get("validations", [])
         self.memory = earlier.get("training_memory", {"MiB": 0})
         self.started = time.monotonic() - earlier.get("wall_time_s", 0.0)
-        self.validated = False  # in this sitting: memory that it took is not training's
-        self.description = describe(runner) if runner.rank == 0 else {}
-        self.gating = find_gating(_bare(runner))
+        self.sittings = earlier.get("sittings", [])
+        if runner.rank == 0:
+            self.description, now = describe(runner), sitting(runner)
+            self.sittings += [now] * (self.sittings[-1:] != [now])
+        self.gating, self.gated = find_gating(_bare(runner)), None
+        if runner.cfg.model.test_cfg.get("mode", "whole") != "whole":
+            self.gating = None  # its input would be of a part of the image
         if self.gating:
             self.gating.register_forward_pre_hook(self._see)
         due = runner.iter % runner.val_interval == 0 or runner.iter == runner.max_iters
-        done = any(v["iteration"] == runner.iter for v in self.validations)
+        last = self.validations[-1]["iteration"] if self.validations else 0
+        done = last == runner.iter and (is_complete(earlier) or runner.iter < runner.max_iters)
         owed = [runner.iter > 0 and due and not done]
         broadcast_object_list(owed)  # the record is on the first rank's disk
         if owed[0]:
+            self.validations = [v for v in self.validations if v["iteration"] < runner.iter]
             runner.val_loop.run()
+        self.validated = False  # in this sitting: memory that it took is not training's
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
 
     def _see(self, attention: nn.Module, inputs: tuple[Tensor]) -> None:
         if not attention.training:
@@ -91,6 +104,11 @@ class ReportHook(Hook):
             self.memory = max(self.memory, training_memory(), key=lambda memory: memory["MiB"])
 
     @master_only
+    def before_val(self, runner: Runner) -> None:
+        """Write what is known so far: a run may be killed while it validates."""
+        self._write()
+
+    @master_only
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Sequence[Any]
     ) -> None:
@@ -98,7 +116,9 @@ class ReportHook(Hook):
         if batch_idx in self.chosen:
             sample = outputs[0].cpu()
             sample.pop("seg_logits", None)  # upstream's segmentors: 160 MB at Cityscapes' size
-            gate = spatial_gate(self.gating, self.gated[:1]) if self.gating else None
+            gate = None
+            if self.gating and self.gated is not None:
+                gate = spatial_gate(self.gating, self.gated[:1])
             self.pictured[batch_idx] = Pictured(sample, gate)
 
     @master_only
@@ -107,7 +127,7 @@ class ReportHook(Hook):
         assert self.metric.confusion is not None, "validated without a confusion matrix"
         validation = {"iteration": runner.iter, "confusion": self.metric.confusion.tolist()}
         self.validations.append(validation)
-        self.validated = True
+        self.validated, self.gated = True, None
         self._write()
 
     def _write(self, **more: Any) -> None:
@@ -115,6 +135,7 @@ class ReportHook(Hook):
             **self.description,
             "wall_time_s": round(time.monotonic() - self.started, 1),
             "training_memory": self.memory,
+            "sittings": self.sittings,
             **more,
             "validations": self.validations,
         }

@@ -22,16 +22,26 @@ SAME_RUN = (
     "optim_wrapper",
     "param_scheduler",
 )
-SAME_FIGURES = (*SAME_RUN, "train_cfg", "val_dataloader.dataset")
+SAME_FIGURES = (
+    *SAME_RUN,
+    "train_cfg.max_iters",
+    "train_cfg.micro_batch_size",
+    "val_dataloader.dataset",
+    "val_evaluator",
+    "custom_hooks",  # an average of weights, say
+)
 ANYWHERE = {"data_root", "init_cfg"}  # where files lie may change while a run is interrupted
 
 
 def fingerprint(config: Config) -> str:
     """Twelve hexadecimal digits of all that figures depend on, but for the seed and the machine.
 
-    Of pretrained weights it has that there are some, and not where they lie.
+    Of pretrained weights it has that there are some, of a checkpoint to start from its name, and
+    not where they lie.
     """
     parts = {key: _portable(look_up(config, key)) for key in SAME_FIGURES}
+    start = config.get("start_from", config.load_from)
+    parts["load_from"] = Path(start).name if start else None
     return _digest(json.dumps(parts, sort_keys=True))
 
 
@@ -39,8 +49,10 @@ def setting(config: Config) -> str:
     """The fingerprint of the plain twin: runs that share it differ in the attention alone."""
     plain = copy.deepcopy(config)
     plain.model = without_attention(plain.model)
-    factors = plain.optim_wrapper.get("paramwise_cfg", {}).get("custom_keys", {})
-    factors.pop("attention", None)  # it would have nothing to act on
+    by_name = plain.optim_wrapper.get("paramwise_cfg") or {}
+    by_name.get("custom_keys", {}).pop("attention", None)  # it would have nothing to act on
+    if not any(by_name.values()):
+        plain.optim_wrapper.pop("paramwise_cfg", None)
     return fingerprint(plain)
 
 
@@ -69,8 +81,10 @@ def without_attention(model: ConfigDict) -> ConfigDict:
 
 
 def backbone(model: ConfigDict) -> str:
-    """A backbone's name with its output stride, as in model zoos: `R-50-D8`."""
+    """A backbone's name with its output stride, as in model zoos: `R-50-D8`; else its type."""
     part = model.backbone
+    if "strides" not in part:
+        return part.type
     stride = 2 * math.prod(part.strides) * (2 if "depth" in part else 1)
     name = f"R-{part.depth}" if "depth" in part else part.type
     return f"{name}-D{stride}"
@@ -88,7 +102,9 @@ def label(config: Config) -> str:
 
 def commit() -> str | None:
     """The commit of the code, `-dirty` after it where files differ; None outside a checkout."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():  # installed, maybe within somebody's own checkout
+        return None
     try:
         run = subprocess.run(
             [

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.dist import get_rank, get_world_size
 from mmengine.registry import init_default_scope
@@ -27,13 +26,12 @@ from psa_seg.errors import UserError
 MASK_LOADERS = ("LoadLabelIds", "LoadAnnotations")
 
 
-def train(config: Config, amp: bool = False, must_resume: bool = False) -> None:
+def train(config: Config, must_resume: bool = False) -> None:
     """Check, build, train, validate, report.
 
     Args:
         config: with `work_dir` set.
         must_resume: a run that cannot be resumed is an error, and not a fresh start.
-        amp: mixed precision: bfloat16 where the GPU has it, else float16 with loss scaling.
 
     Raises:
         UserError: for all that a user can mend.
@@ -42,7 +40,7 @@ def train(config: Config, amp: bool = False, must_resume: bool = False) -> None:
         fresh, runner = not config.resume, None
         try:
             _register(config)
-            config = once(lambda: _prepare(config, amp, must_resume), each_node=True)
+            config = once(lambda: _prepare(config, must_resume), each_node=True)
             runner = PairedRunner.from_cfg(config)
             once(lambda: check_space(config, runner.model))
             runner.train()
@@ -52,7 +50,7 @@ def train(config: Config, amp: bool = False, must_resume: bool = False) -> None:
             raise
 
 
-def _prepare(config: Config, amp: bool, must_resume: bool) -> Config:
+def _prepare(config: Config, must_resume: bool) -> Config:
     """The config that is run, after all checks."""
     going_on = config.resume
     split_batch(
@@ -60,15 +58,9 @@ def _prepare(config: Config, amp: bool, must_resume: bool) -> Config:
         get_world_size(),
         config.train_cfg.get("micro_batch_size"),
     )
-    if amp:
-        if not torch.cuda.is_available():
-            raise UserError("--amp needs a GPU, and PyTorch sees none here: leave --amp out")
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-        dtype = "bfloat16" if native else "float16"
-        scaler = dict(enabled=not native)  # float16 alone has too few small numbers
-        config.optim_wrapper.update(type="AmpOptimWrapper", dtype=dtype, loss_scale=scaler)
     check_model(config)
     check_data(config, "train_dataloader", "val_dataloader")
+    config.start_from = config.load_from  # what follows may put a checkpoint of the run there
     resumed = find_run(config) if config.resume else None
     if resumed:
         config.load_from = resumed
@@ -129,7 +121,7 @@ def predict(config: Config, checkpoint: str, folder: str, tta: bool = False) -> 
     """
     dataset = config.test_dataloader.dataset
     dataset.pipeline = without_masks(dataset.pipeline)
-    config.tta_pipeline = without_masks(config.tta_pipeline)
+    config.tta_pipeline = without_masks(config.get("tta_pipeline", []))
     config.custom_hooks = []
     config.test_evaluator = dict(type="PredictionWriter", folder=folder)
     _test(config, checkpoint, tta, [config.work_dir], lambda: None)
@@ -171,9 +163,24 @@ def _test(
         config.model.backbone.init_cfg = None  # every weight comes from the checkpoint
         once(check_all, each_node=True)
         if tta:
+            _check_views(config)
             config.test_dataloader.dataset.pipeline = config.tta_pipeline
             config.model = dict(config.tta_model, module=config.model)
         PairedRunner.from_cfg(config).test()
+
+
+def _check_views(config: Config) -> None:
+    if "tta_model" not in config or "tta_pipeline" not in config:
+        raise UserError(
+            f"--tta needs tta_model and tta_pipeline: {config.filename}\n"
+            "  do         take the bases of configs/, which have both, or leave --tta out"
+        )
+    if (config.model.type, config.tta_model.type) == ("LeanEncoderDecoder", "SegTTAModel"):
+        raise UserError(
+            "tta_model.type is 'SegTTAModel', which reads logits that LeanEncoderDecoder leaves "
+            f"out: {config.filename}\n  do         make it 'LeanTTAModel': same label maps, less "
+            "memory"
+        )
 
 
 def _register(config: Config) -> None:

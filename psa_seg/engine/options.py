@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
+import torch
 from mmengine.config import Config
 
 from psa_seg.engine.hooks import ProfileHook
@@ -28,6 +29,23 @@ def log_to(config: Config, names: Sequence[str], run: str) -> None:
         if name == "wandb":
             backend["init_kwargs"] = dict(project="psa_seg", name=run)
         config.visualizer.vis_backends.append(backend)
+
+
+def use_amp(config: Config) -> None:
+    """Train in mixed precision: bfloat16 where the GPU has it, else float16 with loss scaling.
+
+    Raises:
+        UserError: where there is no GPU.
+    """
+    if not torch.cuda.is_available():
+        raise UserError(
+            "mixed precision (--amp) needs a GPU, and PyTorch sees none here\n"
+            "  do         leave it out"
+        )
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    dtype = "bfloat16" if native else "float16"
+    scaler = dict(enabled=not native)  # float16 alone has too few small numbers
+    config.optim_wrapper.update(type="AmpOptimWrapper", dtype=dtype, loss_scale=scaler)
 
 
 def profile(config: Config, steps: int) -> None:

@@ -19,8 +19,15 @@ from torch.utils.benchmark import Timer
 
 from psa_seg.engine import identity
 from psa_seg.engine.flops import count_flops
+from psa_seg.errors import UserError
 from psa_seg.evaluation import scores
 
+NEEDED = (  # what others read of a record
+    *("label", "config", "config_hash", "setting", "exploratory", "backbone", "attentions"),
+    *("data", "data_hash", "seed", "max_iterations", "crop", "batch_size", "precision", "classes"),
+    *("train_images", "val_images", "parameters", "wall_time_s", "training_memory", "sittings"),
+    "validations",
+)
 WARMUP, TIMED = 2, 9  # forward passes
 PACKAGES = ("psa-seg", "torch", "numpy", "onedl-mmcv", "onedl-mmengine", "onedl-mmsegmentation")
 
@@ -46,11 +53,31 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def load_record(path: Path) -> dict[str, Any]:
+    """The record at `path`.
+
+    Raises:
+        UserError: where it is none.
+    """
+    try:
+        record = json.loads(path.read_text())
+        missing = [key for key in NEEDED if key not in record]
+    except (OSError, ValueError, TypeError) as error:
+        raise _no_record(path, str(error)) from error
+    if missing:
+        raise _no_record(path, f"it has no {missing[0]}")
+    return record
+
+
+def _no_record(path: Path, why: str) -> UserError:
+    return UserError(f"no record of a run: {path}\n  {why}\n  do         take it away")
+
+
 def read_record(path: Path, iteration: int) -> dict[str, Any]:
     """What the run that `path` is the record of had come to by `iteration`; empty before that."""
     if iteration == 0 or not path.is_file():
         return {}
-    record = json.loads(path.read_text())
+    record = load_record(path)
     record["validations"] = [v for v in record["validations"] if v["iteration"] <= iteration]
     return record
 
@@ -75,20 +102,26 @@ def describe(runner: Runner) -> dict[str, Any]:
         "exploratory": config.exploratory,
         "backbone": identity.backbone(config.model),
         "attentions": identity.attentions(config.model),
-        "commit": identity.commit(),
         "data": config.data_name,
         "data_hash": identity.fingerprint_data(train.dataset, val),
         "seed": runner.seed,
         "max_iterations": runner.max_iters,
-        "crop": list(config.model.data_preprocessor.size),
+        "crop": list(config.model.data_preprocessor.get("size") or ()),
         "batch_size": runner.train_loop.split.images,
-        "processes": runner.world_size,
         "precision": config.optim_wrapper.get("dtype", "float32"),
         "optimizer": dict(config.optim_wrapper.optimizer),
         "train_images": len(train),
         "val_images": len(val),
         "classes": list(val.metainfo["classes"]),
         "parameters": sum(p.numel() for p in runner.model.parameters()),
+    }
+
+
+def sitting(runner: Runner) -> dict[str, Any]:
+    """By what a run, or this part of an interrupted one, is done."""
+    return {
+        "commit": identity.commit(),
+        "processes": runner.world_size,
         "environment": environment(),
     }
 
@@ -141,16 +174,17 @@ def training_memory() -> dict[str, Any]:
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write a run's record as JSON, as far as the run has come; its scores are the last ones."""
-    final = scores(np.array(record["validations"][-1]["confusion"]))
-    told = {
-        **record,
-        "iterations": record["validations"][-1]["iteration"],
-        **{name: round(float(final[name]), 4) for name in ("mIoU", "mAcc", "aAcc")},
-        "IoU": {
-            name: None if np.isnan(value) else round(float(value), 4)
-            for name, value in zip(record["classes"], final["IoU"], strict=True)
-        },
-    }
+    told = dict(record)
+    if record["validations"]:
+        final = scores(np.array(record["validations"][-1]["confusion"]))
+        told |= {
+            "iterations": record["validations"][-1]["iteration"],
+            **{name: round(float(final[name]), 4) for name in ("mIoU", "mAcc", "aAcc")},
+            "IoU": {
+                name: None if np.isnan(value) else round(float(value), 4)
+                for name, value in zip(record["classes"], final["IoU"], strict=True)
+            },
+        }
     part = path.with_suffix(".part")  # a full disk, or a kill, leaves the record before
     part.write_text(_rows_in_line(json.dumps(told, indent=1)) + "\n")
     part.replace(path)

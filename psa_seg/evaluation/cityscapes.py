@@ -55,7 +55,7 @@ class CityscapesPixelMetric(BaseMetric):
         self._start()
 
     def _start(self) -> None:
-        self.counts = self.scripts.generateMatrix(self.args).astype(np.int64)
+        self.counts = self.scripts.generateMatrix(self.args)
         self.stats: Stats = self.scripts.generateInstanceStats(self.args)
         self.images = 0
         self.without_instances = 0
@@ -111,7 +111,10 @@ class CityscapesPixelMetric(BaseMetric):
         """
         values = [entry[name] for entry, name in _entries(self.stats)]
         sums = torch.tensor(values, dtype=torch.float64)
-        counts, lacking = torch.from_numpy(self.counts), torch.tensor(self.without_instances)
+        counts, lacking = (
+            torch.from_numpy(self.counts.astype(np.int64)),
+            torch.tensor(self.without_instances),
+        )
         add_up(self.images, size, counts, sums, lacking)
         for (entry, name), value in zip(_entries(self.stats), sums.tolist(), strict=True):
             entry[name] = value
@@ -121,7 +124,7 @@ class CityscapesPixelMetric(BaseMetric):
                 "*_labelIds.png",
                 logger="current",
             )
-        figures = self.compute_metrics([self.counts, None if lacking else self.stats])
+        figures = self.compute_metrics([counts.numpy(), None if lacking else self.stats])
         self._start()
         return {f"{self.prefix}/{name}": value for name, value in figures.items()}
 

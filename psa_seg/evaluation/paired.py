@@ -16,14 +16,17 @@ BETTER, WORSE, UNDECIDED = "better", "worse", "not told apart"
 
 
 class Comparison(NamedTuple):
-    """A model against the baseline, in the unit of the scores; NaN where one pair is too few."""
+    """A model against the baseline, in the unit of the scores.
+
+    NaN where the spread cannot be known: of one pair, and of differences that are all the same.
+    """
 
     seeds: tuple[int, ...]  # that both have
     difference: float  # mean, positive where the model scores higher
     low: float  # of the 95 % interval
     high: float
     p: float  # corrected for all models that were compared
-    needed: float  # mean difference that would have been told from none, for sure
+    needed: float  # an observed difference above this would have counted, at this spread
     verdict: str  # by the corrected p
 
 
@@ -48,7 +51,7 @@ def compare(
         for name, seeds in shared.items()
     }
     corrected = holm([_p(values) for values in differences.values()])
-    tested = sum(len(values) > 1 for values in differences.values())
+    tested = len(corrected) - int(np.isnan(corrected).sum())
     result = {}
     for (name, values), p in zip(differences.items(), corrected, strict=True):
         mean, error = _mean_and_error(values)
@@ -82,7 +85,8 @@ def holm(p: Sequence[float]) -> list[float]:
 def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
     if len(values) == 0:
         return float("nan"), float("nan")
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+    spread = values.std(ddof=1) if len(values) > 1 else 0.0
+    error = spread / np.sqrt(len(values)) if spread else float("nan")
     return float(values.mean()), float(error)
 
 
@@ -90,6 +94,4 @@ def _p(values: np.ndarray) -> float:
     mean, error = _mean_and_error(values)
     if np.isnan(error):
         return float("nan")
-    if error == 0:  # the same difference for every seed
-        return float(mean == 0)
     return float(2 * stats.t.sf(abs(mean / error), len(values) - 1))

@@ -9,6 +9,8 @@ from psa_seg.leaderboard.table import markdown, to_csv
 
 __all__ = ["Board", "markdown", "read_boards", "write"]
 
+MARK = "<title>psa_seg: "
+
 
 def write(records: str, out: str, pictures: bool) -> list[Path]:
     """Write `leaderboard.md`, `leaderboard.csv` and `index.html`, over those of an earlier time.
@@ -24,17 +26,21 @@ def write(records: str, out: str, pictures: bool) -> list[Path]:
     """
     boards = read_boards(records)
     files = {
+        "index.html": page(boards, pictures),  # first: by it, a folder is known to be ours
         "leaderboard.md": "\n\n".join(map(markdown, boards)) + "\n",
         "leaderboard.csv": to_csv(boards),
-        "index.html": page(boards, pictures),
     }
     paths = [Path(out, name) for name in files]
-    Path(out).mkdir(parents=True, exist_ok=True)
+    page_there = paths[0].is_file() and MARK in paths[0].read_text(errors="replace")
     for path in paths:
-        if path.exists() and not Path(out, "leaderboard.csv").is_file():
+        if path.exists() and not page_there:
             raise UserError(
                 f"{path} is there already, and no leaderboard\n  do         choose another --out"
             )
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"--out {out} is no folder\n  do         name another") from error
     for path, text in zip(paths, files.values(), strict=True):
         path.write_text(text)
     return paths

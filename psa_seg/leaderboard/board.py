@@ -1,6 +1,5 @@
 """Records of runs, put beside those that they can be compared with."""
 
-import json
 import math
 from collections.abc import Iterable
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from psa_seg.engine.record import is_complete, load_record
 from psa_seg.errors import UserError
 from psa_seg.evaluation import scores
 from psa_seg.evaluation.paired import Comparison, compare
@@ -95,10 +95,10 @@ class Board:
     def title(self) -> str:
         """What was trained."""
         about = self.about
-        rows, columns = about["crop"]
+        crop = "x".join(map(str, about["crop"]))
         return (
             f"{about['data']}: DeepLabV3+ {about['backbone']}, {about['max_iterations']} steps of "
-            f"{about['batch_size']} images {rows}x{columns}, {about['precision']}"
+            f"{about['batch_size']} images {crop}, {about['precision']}"
         )
 
     @property
@@ -109,17 +109,18 @@ class Board:
     @property
     def machines(self) -> list[str]:
         """Hardware and PyTorch of all runs."""
-        return sorted({machine(run["environment"]) for run in self.records})
+        return sorted({machine(part["environment"]) for part in self.sittings})
 
     @property
     def commits(self) -> list[str]:
         """Of the code that made the runs."""
-        return sorted({run["commit"] or "unknown" for run in self.records})
+        return sorted({part["commit"] or "unknown" for part in self.sittings})
 
     @property
-    def records(self) -> list[Record]:
-        """Of all models."""
-        return [run for model in self.models.values() for run in model.runs.values()]
+    def sittings(self) -> list[dict[str, Any]]:
+        """Of all runs."""
+        runs = [run for model in self.models.values() for run in model.runs.values()]
+        return [part for run in runs for part in run["sittings"]]
 
 
 def machine(environment: dict[str, Any]) -> str:
@@ -132,23 +133,34 @@ def read_boards(folder: str) -> list[Board]:
     """The boards of all records in `folder` and below: settled comparisons before searches.
 
     Raises:
-        UserError: for a folder without records, a file that is none, or two of one run.
+        UserError: for a folder without records, a file that is none, a run that has not ended, two
+            records of one run, or two models of one name.
     """
     paths = sorted(Path(folder).rglob("*.json"))
+    paths = [path for path in paths if path.parent.name != "vis_data"]  # a run's own log
     if not paths:
         raise UserError(
             f"no records (*.json) in {folder}\n  do         make some with tools/sweep.py"
         )
     groups: dict[tuple[bool, str, str], dict[str, dict[int, Record]]] = {}
     for path in paths:
-        record = read_record(path)
+        record = load_record(path)
+        if not is_complete(record):
+            raise UserError(
+                f"the record of a run that has not ended: {path}\n"
+                "  do         let it end, or take the record away"
+            )
         key = (record["exploratory"], record["setting"], record["data_hash"])
         runs = groups.setdefault(key, {}).setdefault(record["label"], {})
-        if record["seed"] in runs:
-            other = runs[record["seed"]]["path"]
+        for other in runs.values():
+            what = "two models go by one name"
+            if other["config_hash"] == record["config_hash"]:
+                if other["seed"] != record["seed"]:
+                    continue
+                what = f"two records of one run, seed {record['seed']}"
             raise UserError(
-                f"two records of one run, {record['label']}, seed {record['seed']}\n"
-                f"  where      {other}\n             {path}\n  do         take one away"
+                f"{what}: {record['label']}\n"
+                f"  where      {other['path']}\n             {path}\n  do         take one away"
             )
         runs[record["seed"]] = {**record, "path": path}
     boards = []
@@ -157,24 +169,6 @@ def read_boards(folder: str) -> list[Board]:
         settled = groups.get((False, *key[1:]), {})
         boards.append(Board(models, _baseline(models.values(), settled), key[0]))
     return sorted(boards, key=lambda board: (board.exploratory, board.synthetic))
-
-
-def read_record(path: Path) -> Record:
-    """The record of a finished run.
-
-    Raises:
-        UserError: where it is none.
-    """
-    try:
-        record = json.loads(path.read_text())
-        finished = record["inference"] and record["validations"] and record["setting"]
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise UserError(
-            f"no record of a finished run: {path}\n  {type(error).__name__}: {error}\n"
-            "  do         take it away, or let its run end"
-        ) from error
-    assert finished
-    return record
 
 
 def _baseline(models: Iterable[Model], settled: dict[str, dict[int, Record]]) -> Model | None:

@@ -29,7 +29,7 @@ def page(boards: list[Board], pictures: bool) -> str:
         "explained": EXPLAINED,
         "boards": [_board(board, pictures or board.synthetic) for board in boards],
     }
-    text = json.dumps(_finite(data), ensure_ascii=False).replace("</", "<\\/")
+    text = json.dumps(_finite(data), ensure_ascii=False).replace("<", "\\u003c")
     return TEMPLATE.read_text().replace("{{DATA}}", text)
 
 
@@ -58,6 +58,7 @@ def _model(board: Board, model: Model, pictures: bool) -> dict[str, Any]:
         "sd": sd,
         "scores": list(model.scores().values()),
         "seeds": len(model.runs),
+        "paired": len(comparison.seeds) if comparison else len(model.runs),
         "mAcc": model.mean_and_sd("mAcc")[0],
         "aAcc": model.mean_and_sd("aAcc")[0],
         "comparison": comparison and comparison._asdict(),

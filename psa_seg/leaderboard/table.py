@@ -23,8 +23,8 @@ HEADINGS = (
 EXPLAINED = (
     "mIoU in percent after the last step, never the best on the way: mean ± standard deviation "
     "over seeds. Difference: in points, seed by seed, with its 95 % interval. p: paired t-test, "
-    "Holm-corrected over the rows. Needed: the difference that would surely have been told from "
-    "none with as many seeds and this spread. Inference: time of one image as a multiple of the "
+    "Holm-corrected over the rows. Needed: a difference above this would have counted, "
+    "with as many seeds and this spread. Inference: time of one image as a multiple of the "
     "plain network's, taken in turns. Training memory: the most that a process held."
 )
 
@@ -48,15 +48,21 @@ def _cells(model: Model, comparison: Comparison | None) -> list[str]:
     mean, sd = model.mean_and_sd()
     flops = model.first["inference"]["GFLOPs"]
     return [
-        model.label,
+        model.label.replace("|", "\\|"),
         f"{mean:.2f} ± {_number(sd)}",
-        str(len(model.runs)),
+        _seeds(model, comparison),
         *_against(comparison),
         f"{model.first['parameters'] / 1e6:.2f} M",
         "not counted" if flops is None else f"{flops:.2f}",
         f"{model.slowdown:.2f} x",
         f"{model.memory / 1024:.2f} GiB",
     ]
+
+
+def _seeds(model: Model, comparison: Comparison | None) -> str:
+    if comparison is None or len(comparison.seeds) == len(model.runs):
+        return str(len(model.runs))
+    return f"{len(model.runs)}, {len(comparison.seeds)} paired"
 
 
 def _against(comparison: Comparison | None) -> list[str]:
@@ -90,7 +96,7 @@ def to_csv(boards: list[Board]) -> str:
             "plain_inference_ms": record["inference"]["plain_milliseconds"],
             "training_MiB": record["training_memory"]["MiB"],
             "wall_time_s": record["wall_time_s"],
-            "commit": record["commit"],
+            "commits": " ".join(part["commit"] or "unknown" for part in record["sittings"]),
             "config_hash": record["config_hash"],
             "data_hash": record["data_hash"],
         }

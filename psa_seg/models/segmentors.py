@@ -101,7 +101,7 @@ class LeanTTAModel(SegTTAModel):
             data: `inputs` and `data_samples`, each a list over views of lists over images.
         """
         module = self.module
-        if not isinstance(module, LeanEncoderDecoder) or module.out_channels == 1:
+        if not isinstance(module, LeanEncoderDecoder):
             return super().test_step(data)
         samples: list[SegDataSample] = []
         sums: list[Tensor] = []
@@ -116,7 +116,10 @@ class LeanTTAModel(SegTTAModel):
                     sums[index] += probabilities(maps, module.out_channels)
         for sample, total in zip(samples, sums, strict=True):
             total /= len(data["inputs"])
-            sample.set_data({"pred_sem_seg": PixelData(data=argmax(iter(total)))})
+            labels = argmax(iter(total))
+            if module.out_channels == 1:
+                labels = (total > module.decode_head.threshold).to(LABEL)
+            sample.set_data({"pred_sem_seg": PixelData(data=labels)})
         return samples
 
 
@@ -131,8 +134,13 @@ def argmax(maps: Iterator[Tensor]) -> Tensor:
 
 
 def probabilities(maps: Iterator[Tensor], classes: int) -> Tensor:
-    """Softmax `[classes, H, W]` of as many maps `[H, W]`, without a second tensor of that size."""
+    """Softmax `[classes, H, W]` of as many maps `[H, W]`, without a second tensor of that size.
+
+    Of one map, which is a class against the rest, the sigmoid.
+    """
     first = next(maps)
+    if classes == 1:
+        return first.sigmoid()[None]
     result = first.new_empty((classes, *first.shape))
     for one, scores in zip(result, chain([first], maps), strict=True):
         one.copy_(scores)

@@ -134,7 +134,7 @@ def _expand(path: str, read: dict[str, Any]) -> Iterator[Run]:
         else:
             where = placement if len(read["placements"]) > 1 else ""
             label = ", ".join(filter(None, map(str, (attention, where, variant))))
-            options = {**_place(path, template, config), **more}
+            options = {**_place(path, template, config), **(more or {})}
         yield Run(
             name=re.sub(r"[^a-z0-9]+", "_", f"{label} seed{seed}".lower()).strip("_"),
             label=label,
@@ -145,12 +145,12 @@ def _expand(path: str, read: dict[str, Any]) -> Iterator[Run]:
 
 def _place(path: str, template: Any, attention: Any) -> dict[str, Any]:
     """The options of a placement, with the attention put in."""
-    text = json.dumps(template)
+    text = json.dumps(template, default=str)
     if not isinstance(template, dict) or f'"{ATTENTION}"' not in text:
         raise _wrong(path, f"a placement must map options to values, one of them {ATTENTION}")
     if not isinstance(attention, dict) or "type" not in attention:
         raise _wrong(path, f"an attention must have a type, or be empty; this is {attention}")
-    return json.loads(text.replace(f'"{ATTENTION}"', json.dumps(attention)))
+    return json.loads(text.replace(f'"{ATTENTION}"', json.dumps(attention, default=str)))
 
 
 def _wrong(path: str, what: str) -> UserError:

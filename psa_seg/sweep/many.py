@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -63,12 +64,14 @@ def run_all(experiment: Experiment, free: list[str]) -> None:
         UserError: where a config or a record does not fit, or, after all others, for runs that
             failed.
     """
-    waiting, iterations, failed = [], {}, []
+    waiting, iterations, failed, elsewhere = [], {}, [], 0
     for run in experiment.runs:
         config = configure(experiment, run)
         iterations[run.name] = config.train_cfg.max_iters
         if not is_finished(experiment, run, config):
             waiting.append(run)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # or runs would go on alone
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     total, left, slots = sum(iterations.values()), len(waiting), len(free)
     going: list[Going] = []
     with _display() as display:
@@ -91,7 +94,9 @@ def run_all(experiment: Experiment, free: list[str]) -> None:
                     display.remove_task(one.task)
                     left -= 1
                     done += iterations[one.run.name]
-                    if one.process.returncode:
+                    if one.process.returncode == BUSY:
+                        elsewhere += 1
+                    elif one.process.returncode:
                         failed.append(one)
                     say(_outcome(experiment, one), f"({left} left)")
                 tasks = {task.id: task.completed for task in display.tasks}
@@ -101,6 +106,8 @@ def run_all(experiment: Experiment, free: list[str]) -> None:
                 one.process.terminate()
             for one in going:
                 one.process.wait()
+    if elsewhere:
+        print(f"{elsewhere} runs are other processes': see --list for when they are finished")
     if failed:
         raise UserError(
             f"{len(failed)} of {len(iterations)} runs did not finish, {failed[0].run.name} first\n"

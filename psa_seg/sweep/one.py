@@ -2,7 +2,6 @@
 
 import copy
 import fcntl
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,8 @@ from psa_seg.engine import launch
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import DATA_ROOT, shrink
 from psa_seg.engine.identity import attentions, fingerprint
-from psa_seg.engine.record import is_complete
+from psa_seg.engine.options import use_amp
+from psa_seg.engine.record import is_complete, load_record
 from psa_seg.errors import UserError
 from psa_seg.sweep.experiment import Experiment, Run
 
@@ -44,6 +44,13 @@ def configure(experiment: Experiment, run: Run) -> Config:
     if experiment.demo:
         shrink(config, prepare(DATA_ROOT))
     override(config, {**run.options, "randomness.seed": run.seed})
+    if experiment.amp:
+        use_amp(config)
+    if not any(hook["type"] == "ReportHook" for hook in config.get("custom_hooks") or ()):
+        raise UserError(
+            f"a run without ReportHook in custom_hooks leaves no record: {experiment.path}\n"
+            "  do         leave custom_hooks as configs/_base_/default_runtime.py has them"
+        )
     config.label, config.resume = run.label, True
     config.exploratory = experiment.exploratory
     config.work_dir = str(experiment.work_dir_of(run))
@@ -64,8 +71,8 @@ def is_finished(experiment: Experiment, run: Run, config: Config) -> bool:
     path = experiment.record_of(run)
     if not path.is_file():
         return False
-    record, here = json.loads(path.read_text()), (fingerprint(config), run.seed)
-    there = (record.get("config_hash"), record.get("seed"))
+    record, here = load_record(path), (fingerprint(config), run.seed)
+    there = (record["config_hash"], record["seed"])
     if not is_complete(record) or there != here:
         raise UserError(
             f"{path} is the record of another run than {experiment.path} describes now\n"
@@ -84,13 +91,15 @@ def train(experiment: Experiment, run: Run) -> None:
         UserError: for all that a user can mend.
     """
     config = configure(experiment, run)
-    with _alone(Path(f"{config.work_dir}.lock"), run):
+    with _alone(experiment.record_of(run).with_name(f".{run.name}.lock"), run):
         if is_finished(experiment, run, config):
             return
-        launch.train(config, amp=experiment.amp)
+        launch.train(config)
         record = experiment.record_of(run)
         record.parent.mkdir(parents=True, exist_ok=True)
-        _file(Path(config.work_dir, "samples.png"), record.with_suffix(".png"))
+        pictures = Path(config.work_dir, "samples.png")
+        if pictures.is_file():
+            _file(pictures, record.with_suffix(".png"))
         _file(Path(config.work_dir, "record.json"), record)
 
 

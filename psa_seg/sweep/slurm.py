@@ -3,11 +3,12 @@
 import shlex
 import sys
 
+from psa_seg.errors import UserError
 from psa_seg.sweep.experiment import Experiment
 
 SCRIPT = """#!/bin/bash
 #SBATCH --job-name={name}
-#SBATCH --array={tasks}
+#SBATCH --array=0-{last}
 #SBATCH --gpus=1
 #SBATCH --cpus-per-task=8
 #SBATCH --time=24:00:00
@@ -15,13 +16,21 @@ SCRIPT = """#!/bin/bash
 #SBATCH --open-mode=append
 # sbatch it from the folder that it was made in. A task that was cut short goes on when it is queued
 # again; to start what is missing by then, make the script anew.
-exec {command} --run "$SLURM_ARRAY_TASK_ID"
+runs=({names})
+exec {command} --run "${{runs[$SLURM_ARRAY_TASK_ID]}}"
 """
 
 
 def array_script(experiment: Experiment) -> str:
-    """A script for sbatch with a task for each run that has no record."""
-    missing = {run.name for run in experiment.missing()}
-    tasks = [str(i) for i, run in enumerate(experiment.runs) if run.name in missing]
+    """A script for sbatch with a task for each run that has no record.
+
+    Raises:
+        UserError: where every run has one.
+    """
+    names = [run.name for run in experiment.missing()]
+    if not names:
+        raise UserError(f"nothing is missing: every run of {experiment.path} has its record")
     command = shlex.join([sys.executable, sys.argv[0], str(experiment.path)])
-    return SCRIPT.format(name=experiment.path.stem, tasks=",".join(tasks), command=command)
+    return SCRIPT.format(
+        name=experiment.path.stem, last=len(names) - 1, names=" ".join(names), command=command
+    )

@@ -11,7 +11,7 @@ import torch
 from mmengine.fileio import LocalBackend
 from mmseg.registry import MODELS
 
-from psa_seg.engine import launch, preflight, tool
+from psa_seg.engine import launch, options, preflight, tool
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.work_dir import choose_work_dir, find_run
 from psa_seg.errors import UserError
@@ -62,8 +62,8 @@ def test_weights_with_a_wrong_name(config, source, message):
 
 def test_amp_without_a_gpu(config):
     config.work_dir = "work"
-    with pytest.raises(UserError, match="--amp needs a GPU"):
-        launch.train(config, amp=True)
+    with pytest.raises(UserError, match=r"\(--amp\) needs a GPU"):
+        options.use_amp(config)
 
 
 def test_checkpoint_of_another_model(tiny, tmp_path):

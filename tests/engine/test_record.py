@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from psa_seg import PolarizedSelfAttention
-from psa_seg.engine import identity, launch
+from psa_seg.engine import hooks, identity, launch
 from psa_seg.engine.pictures import find_gating, spatial_gate
+from psa_seg.engine.record import is_complete, load_record
 from psa_seg.evaluation import scores
 from psa_seg.ops import naive
 from tests.conftest import small
@@ -36,7 +37,7 @@ def test_it_says_which_run_it_was(written):
     assert record["attentions"] == {"head": {"type": "PolarizedSelfAttention"}}
     assert (record["seed"], record["iterations"], record["max_iterations"]) == (3, 2, 2)
     assert record["backbone"] == "R-50-D8"
-    assert re.fullmatch(r"[0-9a-f]{12}(-dirty)?", record["commit"])
+    assert re.fullmatch(r"[0-9a-f]{12}(-dirty)?", record["sittings"][0]["commit"])
 
 
 def test_every_figure_derives_from_the_confusion(written):
@@ -57,6 +58,36 @@ def test_it_says_what_the_run_cost(written):
     assert 0 < inference["GFLOPs"] < 10
     ratio = inference["milliseconds"] / inference["plain_milliseconds"]
     assert 0.2 < ratio < 5, "the attention is a thousandth of the work"
+
+
+@pytest.mark.parametrize("where", ["in its validation", "before its pictures"])
+def test_what_a_killed_run_owes_is_made_up_for(tiny, tmp_path, monkeypatch, where):
+    options = {
+        "train_cfg.max_iters": 2,
+        "train_cfg.val_interval": 2,
+        "default_hooks.checkpoint.interval": 1,
+    }
+
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if where == "in its validation":
+            patch.setattr(hooks.ReportHook, "after_val_iter", killed)
+        else:
+            patch.setattr(hooks, "measure_inference", killed)
+        with pytest.raises(KeyboardInterrupt):
+            launch.train(tiny(NAME, **options))
+    path = tmp_path / "work/record.json"
+    assert not is_complete(load_record(path))
+    assert not (tmp_path / "work/samples.png").exists()
+    launch.train(tiny(NAME, **options, resume=True))
+    record = load_record(path)
+    assert is_complete(record)
+    assert [v["iteration"] for v in record["validations"]] == [2]
+    assert record["training_memory"]["MiB"] > 100
+    assert len(record["sittings"]) == 1, "of the same code, on the same machine"
+    assert (tmp_path / "work/samples.png").exists()
 
 
 def test_data_are_told_apart_by_names_and_sizes(streets, tmp_path):

@@ -26,25 +26,29 @@ def record(label="none", seed=0, share=60.0, **changes):
         "exploratory": False,
         "backbone": "MobileNetV2-D16",
         "attentions": {"head": {"type": kind}} if kind else {},
-        "commit": "0123456789ab",
         "data": "invented",
         "data_hash": "d",
         "seed": seed,
         "max_iterations": 300,
         "crop": [256, 256],
         "batch_size": 8,
-        "processes": 1,
         "precision": "float32",
         "train_images": 367,
         "val_images": 101,
         "classes": ["road", "car", "sky", "never"],
         "parameters": 5_000_000 + 100_000 * len(label),
-        "environment": {
-            "device": "CPU, 2 threads",
-            "processor": "a processor",
-            "cuda": None,
-            "packages": {"torch": "2.13.0"},
-        },
+        "sittings": [
+            {
+                "commit": "0123456789ab",
+                "processes": 1,
+                "environment": {
+                    "device": "CPU, 2 threads",
+                    "processor": "a processor",
+                    "cuda": None,
+                    "packages": {"torch": "2.13.0"},
+                },
+            }
+        ],
         "wall_time_s": 60.0,
         "training_memory": {"MiB": 2048, "of": "process, resident"},
         "inference": {

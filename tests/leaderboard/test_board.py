@@ -100,15 +100,23 @@ def test_csv_has_a_row_a_run(tmp_path):
     assert float(row["mIoU"]) == pytest.approx(boards[0].models["SE"].scores()[2], abs=1e-4)
 
 
+UNFINISHED = {key: part for key, part in invented.record().items() if key != "inference"}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no record of a finished run"),
-        ("[]", "no record of a finished run"),
-        (json.dumps({"validations": []}), "no record of a finished run"),
-        (json.dumps(invented.record("none", 0)), "two records of one run, none, seed 0"),
+        ("", "no record of a run"),
+        ("[]", "no record of a run"),
+        (json.dumps({"validations": []}), "no record of a run.*\n  it has no label"),
+        (json.dumps(UNFINISHED), "a run that has not ended"),
+        (json.dumps(invented.record("none", 0)), "two records of one run, seed 0: none"),
+        (
+            json.dumps(invented.record("none", 7, config_hash="b")),
+            "two models go by one name: none",
+        ),
     ],
-    ids=["empty", "a list", "unfinished", "double"],
+    ids=["empty", "a list", "another", "unfinished", "double", "another config"],
 )
 def test_what_is_no_record_is_a_message(tmp_path, text, message):
     invented.write(tmp_path)

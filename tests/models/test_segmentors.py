@@ -69,9 +69,19 @@ def test_label_maps_are_upstreams(twins, options):
         assert torch.equal(one.pred_sem_seg.data, other.pred_sem_seg.data.to(one.pred_sem_seg.data))
 
 
-@pytest.mark.parametrize("wrapped", ["EncoderDecoder", "LeanEncoderDecoder"])
-def test_label_maps_with_augmentation_are_upstreams(twins, wrapped):
-    stock, lean, loader = twins("tta_pipeline")
+@pytest.mark.parametrize(
+    ("wrapped", "options"),
+    [
+        ("EncoderDecoder", "whole"),
+        ("LeanEncoderDecoder", "whole"),
+        ("LeanEncoderDecoder", "one class"),
+    ],
+)
+def test_label_maps_with_augmentation_are_upstreams(twins, wrapped, options):
+    stock, lean, loader = twins("tta_pipeline", **OPTIONS[options])
+    if lean.out_channels == 1:
+        for model in (stock, lean):
+            model.decode_head.threshold = 0.5
     module = {"EncoderDecoder": stock, "LeanEncoderDecoder": lean}[wrapped]
     theirs = label_maps(MODELS.build(dict(type="SegTTAModel", module=stock)), loader)
     ours = label_maps(MODELS.build(dict(type="LeanTTAModel", module=module)), loader)

@@ -1,6 +1,7 @@
 """What an experiment's file stands for, and what is wrong with one."""
 
 import pytest
+import torch
 import yaml
 
 from psa_seg.engine import identity
@@ -79,11 +80,16 @@ def test_a_fingerprint_is_of_what_figures_depend_on():
         {"randomness.seed": 5},
         {"work_dir": "elsewhere"},
         {"train_dataloader.num_workers": 9},
+        {"train_cfg.val_interval": 9},
+        {"load_from": None},
         {"train_dataloader.dataset.data_root": "/other/disk"},
         {"model.backbone.init_cfg.checkpoint": "/other/weights.pth"},
     ]
     other = [
         {"train_cfg.max_iters": 9},
+        {"load_from": "folder/plain.pth"},
+        {"custom_hooks": [dict(type="EMAHook")]},
+        {"val_evaluator.ignore_index": 0},
         {"optim_wrapper.optimizer.lr": 0.5},
         {"train_dataloader.batch_size": 4},
         {"model.backbone.init_cfg": None},
@@ -93,11 +99,38 @@ def test_a_fingerprint_is_of_what_figures_depend_on():
     assert len({fingerprint(**options) for options in (*other, {})}) == len(other) + 1
 
 
+def test_a_run_in_mixed_precision_is_known_by_it(tmp_path, monkeypatch):
+    found = experiment(tmp_path, amp=True)
+    with pytest.raises(UserError, match="needs a GPU"):
+        configure(found, found.runs[0])
+    pretend_a_gpu(monkeypatch)
+    config = configure(found, found.runs[0])
+    assert config.optim_wrapper.type == "AmpOptimWrapper"
+    plain = experiment(tmp_path)
+    assert identity.fingerprint(config) != identity.fingerprint(configure(plain, plain.runs[0]))
+
+
+def pretend_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+
+
+def test_a_run_that_would_leave_no_record_is_refused(tmp_path):
+    found = experiment(tmp_path, options={"custom_hooks": []})
+    with pytest.raises(UserError, match="leaves no record"):
+        configure(found, found.runs[0])
+
+
 def test_the_gates_learning_rate_is_no_other_setting():
     config = load_config(RIGHT["config"])
     before = identity.setting(config)
     config.optim_wrapper.paramwise_cfg.custom_keys.attention.lr_mult = 10.0
     assert identity.setting(config) == before != identity.fingerprint(config)
+    for there in ({}, None):
+        config.optim_wrapper.paramwise_cfg = there
+        without = identity.setting(config)
+        config.optim_wrapper.paramwise_cfg = dict(custom_keys=dict(attention=dict(lr_mult=10.0)))
+        assert identity.setting(config) == without
 
 
 @pytest.mark.parametrize(
@@ -133,6 +166,7 @@ def test_what_is_no_experiment_is_a_message(tmp_path, text):
 )
 def test_ours_can_be_run(path, monkeypatch):
     monkeypatch.setenv("CAMVID_ROOT", "somewhere")
+    pretend_a_gpu(monkeypatch)
     found = read_experiment(str(path))
     for run in found.runs:
         config = configure(found, run)

@@ -92,7 +92,7 @@ def test_runs_that_fail_are_named_after_all_others_had_their_turn(trial, capsys,
 
 
 def test_a_run_that_another_process_is_at_is_left_alone(trial, tmp_path):
-    lock = tmp_path / "work_dirs/trial/none_seed0.lock"
+    lock = tmp_path / "records/.none_seed0.lock"
     lock.parent.mkdir(parents=True)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -114,8 +114,9 @@ def test_slurm_gets_a_task_for_each_missing_run(trial, tmp_path, monkeypatch):
     found.record_of(found.runs[0]).parent.mkdir()
     found.record_of(found.runs[0]).write_text("{}")
     script = slurm.array_script(found)
-    assert "#SBATCH --array=1\n" in script
-    assert f'tools/sweep.py {trial} --run "$SLURM_ARRAY_TASK_ID"' in script
+    assert "#SBATCH --array=0-0\n" in script
+    assert "runs=(psa_seed0)" in script
+    assert f'tools/sweep.py {trial} --run "${{runs[$SLURM_ARRAY_TASK_ID]}}"' in script
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
