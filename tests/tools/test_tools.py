@@ -106,9 +106,9 @@ def test_ctrl_c_is_one_line(monkeypatch, capsys):
 
     left = []
     monkeypatch.setattr(os, "_exit", left.append)
-    tool.run(interrupted)
+    tool.run(interrupted, "go on so")
     assert left == [130]
-    assert capsys.readouterr().out.startswith("interrupted; ")
+    assert capsys.readouterr().out == "interrupted; go on so\n"
 
 
 def test_a_users_mistake_is_one_message_and_exit_status_2(tmp_path):
