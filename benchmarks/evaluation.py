@@ -77,7 +77,7 @@ def tiny(folder: Path) -> Config:
     config.train_cfg = config.val_cfg = config.val_evaluator = config.optim_wrapper = None
     config.param_scheduler, config.custom_hooks = None, []
     config.load_from = str(folder / "tiny.pth")
-    config.work_dir = str(folder / "work")
+    config.work_dir = config.visualizer.name = str(folder / "work")  # one of a name lives on
     return config
 
 
