@@ -1,4 +1,4 @@
-"""Shared by all tests: few threads, one seed, small configs on a handful of synthetic scenes."""
+"""Shared by all tests: one thread, one seed, small configs on a handful of synthetic scenes."""
 
 import os
 from pathlib import Path
@@ -8,6 +8,8 @@ from pathlib import Path
 if os.environ.setdefault("PSA_SEG_TEST_DEVICE", "cpu") == "cpu":
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ["TRITON_INTERPRET"] = "1"
+# One thread each, in subprocesses too: under `pytest -n 2`, two of each would spin in turns.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # or cuBLAS warns when NaN marks unwritten memory
 
 import pytest
@@ -25,10 +27,7 @@ from psa_seg.engine.demo import shrink
 
 ROOT = Path(__file__).parents[1]
 
-torch.set_num_threads(2)
 init_default_scope("mmseg")
-
-
 torch.backends.cudnn.allow_tf32 = False  # the textbook's convolutions are a reference
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from mmengine.dist import broadcast_object_list, master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
@@ -50,6 +49,7 @@ class ReportHook(Hook):
         self.samples = samples
         self.pictured: dict[int, Pictured] = {}
         self.gated: Tensor | None = None
+        self.validations: list[dict[str, Any]] = []
 
     def before_train(self, runner: Runner) -> None:
         """Start the clock; a resumed run goes on with its record.
@@ -58,17 +58,21 @@ class ReportHook(Hook):
         stopped in between, that validation is made up for; so is the last one, where it was stopped
         before the pictures were drawn.
         """
-        metrics = [m for m in runner.val_evaluator.metrics if isinstance(m, ConfusionMetric)]
-        if len(metrics) != 1:
-            raise UserError(
-                "val_evaluator has no ConfusionMetric, which ReportHook takes its figures from\n"
-                "  do         add dict(type='ConfusionMetric') to it, or set custom_hooks=[]"
-            )
-        self.metric = metrics[0]
+        self.metric = _find_metric(runner)
         count = len(runner.val_dataloader)
         self.chosen = set(np.linspace(0, count - 1, min(self.samples, count)).astype(int).tolist())
         self.path = Path(runner.work_dir, "record.json")
         earlier = read_record(self.path, runner.iter)
+        self._take_up(earlier, runner)
+        self._watch(runner)
+        if self._owes(earlier, runner):
+            self.validations = [v for v in self.validations if v["iteration"] < runner.iter]
+            runner.val_loop.run()
+        self.validated = False  # in this sitting: memory that it took is not training's
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+
+    def _take_up(self, earlier: dict[str, Any], runner: Runner) -> None:
         self.validations = earlier.get("validations", [])
         self.memory = earlier.get("training_memory", {"MiB": 0})
         self.started = time.monotonic() - earlier.get("wall_time_s", 0.0)
@@ -76,22 +80,23 @@ class ReportHook(Hook):
         if runner.rank == 0:
             self.description, now = describe(runner), sitting(runner)
             self.sittings += [now] * (self.sittings[-1:] != [now])
-        self.gating, self.gated = find_gating(_bare(runner)), None
+
+    def _watch(self, runner: Runner) -> None:
+        """Keep what goes into the attention whose spatial gate the pictures show."""
+        self.gating, self.gated = find_gating(runner.bare_model), None
         if runner.cfg.model.test_cfg.get("mode", "whole") != "whole":
             self.gating = None  # its input would be of a part of the image
         if self.gating:
             self.gating.register_forward_pre_hook(self._see)
+
+    def _owes(self, earlier: dict[str, Any], runner: Runner) -> bool:
+        """Whether the validation of this very iteration is still to be made."""
         due = runner.iter % runner.val_interval == 0 or runner.iter == runner.max_iters
         last = self.validations[-1]["iteration"] if self.validations else 0
         done = last == runner.iter and (is_complete(earlier) or runner.iter < runner.max_iters)
         owed = [runner.iter > 0 and due and not done]
         broadcast_object_list(owed)  # the record is on the first rank's disk
-        if owed[0]:
-            self.validations = [v for v in self.validations if v["iteration"] < runner.iter]
-            runner.val_loop.run()
-        self.validated = False  # in this sitting: memory that it took is not training's
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
+        return bool(owed[0])
 
     def _see(self, attention: nn.Module, inputs: tuple[Tensor]) -> None:
         if not attention.training:
@@ -145,7 +150,7 @@ class ReportHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Measure inference, draw the pictures, and say where everything is."""
         size = runner.val_dataloader.dataset[0]["inputs"].shape[1:]
-        model, plain = _bare(runner), runner.build_plain()
+        model, plain = runner.bare_model, runner.build_plain()
         self._write(inference=measure_inference(model, plain, tuple(size)))
         history = [
             (v["iteration"], float(scores(np.array(v["confusion"]))["mIoU"]))
@@ -164,8 +169,14 @@ class ReportHook(Hook):
         )
 
 
-def _bare(runner: Runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+def _find_metric(runner: Runner) -> ConfusionMetric:
+    metrics = [m for m in runner.val_evaluator.metrics if isinstance(m, ConfusionMetric)]
+    if len(metrics) != 1:
+        raise UserError(
+            "val_evaluator has no ConfusionMetric, which ReportHook takes its figures from\n"
+            "  do         add dict(type='ConfusionMetric') to it, or set custom_hooks=[]"
+        )
+    return metrics[0]
 
 
 @HOOKS.register_module()

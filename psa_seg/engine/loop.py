@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from mmengine.dist import all_reduce_params
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmseg.registry import DATASETS, LOOPS
 from torch import nn
@@ -135,11 +134,9 @@ class ReplayableTrainLoop(IterBasedTrainLoop):
         """
         if self.split.processes == 1:
             return
-        wrapped = self.runner.model
-        model = wrapped.module if is_model_wrapper(wrapped) else wrapped
         layers = [
             layer
-            for layer in model.modules()
+            for layer in self.runner.model.modules()
             if isinstance(layer, _BatchNorm) and not isinstance(layer, nn.SyncBatchNorm)
         ]
         statistics = [s for layer in layers for s in (layer.running_mean, layer.running_var)]

@@ -54,7 +54,7 @@ class PairedRunner(Runner):
                 "  do         take configs/_base_/schedules/sgd_poly.py as a base"
             )
         if self.cfg.get("checkpoint_activations"):
-            checkpoint_activations(self._bare_model().backbone)
+            checkpoint_activations(self.bare_model.backbone)
         if self.rank == 0:
             self.logger.info(summarize(self))
         return super().train()
@@ -64,7 +64,9 @@ class PairedRunner(Runner):
         """Whether there has been a step; unlike `iter`, this builds nothing."""
         return isinstance(self._train_loop, ReplayableTrainLoop) and self._train_loop.iter > 0
 
-    def _bare_model(self) -> BaseModule:
+    @property
+    def bare_model(self) -> BaseModule:
+        """The model, out of what distributes it."""
         return self.model.module if is_model_wrapper(self.model) else self.model
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
@@ -110,7 +112,7 @@ class PairedRunner(Runner):
         twin = MODELS.build(without_attention(self.cfg.model))
         twin.init_weights()
         _check_pretrained(twin.backbone)
-        model = self._bare_model()
+        model = self.bare_model
         model.load_state_dict(twin.state_dict(), strict=False)
         for tensor in model.state_dict().values():
             broadcast(tensor)

@@ -1,7 +1,6 @@
 """The first screen of a run's log: what is trained, on what, and on which hardware."""
 
 from mmengine.dist import get_backend
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -18,7 +17,7 @@ def summarize(runner: Runner) -> str:
     Args:
         runner: with its training loop built.
     """
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = runner.bare_model
     size = tuple(model.data_preprocessor.size or (512, 512))
     flops = count_flops(model, (1, 3, *size), mode="tensor")
     parts = filter(None, (getattr(model, part, None) for part in PARTS))

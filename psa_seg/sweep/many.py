@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,56 +64,62 @@ def run_all(experiment: Experiment, free: list[str]) -> None:
         UserError: where a config or a record does not fit, or, after all others, for runs that
             failed.
     """
-    waiting, iterations, failed, elsewhere = [], {}, [], 0
+    waiting, steps = [], {}
     for run in experiment.runs:
         config = configure(experiment, run)
-        iterations[run.name] = config.train_cfg.max_iters
+        steps[run.name] = config.train_cfg.max_iters
         if not is_finished(experiment, run, config):
             waiting.append(run)
     for number in (signal.SIGTERM, signal.SIGHUP):  # or runs would go on alone
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    total, left, slots = sum(iterations.values()), len(waiting), len(free)
+    ended = _train(experiment, waiting, free, steps)
+    elsewhere = [one for one in ended if one.process.returncode == BUSY]
+    failed = [one for one in ended if one.process.returncode not in (0, BUSY)]
+    if elsewhere:
+        print(f"{len(elsewhere)} runs are other processes': see --list for when they are finished")
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(steps)} runs did not finish, {failed[0].run.name} first\n"
+            f"  see        {failed[0].log}\n"
+            "  do         mend that, and give the same command again: no finished run is repeated"
+        )
+
+
+def _train(
+    experiment: Experiment, waiting: list[Run], free: list[str], steps: Mapping[str, int]
+) -> list[Going]:
+    """All that wait, to their ends, under one display; `steps` are those of every run."""
     going: list[Going] = []
+    ended: list[Going] = []
+    slots, before = len(free), sum(steps.values()) - sum(steps[run.name] for run in waiting)
     with _display() as display:
         say = display.console.print
-        say(f"{experiment.path.stem}: {len(iterations)} runs, {len(iterations) - left} finished")
-        done = total - sum(iterations[run.name] for run in waiting)
-        overall = display.add_task("all", total=total, completed=done)
+        say(f"{experiment.path.stem}: {len(steps)} runs, {len(steps) - len(waiting)} finished")
+        overall = display.add_task("all", total=sum(steps.values()), completed=before)
         try:
             while waiting or going:
                 while waiting and free:
-                    run = waiting.pop(0)
-                    task = display.add_task(run.name, total=iterations[run.name])
-                    going.append(_start(experiment, run, free.pop(0), slots, task))
+                    task = display.add_task(waiting[0].name, total=steps[waiting[0].name])
+                    going.append(_start(experiment, waiting.pop(0), free.pop(0), slots, task))
                 time.sleep(POLL_SECONDS)
-                for one in going:
-                    display.update(one.task, completed=_iteration(experiment.work_dir_of(one.run)))
                 for one in [one for one in going if one.process.poll() is not None]:
                     going.remove(one)
+                    ended.append(one)
                     free.append(one.place)
                     display.remove_task(one.task)
-                    left -= 1
-                    done += iterations[one.run.name]
-                    if one.process.returncode == BUSY:
-                        elsewhere += 1
-                    elif one.process.returncode:
-                        failed.append(one)
-                    say(_outcome(experiment, one), f"({left} left)")
-                tasks = {task.id: task.completed for task in display.tasks}
-                display.update(overall, completed=done + sum(tasks[one.task] for one in going))
+                    say(_outcome(experiment, one), f"({len(waiting) + len(going)} left)")
+                done = before + sum(steps[one.run.name] for one in ended)
+                for one in going:
+                    come = _iteration(experiment.work_dir_of(one.run))
+                    display.update(one.task, completed=come)
+                    done += come
+                display.update(overall, completed=done)
         finally:
             for one in going:
                 one.process.terminate()
             for one in going:
                 one.process.wait()
-    if elsewhere:
-        print(f"{elsewhere} runs are other processes': see --list for when they are finished")
-    if failed:
-        raise UserError(
-            f"{len(failed)} of {len(iterations)} runs did not finish, {failed[0].run.name} first\n"
-            f"  see        {failed[0].log}\n"
-            "  do         mend that, and give the same command again: no finished run is repeated"
-        )
+    return ended
 
 
 def _display() -> Progress:

@@ -7,8 +7,7 @@ import yaml
 from psa_seg.engine import identity
 from psa_seg.engine.config import load_config
 from psa_seg.errors import UserError
-from psa_seg.sweep import read_experiment
-from psa_seg.sweep.one import configure
+from psa_seg.sweep import one, read_experiment
 from tests.conftest import ROOT
 
 HEAD = {"model.decode_head.attention": "ATTENTION"}
@@ -57,7 +56,7 @@ def test_options_are_of_every_run_and_variants_of_attentions_alone(tmp_path):
 
 def test_a_run_is_its_config(tmp_path):
     found = experiment(tmp_path, exploratory=True, options={"train_cfg.max_iters": 7})
-    plain, psa = (configure(found, run) for run in found.runs[3:5])
+    plain, psa = (one.configure(found, run) for run in found.runs[3:5])
     assert (psa.randomness.seed, psa.train_cfg.max_iters, psa.label) == (1, 7, "PSA")
     assert psa.exploratory
     assert identity.setting(plain) == identity.setting(psa)
@@ -67,7 +66,7 @@ def test_a_run_is_its_config(tmp_path):
 def test_an_experiment_starts_from_a_plain_config(tmp_path):
     found = experiment(tmp_path, config=str(ROOT / "configs/psa_deeplabv3plus_cityscapes.py"))
     with pytest.raises(UserError, match="has an attention of its own"):
-        configure(found, found.runs[0])
+        one.configure(found, found.runs[0])
 
 
 def test_a_fingerprint_is_of_what_figures_depend_on():
@@ -102,12 +101,12 @@ def test_a_fingerprint_is_of_what_figures_depend_on():
 def test_a_run_in_mixed_precision_is_known_by_it(tmp_path, monkeypatch):
     found = experiment(tmp_path, amp=True)
     with pytest.raises(UserError, match="needs a GPU"):
-        configure(found, found.runs[0])
+        one.configure(found, found.runs[0])
     pretend_a_gpu(monkeypatch)
-    config = configure(found, found.runs[0])
+    config = one.configure(found, found.runs[0])
     assert config.optim_wrapper.type == "AmpOptimWrapper"
     plain = experiment(tmp_path)
-    assert identity.fingerprint(config) != identity.fingerprint(configure(plain, plain.runs[0]))
+    assert identity.fingerprint(config) != identity.fingerprint(one.configure(plain, plain.runs[0]))
 
 
 def pretend_a_gpu(monkeypatch):
@@ -118,7 +117,7 @@ def pretend_a_gpu(monkeypatch):
 def test_a_run_that_would_leave_no_record_is_refused(tmp_path):
     found = experiment(tmp_path, options={"custom_hooks": []})
     with pytest.raises(UserError, match="leaves no record"):
-        configure(found, found.runs[0])
+        one.configure(found, found.runs[0])
 
 
 def test_the_gates_learning_rate_is_no_other_setting():
@@ -164,12 +163,13 @@ def test_what_is_no_experiment_is_a_message(tmp_path, text):
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "benchmarks/experiments").glob("*.yaml")), ids=lambda p: p.stem
 )
-def test_ours_can_be_run(path, monkeypatch):
+def test_ours_can_be_run(path, streets, monkeypatch):
+    monkeypatch.setattr(one, "prepare", lambda root: streets)
     monkeypatch.setenv("CAMVID_ROOT", "somewhere")
     pretend_a_gpu(monkeypatch)
     found = read_experiment(str(path))
     for run in found.runs:
-        config = configure(found, run)
+        config = one.configure(found, run)
         placed = identity.attentions(config.model)
         assert bool(placed) == (run.label != "none"), "a placement that places nothing"
         assert found.record_of(run).parent.parent == ROOT / "benchmarks/experiments/../results"

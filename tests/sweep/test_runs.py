@@ -39,7 +39,6 @@ def trial(tiny, tmp_path, monkeypatch):
     path = tmp_path / "trial.yaml"
     path.write_text(yaml.safe_dump(read, sort_keys=False))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return path
 
 
