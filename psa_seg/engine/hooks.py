@@ -14,6 +14,7 @@ from mmseg.registry import HOOKS
 from torch import Tensor, nn
 from torch.profiler import profile, schedule
 
+from psa_seg.engine.distributed import once
 from psa_seg.engine.pictures import (
     Pictured,
     draw_curves,
@@ -63,6 +64,7 @@ class ReportHook(Hook):
         self.chosen = set(np.linspace(0, count - 1, min(self.samples, count)).astype(int).tolist())
         self.path = Path(runner.work_dir, "record.json")
         earlier = read_record(self.path, runner.iter)
+        self.description = once(lambda: _describe(runner, self.path, earlier))
         self._take_up(earlier, runner)
         self._watch(runner)
         if self._owes(earlier, runner):
@@ -76,10 +78,7 @@ class ReportHook(Hook):
         self.validations = earlier.get("validations", [])
         self.memory = earlier.get("training_memory", {"MiB": 0})
         self.started = time.monotonic() - earlier.get("wall_time_s", 0.0)
-        self.sittings = earlier.get("sittings", [])
-        if runner.rank == 0:
-            self.description, now = describe(runner), sitting(runner)
-            self.sittings += [now] * (self.sittings[-1:] != [now])
+        self.sittings = [*earlier.get("sittings", []), sitting(runner)]
 
     def _watch(self, runner: Runner) -> None:
         """Keep what goes into the attention whose spatial gate the pictures show."""
@@ -177,6 +176,20 @@ def _find_metric(runner: Runner) -> ConfusionMetric:
             "  do         add dict(type='ConfusionMetric') to it, or set custom_hooks=[]"
         )
     return metrics[0]
+
+
+def _describe(runner: Runner, path: Path, earlier: dict[str, Any]) -> dict[str, Any]:
+    """What the run is; its data must be those that the record of its earlier part tells of."""
+    description = describe(runner)
+    there, here = earlier.get("data_hash"), description["data_hash"]
+    if there not in (None, here):
+        raise UserError(
+            f"images or masks are not those that this run began with: {path}\n"
+            f"  there      data {there}, by names and sizes of the files\n"
+            f"  here       data {here}\n"
+            "  do         put the files back, or choose another --work-dir"
+        )
+    return description
 
 
 @HOOKS.register_module()

@@ -21,14 +21,14 @@ SAME_RUN = (
     "train_dataloader.dataset",
     "optim_wrapper",
     "param_scheduler",
+    "val_dataloader.dataset",
+    "val_evaluator",
+    "custom_hooks",  # an average of weights, say
 )
 SAME_FIGURES = (
     *SAME_RUN,
     "train_cfg.max_iters",
-    "train_cfg.micro_batch_size",
-    "val_dataloader.dataset",
-    "val_evaluator",
-    "custom_hooks",  # an average of weights, say
+    "train_cfg.micro_batch_size",  # another machine may hold fewer images: each sitting says
 )
 ANYWHERE = {"data_root", "init_cfg"}  # where files lie may change while a run is interrupted
 
@@ -40,9 +40,14 @@ def fingerprint(config: Config) -> str:
     not where they lie.
     """
     parts = {key: _portable(look_up(config, key)) for key in SAME_FIGURES}
-    start = config.get("start_from", config.load_from)
-    parts["load_from"] = Path(start).name if start else None
+    parts["load_from"] = start(config)
     return _digest(json.dumps(parts, sort_keys=True))
+
+
+def start(config: Config) -> str | None:
+    """Name of the checkpoint that a run starts from, wherever it has come to since."""
+    path = config.get("start_from", config.load_from)
+    return Path(path).name if path else None
 
 
 def setting(config: Config) -> str:

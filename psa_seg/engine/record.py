@@ -84,7 +84,7 @@ def read_record(path: Path, iteration: int) -> dict[str, Any]:
 
 def is_complete(record: Mapping[str, Any]) -> bool:
     """Whether a run has come to its end: what inference costs is measured last."""
-    return "inference" in record
+    return "inference" in record and bool(record["validations"])
 
 
 def describe(runner: Runner) -> dict[str, Any]:
@@ -118,8 +118,10 @@ def describe(runner: Runner) -> dict[str, Any]:
 
 
 def sitting(runner: Runner) -> dict[str, Any]:
-    """By what a run, or this part of an interrupted one, is done."""
+    """From which step, and by what, a run or this part of an interrupted one is done."""
     return {
+        "from_step": runner.iter,
+        "images_at_once": runner.train_loop.split.at_once,
         "commit": identity.commit(),
         "processes": runner.world_size,
         "environment": environment(),

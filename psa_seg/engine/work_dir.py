@@ -14,7 +14,7 @@ from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
 from psa_seg.engine.config import look_up
-from psa_seg.engine.identity import ANYWHERE, SAME_RUN
+from psa_seg.engine.identity import ANYWHERE, SAME_RUN, start
 from psa_seg.engine.preflight.checkpoint import load_checkpoint
 from psa_seg.errors import UserError
 
@@ -161,15 +161,18 @@ def find_run(config: Config) -> str | None:
             f"  do         resume it with --seed {meta['seed']}"
         )
     held = Config.fromstring(meta["cfg"], ".py")
-    for key in SAME_RUN:
-        difference = _difference(key, look_up(held, key), look_up(config, key))
+    pairs = {key: (look_up(held, key), look_up(config, key)) for key in SAME_RUN}
+    pairs["load_from"] = start(held), start(config)
+    for key, (there, now) in pairs.items():
+        difference = _difference(key, there, now)
         if difference:
             name = meta["experiment_name"].rsplit("_", 2)[0]  # without date and time
             raise UserError(
                 f"{config.work_dir} holds another experiment, a run of {name}\n"
                 f"  differs    {difference}\n"
-                "  do         resume it with the config and options it began with, or choose "
-                "another --work-dir"
+                "  do         resume it with the config and options it began with, or work in "
+                "another\n             directory: --work-dir, or another name for an "
+                "experiment's file"
             )
     return str(here)
 

@@ -11,6 +11,7 @@ from psa_seg import PolarizedSelfAttention
 from psa_seg.engine import hooks, identity, launch
 from psa_seg.engine.pictures import find_gating, spatial_gate
 from psa_seg.engine.record import is_complete, load_record
+from psa_seg.errors import UserError
 from psa_seg.evaluation import scores
 from psa_seg.ops import naive
 from tests.conftest import small
@@ -86,8 +87,19 @@ def test_what_a_killed_run_owes_is_made_up_for(tiny, tmp_path, monkeypatch, wher
     assert is_complete(record)
     assert [v["iteration"] for v in record["validations"]] == [2]
     assert record["training_memory"]["MiB"] > 100
-    assert len(record["sittings"]) == 1, "of the same code, on the same machine"
+    assert [part["from_step"] for part in record["sittings"]] == [0, 2]
     assert (tmp_path / "work/samples.png").exists()
+
+
+def test_a_run_does_not_go_on_with_other_data(tiny, tmp_path):
+    options = {"train_cfg.max_iters": 2, "train_cfg.val_interval": 1, "custom_hooks.0.samples": 1}
+    launch.train(tiny(NAME, **options))
+    path = tmp_path / "work/record.json"
+    record = load_record(path)
+    path.write_text(json.dumps({**record, "data_hash": "another"}))
+    with pytest.raises(UserError, match="are not those that this run began with"):
+        launch.train(tiny(NAME, **options, resume=True))
+    assert load_record(path)["validations"] == record["validations"]
 
 
 def test_data_are_told_apart_by_names_and_sizes(streets, tmp_path):
