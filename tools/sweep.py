@@ -28,14 +28,15 @@ def main() -> None:
             print(f"{number:3} {'missing ' if run.name in missing else 'finished'} {run.name}")
     elif args.slurm:
         print(slurm.array_script(experiment), end="")
-    elif args.run is not None:
+    else:
         try:
-            one.train(experiment, experiment.find(args.run))
+            if args.run is not None:
+                one.train(experiment, experiment.find(args.run))
+            else:
+                many.run_all(experiment, many.places(args.gpus, args.at_once))
         except one.BusyError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(one.BUSY)
-    else:
-        many.run_all(experiment, many.places(args.gpus, args.at_once))
 
 
 if __name__ == "__main__":

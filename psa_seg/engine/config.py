@@ -102,10 +102,11 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
     before = config.train_cfg.get("max_iters")
     try:
         config.merge_from_dict(options)
-    except (KeyError, TypeError, AssertionError) as error:
+        values = {key: look_up(config, key) for key in NUMBERS}
+    except (KeyError, TypeError, AttributeError, AssertionError) as error:
         raise UserError(f"--cfg-options does not fit {config.filename}\n  {error}") from error
     for key, least in NUMBERS.items():
-        value = look_up(config, key)
+        value = values[key]
         if type(value) is not int or value < least:
             raise UserError(
                 f"{key}={value!r} is no whole number of at least {least}\n"

@@ -31,11 +31,15 @@ def log_to(config: Config, names: Sequence[str], run: str) -> None:
         config.visualizer.vis_backends.append(backend)
 
 
-def use_amp(config: Config) -> None:
-    """Train in mixed precision: bfloat16 where the GPU has it, else float16 with loss scaling.
+def use_amp(config: Config, dtype: str | None = None) -> None:
+    """Train in mixed precision, float16 with loss scaling.
+
+    Args:
+        config: changed in place.
+        dtype: `bfloat16` or `float16`; by default the first where the GPU has it.
 
     Raises:
-        UserError: where there is no GPU.
+        UserError: where there is no GPU, or none with that dtype.
     """
     if not torch.cuda.is_available():
         raise UserError(
@@ -43,8 +47,12 @@ def use_amp(config: Config) -> None:
             "  do         leave it out"
         )
     native = torch.cuda.is_bf16_supported(including_emulation=False)
-    dtype = "bfloat16" if native else "float16"
-    scaler = dict(enabled=not native)  # float16 alone has too few small numbers
+    dtype = dtype or ("bfloat16" if native else "float16")
+    if dtype == "bfloat16" and not native:
+        raise UserError(
+            "this GPU has no bfloat16 of its own\n  do         use float16, or another GPU"
+        )
+    scaler = dict(enabled=dtype == "float16")  # it has too few small numbers
     config.optim_wrapper.update(type="AmpOptimWrapper", dtype=dtype, loss_scale=scaler)
 
 

@@ -10,8 +10,8 @@
       head: {model.decode_head.attention: ATTENTION}
 
 Besides: `options` (overrides of every run), `variants` (more overrides by name, such as another
-learning rate of the gates), `amp: true`, `demo: true` (synthetic streets), `exploratory: true` (a
-search: a table of its own).
+learning rate of the gates), `amp: bfloat16` or `float16`, `demo: true` (synthetic streets),
+`exploratory: true` (a search: a table of its own).
 """
 
 import itertools
@@ -30,7 +30,7 @@ NEEDED = {"config": str, "records": str, "seeds": list, "attentions": dict, "pla
 OPTIONAL: dict[str, tuple[type, Any]] = {
     "options": (dict, {}),
     "variants": (dict, {"": {}}),
-    "amp": (bool, False),
+    "amp": (str, ""),
     "demo": (bool, False),
     "exploratory": (bool, False),
 }
@@ -43,6 +43,7 @@ class Run(NamedTuple):
     label: str  # what a table calls all of its seeds
     seed: int
     options: dict[str, Any]  # overrides of the config
+    attends: bool  # whether it has an attention
 
 
 class Experiment(NamedTuple):
@@ -51,7 +52,7 @@ class Experiment(NamedTuple):
     path: Path
     config: Path
     records: Path
-    amp: bool
+    amp: str  # dtype of mixed precision; empty for float32
     demo: bool
     exploratory: bool
     runs: list[Run]  # the first seed of all comes before the second of any
@@ -104,6 +105,13 @@ def read_experiment(path: str) -> Experiment:
     full = {key: default for key, (_, default) in OPTIONAL.items()} | read
     if any(type(seed) is not int or seed < 0 for seed in full["seeds"]):
         raise _wrong(path, f"seeds must be whole numbers from 0 on, not {full['seeds']}")
+    if full["amp"] not in ("", "bfloat16", "float16"):
+        raise _wrong(path, f"amp must be bfloat16 or float16, not {full['amp']}")
+    for name, options in [("options", full["options"]), *full["variants"].items()]:
+        if not isinstance(options or {}, dict) or any(
+            type(key) is not str for key in options or {}
+        ):
+            raise _wrong(path, f"{name!r} must map options of the config to values")
     runs = list(_expand(path, full))
     doubles = [a.name for a, b in itertools.combinations(runs, 2) if a.name == b.name]
     if doubles:
@@ -140,6 +148,7 @@ def _expand(path: str, read: dict[str, Any]) -> Iterator[Run]:
             label=label,
             seed=seed,
             options={**read["options"], **options},
+            attends=config is not None,
         )
 
 

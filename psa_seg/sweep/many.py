@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from rich.progress import (
 
 from psa_seg.errors import UserError
 from psa_seg.sweep.experiment import Experiment, Run
-from psa_seg.sweep.one import BUSY, configure, is_finished
+from psa_seg.sweep.one import BUSY, BusyError, configure, is_finished
 
 POLL_SECONDS = 1.0
 
@@ -35,6 +36,43 @@ class Going(NamedTuple):
     log: Path
     place: str
     task: TaskID  # of the display
+    since: float  # seconds since the epoch
+
+
+class Tally:
+    """Steps of a sitting, done and to be done: a speed can be taken from them.
+
+    Not among them is what a run did in an earlier sitting, nor what a failed one will not do.
+    """
+
+    def __init__(self, steps: Mapping[str, int]) -> None:
+        self.first, self.end = dict.fromkeys(steps, 0), dict(steps)
+        self.now = dict(self.first)
+
+    def goes_on(self, name: str, step: int) -> None:
+        """A run starts, from `step`."""
+        self.first[name] = self.now[name] = step
+
+    def comes_to(self, name: str, step: int) -> None:
+        """A run has come to `step`."""
+        self.now[name] = max(step, self.now[name])
+
+    def ends(self, name: str, finished: bool) -> None:
+        """A run is over."""
+        if finished:
+            self.now[name] = self.end[name]
+        else:
+            self.end[name] = self.now[name]
+
+    @property
+    def total(self) -> int:
+        """Steps of all that were to be trained."""
+        return sum(self.end.values()) - sum(self.first.values())
+
+    @property
+    def done(self) -> int:
+        """Steps made so far."""
+        return sum(self.now.values()) - sum(self.first.values())
 
 
 def places(gpus: Sequence[int] | None, at_once: int) -> list[str]:
@@ -63,6 +101,7 @@ def run_all(experiment: Experiment, free: list[str]) -> None:
     Raises:
         UserError: where a config or a record does not fit, or, after all others, for runs that
             failed.
+        BusyError: where all is well, but for runs that other processes are at.
     """
     waiting, steps = [], {}
     for run in experiment.runs:
@@ -72,48 +111,53 @@ def run_all(experiment: Experiment, free: list[str]) -> None:
             waiting.append(run)
     for number in (signal.SIGTERM, signal.SIGHUP):  # or runs would go on alone
         signal.signal(number, lambda number, _: sys.exit(128 + number))
+    print(f"{experiment.path.stem}: {len(steps)} runs, {len(steps) - len(waiting)} finished")
     ended = _train(experiment, waiting, free, steps)
-    elsewhere = [one for one in ended if one.process.returncode == BUSY]
     failed = [one for one in ended if one.process.returncode not in (0, BUSY)]
-    if elsewhere:
-        print(f"{len(elsewhere)} runs are other processes': see --list for when they are finished")
     if failed:
         raise UserError(
             f"{len(failed)} of {len(steps)} runs did not finish, {failed[0].run.name} first\n"
             f"  see        {failed[0].log}\n"
             "  do         mend that, and give the same command again: no finished run is repeated"
         )
+    elsewhere = [one.run.name for one in ended if one.process.returncode == BUSY]
+    if elsewhere:
+        raise BusyError(
+            f"{len(elsewhere)} of {len(steps)} runs are other processes', {elsewhere[0]} first\n"
+            "  do         wait until --list has them all"
+        )
 
 
 def _train(
     experiment: Experiment, waiting: list[Run], free: list[str], steps: Mapping[str, int]
 ) -> list[Going]:
-    """All that wait, to their ends, under one display; `steps` are those of every run."""
+    """All that wait, each to its end, under one display."""
     going: list[Going] = []
     ended: list[Going] = []
-    slots, before = len(free), sum(steps.values()) - sum(steps[run.name] for run in waiting)
+    slots, tally = len(free), Tally({run.name: steps[run.name] for run in waiting})
     with _display() as display:
-        say = display.console.print
-        say(f"{experiment.path.stem}: {len(steps)} runs, {len(steps) - len(waiting)} finished")
-        overall = display.add_task("all", total=sum(steps.values()), completed=before)
+        overall = display.add_task("all", total=tally.total)
         try:
             while waiting or going:
                 while waiting and free:
-                    task = display.add_task(waiting[0].name, total=steps[waiting[0].name])
-                    going.append(_start(experiment, waiting.pop(0), free.pop(0), slots, task))
+                    run = waiting.pop(0)
+                    tally.goes_on(run.name, _resumed_from(experiment.work_dir_of(run)))
+                    task = display.add_task(run.name, total=steps[run.name])
+                    going.append(_start(experiment, run, free.pop(0), slots, task))
                 time.sleep(POLL_SECONDS)
+                for one in going:
+                    step = _step(experiment.work_dir_of(one.run), one.since)
+                    tally.comes_to(one.run.name, step)
+                    display.update(one.task, completed=tally.now[one.run.name])
                 for one in [one for one in going if one.process.poll() is not None]:
                     going.remove(one)
                     ended.append(one)
                     free.append(one.place)
+                    tally.ends(one.run.name, finished=one.process.returncode == 0)
                     display.remove_task(one.task)
-                    say(_outcome(experiment, one), f"({len(waiting) + len(going)} left)")
-                done = before + sum(steps[one.run.name] for one in ended)
-                for one in going:
-                    come = _iteration(experiment.work_dir_of(one.run))
-                    display.update(one.task, completed=come)
-                    done += come
-                display.update(overall, completed=done)
+                    left = f"({len(waiting) + len(going)} left)"
+                    display.console.print(_outcome(experiment, one), left)
+                display.update(overall, completed=tally.done, total=tally.total)
         finally:
             for one in going:
                 one.process.terminate()
@@ -138,15 +182,23 @@ def _start(experiment: Experiment, run: Run, place: str, slots: int, task: TaskI
     path.parent.mkdir(parents=True, exist_ok=True)
     log = path.open("ab")
     command = [sys.executable, sys.argv[0], str(experiment.path), "--run", run.name]
+    since = time.time()
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
     log.close()
-    return Going(run, process, path, place, task)
+    return Going(run, process, path, place, task, since)
 
 
-def _iteration(work_dir: Path) -> int:
-    """How far a run has come, from the latest of its logs."""
-    logs = sorted(work_dir.glob("*/vis_data/scalars.json"))
-    lines = logs[-1].read_text().splitlines() if logs else []
+def _resumed_from(work_dir: Path) -> int:
+    """The step from which a run will go on."""
+    latest = work_dir / "last_checkpoint"
+    found = re.search(r"iter_(\d+)\.pth$", latest.read_text()) if latest.is_file() else None
+    return int(found[1]) if found else 0
+
+
+def _step(work_dir: Path, since: float) -> int:
+    """How far a run has come, from the log of this sitting."""
+    logs = [p for p in work_dir.glob("*/vis_data/scalars.json") if p.stat().st_mtime >= since]
+    lines = max(logs).read_text().splitlines() if logs else []
     return max((json.loads(line)["step"] for line in lines[-2:] if line.endswith("}")), default=0)
 
 

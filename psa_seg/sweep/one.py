@@ -1,6 +1,7 @@
 """One run of an experiment: trained, or taken up again, and its record filed."""
 
 import copy
+import errno
 import fcntl
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from psa_seg.engine.demo import DATA_ROOT, shrink
 from psa_seg.engine.identity import attentions, fingerprint
 from psa_seg.engine.options import use_amp
 from psa_seg.engine.record import is_complete, load_record
+from psa_seg.engine.work_dir import disk_error
 from psa_seg.errors import UserError
 from psa_seg.sweep.experiment import Experiment, Run
 
@@ -43,10 +45,20 @@ def configure(experiment: Experiment, run: Run) -> Config:
         )
     if experiment.demo:
         shrink(config, prepare(DATA_ROOT))
-    override(config, {**run.options, "randomness.seed": run.seed})
+    try:
+        override(config, {**run.options, "randomness.seed": run.seed})
+    except UserError as error:
+        raise UserError(f"{error}\n  where      run {run.name} of {experiment.path}") from error
+    if bool(attentions(config.model)) != run.attends:
+        raise UserError(
+            f"run {run.name} of {experiment.path} would train "
+            f"{'a network without attention' if run.attends else 'an attention'}\n"
+            "  do         place attentions in decode_head.attention, in a PolarizedNeck, or in "
+            "backbone.plugins"
+        )
     if experiment.amp:
-        use_amp(config)
-    if not any(hook["type"] == "ReportHook" for hook in config.get("custom_hooks") or ()):
+        use_amp(config, experiment.amp)
+    if not any(hook.get("type") == "ReportHook" for hook in config.get("custom_hooks") or ()):
         raise UserError(
             f"a run without ReportHook in custom_hooks leaves no record: {experiment.path}\n"
             "  do         leave custom_hooks as configs/_base_/default_runtime.py has them"
@@ -71,14 +83,20 @@ def is_finished(experiment: Experiment, run: Run, config: Config) -> bool:
     path = experiment.record_of(run)
     if not path.is_file():
         return False
-    record, here = load_record(path), (fingerprint(config), run.seed)
-    there = (record["config_hash"], record["seed"])
+    record, kind = load_record(path), ("settled", "exploratory")
+    there, here = (
+        f"{label!r}, config {config_hash}, seed {seed}, {kind[exploratory]}"
+        for label, config_hash, seed, exploratory in (
+            (record["label"], record["config_hash"], record["seed"], record["exploratory"]),
+            (run.label, fingerprint(config), run.seed, experiment.exploratory),
+        )
+    )
     if not is_complete(record) or there != here:
         raise UserError(
             f"{path} is the record of another run than {experiment.path} describes now\n"
-            f"  there      config {there[0]}, seed {there[1]}\n"
-            f"  here       config {here[0]}, seed {here[1]}\n"
-            "  do         give the changed experiment a records folder of its own"
+            f"  there      {there}\n"
+            f"  here       {here}\n"
+            "  do         give the changed experiment a file and a records folder of its own"
         )
     return True
 
@@ -91,7 +109,7 @@ def train(experiment: Experiment, run: Run) -> None:
         UserError: for all that a user can mend.
     """
     config = configure(experiment, run)
-    with _alone(experiment.record_of(run).with_name(f".{run.name}.lock"), run):
+    with _alone(Path(f"{config.work_dir}.lock"), run):
         if is_finished(experiment, run, config):
             return
         launch.train(config)
@@ -111,12 +129,18 @@ def _file(source: Path, target: Path) -> None:
 
 @contextmanager
 def _alone(path: Path, run: Run) -> Iterator[None]:
-    """Hold the lock of a run; it goes with the process, however that ends."""
+    """Hold the lock of a run; it goes with the process, however that ends.
+
+    Processes that load its data are forked, and outlive it for seconds: POSIX locks, other than
+    those of flock, are not handed on to them.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise disk_error(error) from error
             raise BusyError(
                 f"another process is at run {run.name}\n  do         let it end, or stop it"
             ) from None

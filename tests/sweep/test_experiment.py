@@ -99,12 +99,13 @@ def test_a_fingerprint_is_of_what_figures_depend_on():
 
 
 def test_a_run_in_mixed_precision_is_known_by_it(tmp_path, monkeypatch):
-    found = experiment(tmp_path, amp=True)
+    found = experiment(tmp_path, amp="bfloat16")
     with pytest.raises(UserError, match="needs a GPU"):
         one.configure(found, found.runs[0])
     pretend_a_gpu(monkeypatch)
     config = one.configure(found, found.runs[0])
-    assert config.optim_wrapper.type == "AmpOptimWrapper"
+    wrapper = config.optim_wrapper
+    assert (wrapper.type, wrapper.dtype) == ("AmpOptimWrapper", "bfloat16")
     plain = experiment(tmp_path)
     assert identity.fingerprint(config) != identity.fingerprint(one.configure(plain, plain.runs[0]))
 
@@ -141,6 +142,9 @@ def test_the_gates_learning_rate_is_no_other_setting():
         ({"attentions": ["PSA"]}, "attentions must be a dict"),
         ({"attentions": {"PSA": {"layout": "parallel"}}}, "an attention must have a type"),
         ({"placements": {"head": {"model.decode_head": 1}}}, "one of them ATTENTION"),
+        ({"amp": "int8"}, "amp must be bfloat16 or float16"),
+        ({"variants": {"x10": 10}}, "'x10' must map options of the config"),
+        ({"options": {1: 2}}, "'options' must map options of the config"),
         ({"atentions": {}}, "atentions is none of config, records"),
         ({"attentions": {"P+": {"type": "A"}, "P-": {"type": "A"}}}, "would be called p_seed0"),
     ],
@@ -150,6 +154,21 @@ def test_a_wrong_file_is_a_message(tmp_path, changes, message):
     with pytest.raises(UserError, match=message) as raised:
         experiment(tmp_path, **changes)
     assert "trial.yaml" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "options", [{"train_cfg": None}, {"no.such": 1}, {"custom_hooks": [{"a": 1}]}], ids=str
+)
+def test_an_option_that_does_not_fit_is_a_message_that_names_the_file(tmp_path, options):
+    found = experiment(tmp_path, options=options)
+    with pytest.raises(UserError, match=r"trial\.yaml"):
+        one.configure(found, found.runs[0])
+
+
+def test_an_attention_that_would_not_be_seen_is_no_plain_network(tmp_path):
+    found = experiment(tmp_path, placements={"auxiliary": {"model.auxiliary_head.x": "ATTENTION"}})
+    with pytest.raises(UserError, match=r"psa_seed0 .* would train a network without attention"):
+        one.configure(found, found.find("psa_seed0"))
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "", "7"])

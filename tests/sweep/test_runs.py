@@ -1,6 +1,5 @@
 """Runs as a user has them: some at once, killed, gone on with, none twice."""
 
-import fcntl
 import json
 import os
 import signal
@@ -90,14 +89,65 @@ def test_runs_that_fail_are_named_after_all_others_had_their_turn(trial, capsys,
         many.run_all(read_experiment(str(trial)), [""])
 
 
-def test_a_run_that_another_process_is_at_is_left_alone(trial, tmp_path):
-    lock = tmp_path / "records/.none_seed0.lock"
-    lock.parent.mkdir(parents=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        found = read_experiment(str(trial))
+HOLD = """
+import os, time
+from pathlib import Path
+from psa_seg.sweep import one, read_experiment
+found = read_experiment("trial.yaml")
+with one._alone(Path("work_dirs/trial/none_seed0.lock"), found.runs[0]):
+    if os.fork():  # the other one is as a process that loads data, and outlives the run
+        print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_run_that_another_process_is_at_is_left_alone(trial):
+    found = read_experiment(str(trial))
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD], stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        assert b"held\n" in holder.stdout
         with pytest.raises(one.BusyError, match="another process is at run none_seed0"):
             one.train(found, found.find("0"))
+        holder.kill()
+        holder.wait()
+        with one._alone(trial.parent / "work_dirs/trial/none_seed0.lock", found.runs[0]):
+            pass  # whatever it had forked
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.communicate()
+
+
+def test_runs_of_other_processes_are_no_success(trial, monkeypatch):
+    busy = [sys.executable, "-c", f"raise SystemExit({one.BUSY})"]
+    popen = subprocess.Popen
+    monkeypatch.setattr(many.subprocess, "Popen", lambda _, **options: popen(busy, **options))
+    with pytest.raises(one.BusyError, match="2 of 2 runs are other processes', none_seed0 first"):
+        many.run_all(read_experiment(str(trial)), ["", ""])
+
+
+def test_progress_is_of_this_sitting(tmp_path):
+    tally = many.Tally({"a": 100, "b": 100, "c": 100})
+    (tmp_path / "last_checkpoint").write_text("/elsewhere/iter_60.pth")
+    tally.goes_on("a", many._resumed_from(tmp_path))
+    tally.goes_on("b", many._resumed_from(tmp_path / "nowhere"))
+    assert (tally.done, tally.total) == (0, 240), "what was done before is no speed"
+    tally.comes_to("a", 80)
+    tally.comes_to("b", 30)
+    assert (tally.done, tally.total) == (50, 240)
+    tally.ends("a", finished=True)
+    tally.ends("b", finished=False)
+    assert (tally.done, tally.total) == (70, 170), "what will not be made is not waited for"
+
+
+def test_how_far_a_run_has_come_is_of_this_sitting(tmp_path):
+    for time_of_day, lines in (("20260101_000000", (8, 9)), ("20260102_000000", (4, 5))):
+        log = tmp_path / time_of_day / "vis_data/scalars.json"
+        log.parent.mkdir(parents=True)
+        log.write_text("".join(json.dumps({"step": step}) + "\n" for step in lines) + '{"st')
+    assert many._step(tmp_path, 0.0) == 5
+    assert many._step(tmp_path, time.time() + 60) == 0
 
 
 def test_a_run_is_found_by_name_and_number(trial):
