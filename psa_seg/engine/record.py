@@ -24,7 +24,8 @@ from psa_seg.evaluation import scores
 
 NEEDED = (  # what others read of a record
     *("label", "config", "config_hash", "setting", "exploratory", "backbone", "attentions"),
-    *("data", "data_hash", "seed", "max_iterations", "crop", "batch_size", "precision", "classes"),
+    *("data", "data_hash", "seed", "max_iterations", "crop", "batch_size", "optimizer"),
+    *("precision", "classes"),
     *("train_images", "val_images", "parameters", "wall_time_s", "training_memory", "sittings"),
     "validations",
 )

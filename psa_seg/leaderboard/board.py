@@ -142,7 +142,7 @@ def read_boards(folder: str) -> list[Board]:
         raise UserError(
             f"no records (*.json) in {folder}\n  do         make some with tools/sweep.py"
         )
-    groups: dict[tuple[bool, str, str], dict[str, dict[int, Record]]] = {}
+    groups: dict[tuple[bool, str, str], list[Record]] = {}
     for path in paths:
         record = load_record(path)
         if not is_complete(record):
@@ -151,30 +151,50 @@ def read_boards(folder: str) -> list[Board]:
                 "  do         let it end, or take the record away"
             )
         key = (record["exploratory"], record["setting"], record["data_hash"])
-        runs = groups.setdefault(key, {}).setdefault(record["label"], {})
-        for other in runs.values():
-            what = "two models go by one name"
-            if other["config_hash"] == record["config_hash"]:
-                if other["seed"] != record["seed"]:
-                    continue
-                what = f"two records of one run, seed {record['seed']}"
-            raise UserError(
-                f"{what}: {record['label']}\n"
-                f"  where      {other['path']}\n             {path}\n  do         take one away"
-            )
-        runs[record["seed"]] = {**record, "path": path}
-    boards = []
-    for key, labels in sorted(groups.items(), key=lambda item: item[0]):
-        models = {label: Model(label, runs) for label, runs in labels.items()}
-        settled = groups.get((False, *key[1:]), {})
-        boards.append(Board(models, _baseline(models.values(), settled), key[0]))
+        groups.setdefault(key, []).append({**record, "path": path})
+    models = {key: _models(records) for key, records in groups.items()}
+    boards = [
+        Board(found, _plain(found) or _plain(models.get((False, *key[1:]), {})), key[0])
+        for key, found in sorted(models.items(), key=lambda item: item[0])
+    ]
     return sorted(boards, key=lambda board: (board.exploratory, board.synthetic))
 
 
-def _baseline(models: Iterable[Model], settled: dict[str, dict[int, Record]]) -> Model | None:
-    plain = [model for model in models if not _attends(model.first)]
-    plain += [Model(label, runs) for label, runs in settled.items()]
-    return next((model for model in plain if not _attends(model.first)), None)
+def _models(records: Iterable[Record]) -> dict[str, Model]:
+    """The models of one board, by label.
+
+    Raises:
+        UserError: where it cannot be told from labels and configs which runs are of one model.
+    """
+    runs: dict[str, dict[int, Record]] = {}
+    named: dict[tuple[str, Any], Record] = {}
+    for record in records:
+        label, config = record["label"], record["config_hash"]
+        unique = {
+            f"two records of one run, seed {record['seed']}": ("run", (config, record["seed"])),
+            "two models go by one name": ("label", label),
+            "one model goes by two names": ("config", config),
+        }
+        if not _attends(record):
+            unique["two networks without attention"] = ("plain", None)
+        for what, key in unique.items():
+            other = named.setdefault(key, record)
+            if other is not record and (key[0] == "run" or _name(other) != _name(record)):
+                raise UserError(
+                    f"{what}: {other['label']}, {label}\n"
+                    f"  where      {other['path']}\n             {record['path']}\n"
+                    "  do         take one away"
+                )
+        runs.setdefault(label, {})[record["seed"]] = record
+    return {label: Model(label, by_seed) for label, by_seed in runs.items()}
+
+
+def _name(record: Record) -> tuple[str, str]:
+    return record["label"], record["config_hash"]
+
+
+def _plain(models: dict[str, Model]) -> Model | None:
+    return next((model for model in models.values() if not _attends(model.first)), None)
 
 
 def _attends(record: Record) -> bool:

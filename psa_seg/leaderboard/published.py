@@ -13,13 +13,16 @@ STEPS = {40_000: "miou_40k", 80_000: "miou_80k", 160_000: "miou_160k"}
 def beside(board: Board) -> dict[str, Any] | None:
     """`setting`, `source` and `rows` (method, backbone, mIoU in percent) to stand beside `board`.
 
-    MMSegmentation's model zoo is of Cityscapes' val set, with 512x1024 crops and 8 images a step.
+    MMSegmentation's model zoo is of Cityscapes' val set, with 512x1024 crops, 8 images a step, and
+    SGD from a learning rate of 0.01.
 
     Returns:
-        None for a board of any other setting.
+        None for a board of any other setting, and for a search.
     """
     about = board.about
-    if (about["data"], about["crop"], about["batch_size"]) != ("Cityscapes", [512, 1024], 8):
+    setting = (about["data"], about["crop"], about["batch_size"])
+    recipe = (about["optimizer"]["type"], about["optimizer"]["lr"])
+    if setting != ("Cityscapes", [512, 1024], 8) or recipe != ("SGD", 0.01) or board.exploratory:
         return None
     column = STEPS.get(about["max_iterations"])
     zoo = json.loads(FILE.read_text())["cityscapes_val"]

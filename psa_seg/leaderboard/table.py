@@ -22,10 +22,11 @@ HEADINGS = (
 )
 EXPLAINED = (
     "mIoU in percent after the last step, never the best on the way: mean ± standard deviation "
-    "over seeds. Difference: in points, seed by seed, with its 95 % interval. p: paired t-test, "
-    "Holm-corrected over the rows. Needed: a difference above this would have counted, "
-    "with as many seeds and this spread. Inference: time of one image as a multiple of the "
-    "plain network's, taken in turns. Training memory: the most that a process held."
+    "over seeds. Difference: in points, seed by seed, with the 95 % interval of this row alone. p: "
+    "paired t-test, Holm-corrected over the rows; the verdict is by it. Needed: a difference above "
+    "this counts wherever it ranks, with as many seeds and this spread. Inference: time of one "
+    "image as a multiple of the plain network's, taken in turns; the plain row's own shows the "
+    "noise. Training memory: the most that a process held, or allocated on a GPU."
 )
 
 

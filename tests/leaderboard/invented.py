@@ -33,6 +33,7 @@ def record(label="none", seed=0, share=60.0, **changes):
         "crop": [256, 256],
         "batch_size": 8,
         "precision": "float32",
+        "optimizer": {"type": "SGD", "lr": 0.01},
         "train_images": 367,
         "val_images": 101,
         "classes": ["road", "car", "sky", "never"],

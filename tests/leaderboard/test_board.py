@@ -110,13 +110,29 @@ UNFINISHED = {key: part for key, part in invented.record().items() if key != "in
         ("[]", "no record of a run"),
         (json.dumps({"validations": []}), "no record of a run.*\n  it has no label"),
         (json.dumps(UNFINISHED), "a run that has not ended"),
+        (json.dumps(invented.record(validations=[])), "a run that has not ended"),
         (json.dumps(invented.record("none", 0)), "two records of one run, seed 0: none"),
+        (
+            json.dumps(invented.record("SE", 0) | {"label": "squeeze"}),
+            "two records of one run, seed 0: SE, squeeze",
+        ),
+        (
+            json.dumps(invented.record("SE", 7) | {"label": "squeeze"}),
+            "one model goes by two names: SE, squeeze",
+        ),
+        (
+            json.dumps(invented.record("plain", 7)),
+            "two networks without attention: none, plain",
+        ),
         (
             json.dumps(invented.record("none", 7, config_hash="b")),
             "two models go by one name: none",
         ),
     ],
-    ids=["empty", "a list", "another", "unfinished", "double", "another config"],
+    ids=[
+        *("empty", "a list", "another", "unfinished", "never validated", "double"),
+        *("double by another name", "two names", "two baselines", "another config"),
+    ],
 )
 def test_what_is_no_record_is_a_message(tmp_path, text, message):
     invented.write(tmp_path)
@@ -156,6 +172,8 @@ def test_published_figures_stand_beside_their_own_setting_only(tmp_path):
         {**CITYSCAPES, "max_iterations": 300},
         {**CITYSCAPES, "max_iterations": 80_000, "crop": [768, 768]},
         {**CITYSCAPES, "max_iterations": 80_000, "batch_size": 16},
+        {**CITYSCAPES, "max_iterations": 80_000, "optimizer": {"type": "AdamW", "lr": 0.01}},
+        {**CITYSCAPES, "max_iterations": 80_000, "exploratory": True},
         {"data": "CamVid"},
     ]
     for number, changes in enumerate(others):
