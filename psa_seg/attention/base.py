@@ -60,3 +60,15 @@ def check_divides(in_channels: int, name: str, value: int) -> None:
         raise ValueError(
             f"{name}={value} does not divide in_channels={in_channels}; give a {name} that does"
         )
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise ValueError, in the words of the option `name`, unless it is above 0."""
+    if value <= 0:
+        raise ValueError(f"{name}={value} is not above 0")
+
+
+def check_odd(name: str, value: int) -> None:
+    """Raise ValueError, in the words of the option `name`, unless a kernel so wide has a middle."""
+    if value < 1 or value % 2 == 0:
+        raise ValueError(f"{name}={value} is not odd, and the map would change its size")

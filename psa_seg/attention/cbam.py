@@ -9,7 +9,7 @@ Decided here: the hidden layer has one channel at least.
 import torch
 from torch import Tensor, nn
 
-from psa_seg.attention.base import Attention
+from psa_seg.attention.base import Attention, check_odd, check_positive
 
 
 class CBAM(Attention):
@@ -21,11 +21,13 @@ class CBAM(Attention):
         kernel_size: of the spatial gate's convolution, odd.
 
     Raises:
-        ValueError: in `forward`, as `Attention`.
+        ValueError: for an option that does not fit; in `forward`, as `Attention`.
     """
 
     def __init__(self, in_channels: int, reduction: int = 16, kernel_size: int = 7) -> None:
         super().__init__(in_channels, reduction=reduction, kernel_size=kernel_size)
+        check_positive("reduction", reduction)
+        check_odd("kernel_size", kernel_size)
         inner = max(in_channels // reduction, 1)
         self.mlp = nn.Sequential(
             nn.Conv2d(in_channels, inner, 1), nn.ReLU(), nn.Conv2d(inner, in_channels, 1)

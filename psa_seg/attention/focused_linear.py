@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psa_seg.attention.base import Attention, check_divides
+from psa_seg.attention.base import Attention, check_divides, check_odd
 from psa_seg.ops.eager import wide_dtype
 
 EPS = 1e-6
@@ -32,7 +32,8 @@ class FocusedLinearAttention(Attention):
         kernel_size: of the depthwise convolution of the values, odd.
 
     Raises:
-        ValueError: for channels that do not split into heads; in `forward`, as `Attention`.
+        ValueError: for channels that do not split into heads, an even `kernel_size`; in
+            `forward`, as `Attention`.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class FocusedLinearAttention(Attention):
             kernel_size=kernel_size,
         )
         check_divides(in_channels, "num_heads", num_heads)
+        check_odd("kernel_size", kernel_size)
         self.num_heads, self.focusing_factor = num_heads, focusing_factor
         width = in_channels // num_heads
         self.norm = nn.LayerNorm(in_channels)
@@ -71,12 +73,10 @@ class FocusedLinearAttention(Attention):
         tokens = self.norm(x.flatten(2).transpose(1, 2))  # [B, N, C]
         query, key, value = self.qkv(tokens).chunk(3, dim=2)
         with torch.autocast(x.device.type, enabled=False):
-            q, k = (
-                self._split(self._focus(query)),
-                self._split(self._focus(key)),
-            )  # [B, heads, N, D]
-            summed = k.mT @ self._split(value.to(k.dtype)) / k.shape[2]  # [B, heads, D, D]
-            out = q @ summed / (q @ k.mean(2).unsqueeze(3) + EPS)  # [B, heads, N, D]
+            q = self._split(self._focus(query))  # [B, heads, N, D]
+            k = self._split(self._focus(key))
+            v = self._split(value.to(k.dtype))
+            out = q @ (k.mT @ v) / (q @ k.sum(2).unsqueeze(3) + EPS)  # [B, heads, N, D]
         maps = value.mT.reshape(-1, self.dwc.in_channels, *x.shape[2:])  # [B·heads, D, H, W]
         local = self.dwc(maps).view_as(x).flatten(2).mT  # [B, N, C]
         out = self.proj(out.transpose(1, 2).flatten(2).to(local.dtype) + local)

@@ -17,7 +17,7 @@ Its BatchNorm needs more than one pixel, all images of a batch together, in trai
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psa_seg.attention.base import Attention, check_divides
+from psa_seg.attention.base import Attention, check_divides, check_odd, check_positive
 
 
 class InvertedResidualMobileBlock(Attention):
@@ -31,8 +31,8 @@ class InvertedResidualMobileBlock(Attention):
         kernel_size: of the depthwise convolution, odd.
 
     Raises:
-        ValueError: for channels that do not split into heads; in `forward`, as `Attention`, and for
-            a single image of 1x1 pixels in training.
+        ValueError: for an option that does not fit the channels; in `forward`, as `Attention`, and
+            for a single image of 1x1 pixels in training.
     """
 
     def __init__(
@@ -50,6 +50,9 @@ class InvertedResidualMobileBlock(Attention):
             window_size=window_size,
             kernel_size=kernel_size,
         )
+        check_positive("expansion", expansion)
+        check_positive("window_size", window_size)
+        check_odd("kernel_size", kernel_size)
         self.head_channels = min(head_channels, in_channels)
         check_divides(in_channels, "head_channels", self.head_channels)
         self.window_size, inner = window_size, expansion * in_channels

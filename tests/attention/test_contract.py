@@ -183,3 +183,24 @@ def test_wrong_inputs_are_named(make):
 def test_channels_that_do_not_split_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make(100)
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (CBAM, {"kernel_size": 4}),
+        (CBAM, {"reduction": 0}),
+        (TripletAttention, {"kernel_size": 2}),
+        (FocusedLinearAttention, {"kernel_size": 0}),
+        (InvertedResidualMobileBlock, {"kernel_size": 6}),
+        (InvertedResidualMobileBlock, {"expansion": 0}),
+        (InvertedResidualMobileBlock, {"window_size": 0}),
+        (SqueezeExcitation, {"reduction": 0}),
+        (GlobalContext, {"reduction": 0}),
+        (NonLocal, {"reduction": 0}),
+    ],
+)
+def test_an_option_that_cannot_be_is_named(make, options):
+    ((name, value),) = options.items()
+    with pytest.raises(ValueError, match=f"{name}={value} is not"):
+        make(64, **options)

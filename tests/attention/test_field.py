@@ -142,7 +142,7 @@ def focused(module, x, eps):
     per_head = (t.chunk(heads, 2) for t in (phi(query), phi(key), value))
     for q, k, v in zip(*per_head, strict=True):
         similarity = torch.einsum("bid,bjd->bij", q, k)
-        mixed = similarity @ v / (similarity.sum(2, keepdim=True) + eps * k.shape[1])
+        mixed = similarity @ v / (similarity.sum(2, keepdim=True) + eps)
         maps = v.unflatten(1, x.shape[2:]).movedim(3, 1)
         local = F.conv2d(maps, module.dwc.weight, module.dwc.bias, padding=2, groups=maps.shape[1])
         out.append(mixed.unflatten(1, x.shape[2:]).movedim(3, 1) + local)
