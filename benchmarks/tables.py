@@ -56,8 +56,7 @@ def boards() -> list[Board]:
 
 def leaderboard() -> str:
     """The boards of real images, searches after the others."""
-    told = [markdown(board) for board in boards() if not board.synthetic]
-    return "\n\n".join(told)
+    return markdown([board for board in boards() if not board.synthetic])
 
 
 def configs() -> str:

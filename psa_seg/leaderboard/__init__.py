@@ -27,7 +27,7 @@ def write(records: str, out: str, pictures: bool) -> list[Path]:
     boards = read_boards(records)
     files = {
         "index.html": page(boards, pictures),  # first: by it, a folder is known to be ours
-        "leaderboard.md": "\n\n".join(map(markdown, boards)) + "\n",
+        "leaderboard.md": markdown(boards) + "\n",
         "leaderboard.csv": to_csv(boards),
     }
     paths = [Path(out, name) for name in files]

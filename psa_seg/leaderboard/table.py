@@ -30,8 +30,12 @@ EXPLAINED = (
 )
 
 
-def markdown(board: Board) -> str:
-    """A table, and below it what its columns mean and where it was measured."""
+def markdown(boards: list[Board]) -> str:
+    """A table each, with where it was measured, and what the columns mean."""
+    return "\n\n".join([*map(_table, boards), EXPLAINED])
+
+
+def _table(board: Board) -> str:
     lines = [
         f"**{board.title}**" + (" (exploratory)" if board.exploratory else ""),
         "",
@@ -41,7 +45,7 @@ def markdown(board: Board) -> str:
     for label, model in board.models.items():
         lines.append(f"| {' | '.join(_cells(model, board.comparisons.get(label)))} |")
     images = f"{board.about['train_images']} training and {board.about['val_images']} validation"
-    lines += ["", f"{EXPLAINED} {images} images; {'; '.join(board.machines)}."]
+    lines += ["", f"{images} images; {'; '.join(board.machines)}."]
     return "\n".join(lines)
 
 

@@ -3,7 +3,8 @@
 MMSegmentation's `EncoderDecoder` resizes the logits of all classes to the input's size, then to
 the image's, and keeps those with each sample: 160 MB for 19 classes at 1024x2048. Its test-time
 augmentation holds those of twelve views at once. Here one class at a time is resized, and views
-are summed as they come. The label maps are the same, bit for bit.
+are summed as they come. The label maps are the same, bit for bit; up to
+rounding where the network is `channels_last`.
 """
 
 from collections.abc import Iterator, Sequence

@@ -29,7 +29,7 @@ def test_the_table_is_of_the_last_iteration_and_says_what_the_seeds_say(tmp_path
         return float(100 * np.mean(right[:3] / union[:3]))  # no pixel of the fourth class
 
     psa, none = ([last(label, seed) for seed in range(3)] for label in ("PSA parallel", "none"))
-    row = markdown(board).splitlines()[4].split(" | ")
+    row = markdown([board]).splitlines()[4].split(" | ")
     assert row[:3] == [
         "| PSA parallel",
         f"{statistics.mean(psa):.2f} ± {statistics.stdev(psa):.2f}",
@@ -53,7 +53,7 @@ def test_only_runs_of_one_setting_share_a_board(tmp_path):
     boards = read_boards(str(tmp_path))
     assert len(boards) == 4
     assert [board.exploratory for board in boards] == [False, False, False, True]
-    assert "(exploratory)" in markdown(boards[-1])
+    assert "(exploratory)" in markdown(boards[-1:])
 
 
 def test_a_search_is_compared_with_the_settled_baseline(tmp_path):
@@ -81,7 +81,7 @@ def test_without_a_baseline_nothing_is_compared(tmp_path):
     (tmp_path / "1.json").write_text(json.dumps(invented.record("SE")))
     (board,) = read_boards(str(tmp_path))
     assert board.comparisons == {}
-    assert "| SE | 42.86 ± ? | 1 |  |  |  |  |" in markdown(board)
+    assert "| SE | 42.86 ± ? | 1 |  |  |  |  |" in markdown([board])
 
 
 def test_one_seed_tells_nothing(tmp_path):
@@ -89,7 +89,7 @@ def test_one_seed_tells_nothing(tmp_path):
         made = invented.record(label, 0, 60.0 + len(label))
         (tmp_path / f"{label}.json").write_text(json.dumps(made))
     (board,) = read_boards(str(tmp_path))
-    assert "[?, ?] | ? | ? | not told apart |" in markdown(board)
+    assert "[?, ?] | ? | ? | not told apart |" in markdown([board])
 
 
 def test_csv_has_a_row_a_run(tmp_path):
