@@ -70,10 +70,11 @@ def draw_samples(path: Path, rows: Sequence[Pictured], meta: dict[str, Any], tit
     columns = [*COLUMNS, "errors (red)"]
     if rows[0].gate is not None:
         columns.append("spatial gate (dark to bright)")
+    height, width = rows[0].sample.ori_shape[:2]
     figure, axes = plt.subplots(
         len(rows),
         len(columns),
-        figsize=(4.3 * len(columns), 2.3 * len(rows) + 1.2),
+        figsize=(2.15 * width / height * len(columns), 2.3 * len(rows) + 1.2),
         squeeze=False,
         layout="constrained",
     )
