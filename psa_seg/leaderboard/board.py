@@ -1,5 +1,6 @@
 """Records of runs, put beside those that they can be compared with."""
 
+import itertools
 import math
 from collections.abc import Iterable
 from functools import cached_property
@@ -134,7 +135,7 @@ def read_boards(folder: str) -> list[Board]:
 
     Raises:
         UserError: for a folder without records, a file that is none, a run that has not ended, two
-            records of one run, or two models of one name.
+            records of one run, or labels that do not tell models apart.
     """
     paths = sorted(Path(folder).rglob("*.json"))
     paths = [path for path in paths if path.parent.name != "vis_data"]  # a run's own log
@@ -160,37 +161,39 @@ def read_boards(folder: str) -> list[Board]:
     return sorted(boards, key=lambda board: (board.exploratory, board.synthetic))
 
 
-def _models(records: Iterable[Record]) -> dict[str, Model]:
+def _models(records: list[Record]) -> dict[str, Model]:
     """The models of one board, by label.
 
     Raises:
         UserError: where it cannot be told from labels and configs which runs are of one model.
     """
     runs: dict[str, dict[int, Record]] = {}
-    named: dict[tuple[str, Any], Record] = {}
+    for one, other in itertools.combinations(records, 2):
+        trouble = _trouble(one, other)
+        if trouble:
+            raise UserError(
+                f"{trouble}: {one['label']}, {other['label']}\n"
+                f"  where      {one['path']}\n             {other['path']}\n"
+                "  do         take one away"
+            )
     for record in records:
-        label, config = record["label"], record["config_hash"]
-        unique = {
-            f"two records of one run, seed {record['seed']}": ("run", (config, record["seed"])),
-            "two models go by one name": ("label", label),
-            "one model goes by two names": ("config", config),
-        }
-        if not _attends(record):
-            unique["two networks without attention"] = ("plain", None)
-        for what, key in unique.items():
-            other = named.setdefault(key, record)
-            if other is not record and (key[0] == "run" or _name(other) != _name(record)):
-                raise UserError(
-                    f"{what}: {other['label']}, {label}\n"
-                    f"  where      {other['path']}\n             {record['path']}\n"
-                    "  do         take one away"
-                )
-        runs.setdefault(label, {})[record["seed"]] = record
+        runs.setdefault(record["label"], {})[record["seed"]] = record
     return {label: Model(label, by_seed) for label, by_seed in runs.items()}
 
 
-def _name(record: Record) -> tuple[str, str]:
-    return record["label"], record["config_hash"]
+def _trouble(one: Record, other: Record) -> str:
+    """Why two records cannot be of one board; empty if they can."""
+    same_config = one["config_hash"] == other["config_hash"]
+    same_label = one["label"] == other["label"]
+    if same_config and one["seed"] == other["seed"]:
+        return f"two records of one run, seed {one['seed']}"
+    if same_label and not same_config:
+        return "two models go by one name"
+    if same_config and not same_label:
+        return "one model goes by two names"
+    if not same_label and not (_attends(one) or _attends(other)):
+        return "two networks without attention"
+    return ""
 
 
 def _plain(models: dict[str, Model]) -> Model | None:
