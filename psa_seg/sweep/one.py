@@ -3,12 +3,12 @@
 import copy
 import errno
 import fcntl
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import cv2
 from mmengine.config import Config
 
 from psa_seg.datasets.synthetic import prepare
@@ -22,6 +22,7 @@ from psa_seg.engine.work_dir import disk_error
 from psa_seg.errors import UserError
 from psa_seg.sweep.experiment import Experiment, Run
 
+PICTURE_WIDTH = 1100  # pixels
 BUSY = 75  # exit status of a run that another process is at (EX_TEMPFAIL of sysexits.h)
 
 
@@ -117,14 +118,23 @@ def train(experiment: Experiment, run: Run) -> None:
         record.parent.mkdir(parents=True, exist_ok=True)
         pictures = Path(config.work_dir, "samples.png")
         if pictures.is_file():
-            _file(pictures, record.with_suffix(".png"))
-        _file(Path(config.work_dir, "record.json"), record)
+            _file(_small(pictures), record.with_suffix(".webp"))
+        _file(Path(config.work_dir, "record.json").read_bytes(), record)
 
 
-def _file(source: Path, target: Path) -> None:
-    part = target.with_name(f".{target.name}.part")  # whatever happens, no half file by its name
-    shutil.copyfile(source, part)
-    part.replace(target)
+def _file(content: bytes, path: Path) -> None:
+    part = path.with_name(f".{path.name}.part")  # whatever happens, no half file by its name
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def _small(path: Path) -> bytes:
+    """A picture as it goes into a page: a tenth of its bytes."""
+    picture = cv2.imread(str(path))
+    assert picture is not None, "ReportHook wrote it"
+    height = round(PICTURE_WIDTH * picture.shape[0] / picture.shape[1])
+    picture = cv2.resize(picture, (PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, 75])[1].tobytes()
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def opened(browser, tmp_path):
     def open_page(pictures=False, **changes):
         records = invented.write(tmp_path / "records", **changes)
         rng = np.random.default_rng(0)
-        cv2.imwrite(str(records / "SE 0.png"), rng.integers(0, 255, (30, 60, 3), dtype=np.uint8))
+        cv2.imwrite(str(records / "SE 0.webp"), rng.integers(0, 255, (30, 60, 3), dtype=np.uint8))
         write(str(records), str(tmp_path / "out"), pictures)
         page, messages = context.new_page(), []
         page.on("pageerror", lambda error: messages.append(str(error)))

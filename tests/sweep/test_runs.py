@@ -62,7 +62,7 @@ def test_killed_it_goes_on_and_repeats_no_finished_run(trial, tmp_path):
     record = json.loads(second.read_text())
     assert [v["iteration"] for v in record["validations"]] == [2, 4]
     assert record["label"] == "PSA"
-    assert (tmp_path / "records/psa_seed0.png").is_file()
+    assert (tmp_path / "records/psa_seed0.webp").is_file()
     log = (tmp_path / "work_dirs/trial/psa_seed0.log").read_text()
     assert "resumed epoch: 0, iter: " in log
 
