@@ -81,9 +81,9 @@ def _picture(record: Path) -> str | None:
 
 
 def _finite(value: Any) -> Any:
-    """`value` with null for what JSON has no word for, and figures to six digits."""
+    """`value` with null for what JSON has no word for, and figures to nine digits."""
     if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
+        return float(f"{value:.9g}") if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
