@@ -105,7 +105,7 @@ def test_pictures_of_real_images_are_shown_when_asked_for(opened):
     assert opened().locator("img").count() == 0
     page = opened(pictures=True)
     page.locator("summary").click()
-    page.wait_for_function("document.querySelector('img').naturalWidth === 1100")
+    page.wait_for_function("document.querySelector('img').naturalWidth === 60")
 
 
 def test_what_is_synthetic_exploratory_or_of_others_says_so(opened):
