@@ -38,7 +38,8 @@ def cpu() -> str:
             "Times are multiples of MMSegmentation's SE layer in the same run. The first of two "
             "begins without memory of its own, as any does with maps of 32 MiB and more; the "
             "second may find what the run before has left, as smaller maps do in a loop (the "
-            "plot, too). Peak: memory of forward + backward beside output and "
+            "plot, too). The cheap form compiled is ours in plain PyTorch under `torch.compile`. "
+            "Peak: memory of forward + backward beside output and "
             "gradient, in maps of the size of x. Medians, "
             f"{_told(rows[0])}, float32 (`{source}`).",
         ]

@@ -183,6 +183,16 @@ def _check_views(config: Config) -> None:
         )
 
 
+def check(config: Config) -> None:
+    """The model can be built as written: of many runs, before the first of them is trained.
+
+    Raises:
+        UserError: where it cannot.
+    """
+    _register(config)
+    check_model(config)
+
+
 def _register(config: Config) -> None:
     """Import what the config names, and look types up where it says, as the Runner will."""
     import_modules_from_strings(**config.custom_imports)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.05
-BETTER, WORSE, UNDECIDED = "better", "worse", "not told apart"
+BETTER, WORSE, UNDECIDED, UNTESTED = "better", "worse", "not told apart", "not tested"
 
 
 class Comparison(NamedTuple):
@@ -57,7 +57,7 @@ def compare(
         mean, error = _mean_and_error(values)
         freedom = max(len(values) - 1, 1)
         half = stats.t.ppf(1 - LEVEL / 2, freedom) * error
-        verdict = UNDECIDED
+        verdict = UNTESTED if np.isnan(p) else UNDECIDED
         if p <= LEVEL:
             verdict = BETTER if mean > 0 else WORSE
         result[name] = Comparison(

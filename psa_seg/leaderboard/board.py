@@ -137,6 +137,8 @@ def read_boards(folder: str) -> list[Board]:
         UserError: for a folder without records, a file that is none, a run that has not ended, two
             records of one run, or labels that do not tell models apart.
     """
+    if not Path(folder).is_dir():
+        raise UserError(f"no such folder: {folder}\n  do         name one that holds records")
     paths = sorted(Path(folder).rglob("*.json"))
     paths = [path for path in paths if path.parent.name != "vis_data"]  # a run's own log
     if not paths:

@@ -25,8 +25,8 @@ EXPLAINED = (
     "over seeds. Difference: in points, seed by seed, with the 95 % interval of this row alone. p: "
     "paired t-test, Holm-corrected over the rows; the verdict is by it. Needed: a difference above "
     "this counts wherever it ranks, with as many seeds and this spread. Inference: time of one "
-    "image as a multiple of the plain network's, taken in turns; the plain row's own shows the "
-    "noise. Training memory: the most that a process held, or allocated on a GPU."
+    "image as a multiple of the plain network's, taken in turns: by how much rows of one network "
+    "differ is noise. Training memory: the most that a process held, or allocated on a GPU."
 )
 
 

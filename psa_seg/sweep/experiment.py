@@ -27,6 +27,12 @@ from psa_seg.errors import UserError
 
 ATTENTION = "ATTENTION"  # stands for the attention's config in a placement
 NEEDED = {"config": str, "records": str, "seeds": list, "attentions": dict, "placements": dict}
+WORDS = {
+    str: "a text that is not empty",
+    list: "a list that is not empty",
+    dict: "a mapping that is not empty",
+    bool: "true or false",
+}
 OPTIONAL: dict[str, tuple[type, Any]] = {
     "options": (dict, {}),
     "variants": (dict, {"": {}}),
@@ -93,15 +99,15 @@ def read_experiment(path: str) -> Experiment:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"experiment cannot be read: {path}\n  {error}") from error
     wanted = NEEDED | {key: kind for key, (kind, _) in OPTIONAL.items()}
-    for key, kind in wanted.items():
-        if not isinstance(read, dict) or (
-            (key in NEEDED or key in read)
-            and (not isinstance(read.get(key), kind) or read[key] in ([], {}))
-        ):
-            raise _wrong(path, f"{key} must be a {kind.__name__} that is not empty")
+    if not isinstance(read, dict):
+        raise _wrong(path, "an experiment must map keys to values")
     unknown = sorted(set(map(str, read)) - set(wanted))
     if unknown:
         raise _wrong(path, f"{unknown[0]} is none of {', '.join(wanted)}")
+    for key, kind in wanted.items():
+        given = read.get(key) if key in read or key in NEEDED else kind()
+        if not isinstance(given, kind) or (key in read and given in ([], {}, "")):
+            raise _wrong(path, f"{key} must be {WORDS[kind]}")
     full = {key: default for key, (_, default) in OPTIONAL.items()} | read
     if any(type(seed) is not int or seed < 0 for seed in full["seeds"]):
         raise _wrong(path, f"seeds must be whole numbers from 0 on, not {full['seeds']}")
@@ -115,7 +121,7 @@ def read_experiment(path: str) -> Experiment:
     runs = list(_expand(path, full))
     doubles = [a.name for a, b in itertools.combinations(runs, 2) if a.name == b.name]
     if doubles:
-        raise _wrong(path, f"two runs would be called {doubles[0]}: name them apart")
+        raise _wrong(path, f"two runs would be called {doubles[0]}: repeat no seed, and no name")
     return Experiment(
         path=file,
         config=file.parent / full["config"],

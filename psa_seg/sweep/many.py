@@ -21,6 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from psa_seg.engine import launch
 from psa_seg.errors import UserError
 from psa_seg.sweep.experiment import Experiment, Run
 from psa_seg.sweep.one import BUSY, BusyError, configure, is_finished
@@ -103,11 +104,14 @@ def run_all(experiment: Experiment, free: list[str]) -> None:
             failed.
         BusyError: where all is well, but for runs that other processes are at.
     """
-    waiting, steps = [], {}
+    waiting: list[Run] = []
+    steps: dict[str, int] = {}
     for run in experiment.runs:
         config = configure(experiment, run)
         steps[run.name] = config.train_cfg.max_iters
         if not is_finished(experiment, run, config):
+            if all(run.label != other.label for other in waiting):
+                launch.check(config)
             waiting.append(run)
     for number in (signal.SIGTERM, signal.SIGHUP):  # or runs would go on alone
         signal.signal(number, lambda number, _: sys.exit(128 + number))

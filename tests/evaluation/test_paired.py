@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from psa_seg.evaluation.paired import BETTER, UNDECIDED, WORSE, compare, holm
+from psa_seg.evaluation.paired import BETTER, UNDECIDED, UNTESTED, WORSE, compare, holm
 
 
 def by_seed(values):
@@ -67,12 +67,12 @@ def test_one_pair_tells_nothing_and_no_pair_neither():
     )
     assert found["one"].difference == 10
     assert math.isnan(found["one"].low)
-    assert {comparison.verdict for comparison in found.values()} == {UNDECIDED}
+    assert {comparison.verdict for comparison in found.values()} == {UNTESTED}
     assert found["none"].seeds == ()
 
 
 def test_equal_differences_tell_nothing_of_their_spread():
     found = compare({"model": {0: 41.0, 1: 42.0}}, {0: 40.0, 1: 41.0})["model"]
-    assert (found.difference, found.verdict) == (1.0, UNDECIDED)
+    assert (found.difference, found.verdict) == (1.0, UNTESTED)
     assert math.isnan(found.p)
     assert math.isnan(found.low)

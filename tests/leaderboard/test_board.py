@@ -89,7 +89,7 @@ def test_one_seed_tells_nothing(tmp_path):
         made = invented.record(label, 0, 60.0 + len(label))
         (tmp_path / f"{label}.json").write_text(json.dumps(made))
     (board,) = read_boards(str(tmp_path))
-    assert "[?, ?] | ? | ? | not told apart |" in markdown([board])
+    assert "[?, ?] | ? | ? | not tested |" in markdown([board])
 
 
 def test_csv_has_a_row_a_run(tmp_path):
@@ -144,6 +144,8 @@ def test_what_is_no_record_is_a_message(tmp_path, text, message):
 
 def test_no_records_is_a_message(tmp_path):
     with pytest.raises(UserError, match="no records"):
+        read_boards(str(tmp_path))
+    with pytest.raises(UserError, match="no such folder"):
         read_boards(str(tmp_path / "nowhere"))
 
 
