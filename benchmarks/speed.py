@@ -61,7 +61,8 @@ def scoring() -> str:
             "",
             f"Multiples of MMSegmentation's own: a tiny model, {rows[0]['images']}, "
             f"{rows[0]['runs']} runs each in turn on a machine shared with other work; "
-            f"{_told(rows[0])} (`{source}`; `python -m benchmarks.evaluation`).",
+            f"{_told(rows[0])} (`{source}`; `python -m benchmarks.evaluation "
+            f"--images {rows[0]['images'].split()[0]} --rounds {rows[0]['runs']}`).",
         ]
     )
 

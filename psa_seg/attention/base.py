@@ -10,11 +10,12 @@ class Attention(nn.Module):
 
     Args:
         in_channels: C.
-        **options: what else was chosen, for `print(model)`.
+        **options: what else was chosen, for `print(model)`; numbers are above 0, and a
+            `kernel_size` is odd.
 
     Raises:
-        ValueError: in `forward`, for an input that is not `[B, in_channels, H, W]` of
-            floating-point numbers.
+        ValueError: for such an option that is not; in `forward`, for an input that is not
+            `[B, in_channels, H, W]` of floating-point numbers.
     """
 
     _abbr_ = "attention"  # the name mmcv gives it as a plugin: `attention` in every placement
@@ -22,6 +23,11 @@ class Attention(nn.Module):
     def __init__(self, in_channels: int, **options: object) -> None:
         super().__init__()
         self.in_channels, self.options = in_channels, options
+        for name, value in options.items():
+            if isinstance(value, int | float) and value <= 0:
+                raise ValueError(f"{name}={value} is not above 0")
+            if name == "kernel_size" and isinstance(value, int) and value % 2 == 0:
+                raise ValueError(f"{name}={value} is not odd, and the map would change its size")
 
     def init_weights(self) -> None:
         """Draw the published start anew; here, that of PyTorch's own layers.
@@ -60,15 +66,3 @@ def check_divides(in_channels: int, name: str, value: int) -> None:
         raise ValueError(
             f"{name}={value} does not divide in_channels={in_channels}; give a {name} that does"
         )
-
-
-def check_positive(name: str, value: float) -> None:
-    """Raise ValueError, in the words of the option `name`, unless it is above 0."""
-    if value <= 0:
-        raise ValueError(f"{name}={value} is not above 0")
-
-
-def check_odd(name: str, value: int) -> None:
-    """Raise ValueError, in the words of the option `name`, unless a kernel so wide has a middle."""
-    if value < 1 or value % 2 == 0:
-        raise ValueError(f"{name}={value} is not odd, and the map would change its size")

@@ -9,7 +9,7 @@ Decided here: the hidden layer has one channel at least.
 import torch
 from torch import Tensor, nn
 
-from psa_seg.attention.base import Attention, check_odd, check_positive
+from psa_seg.attention.base import Attention
 
 
 class CBAM(Attention):
@@ -26,8 +26,6 @@ class CBAM(Attention):
 
     def __init__(self, in_channels: int, reduction: int = 16, kernel_size: int = 7) -> None:
         super().__init__(in_channels, reduction=reduction, kernel_size=kernel_size)
-        check_positive("reduction", reduction)
-        check_odd("kernel_size", kernel_size)
         inner = max(in_channels // reduction, 1)
         self.mlp = nn.Sequential(
             nn.Conv2d(in_channels, inner, 1), nn.ReLU(), nn.Conv2d(inner, in_channels, 1)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psa_seg.attention.base import Attention, check_divides, check_odd
+from psa_seg.attention.base import Attention, check_divides
 from psa_seg.ops.eager import wide_dtype
 
 EPS = 1e-6
@@ -50,7 +50,6 @@ class FocusedLinearAttention(Attention):
             kernel_size=kernel_size,
         )
         check_divides(in_channels, "num_heads", num_heads)
-        check_odd("kernel_size", kernel_size)
         self.num_heads, self.focusing_factor = num_heads, focusing_factor
         width = in_channels // num_heads
         self.norm = nn.LayerNorm(in_channels)

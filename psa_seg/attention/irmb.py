@@ -17,7 +17,7 @@ Its BatchNorm needs more than one pixel, all images of a batch together, in trai
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psa_seg.attention.base import Attention, check_divides, check_odd, check_positive
+from psa_seg.attention.base import Attention, check_divides
 
 
 class InvertedResidualMobileBlock(Attention):
@@ -50,9 +50,6 @@ class InvertedResidualMobileBlock(Attention):
             window_size=window_size,
             kernel_size=kernel_size,
         )
-        check_positive("expansion", expansion)
-        check_positive("window_size", window_size)
-        check_odd("kernel_size", kernel_size)
         self.head_channels = min(head_channels, in_channels)
         check_divides(in_channels, "head_channels", self.head_channels)
         self.window_size, inner = window_size, expansion * in_channels

@@ -12,7 +12,7 @@ Its BatchNorms see one number per pixel of a gate: in training, the batch must h
 import torch
 from torch import Tensor, nn
 
-from psa_seg.attention.base import Attention, check_odd
+from psa_seg.attention.base import Attention
 
 
 class TripletAttention(Attention):
@@ -29,7 +29,6 @@ class TripletAttention(Attention):
 
     def __init__(self, in_channels: int, kernel_size: int = 7) -> None:
         super().__init__(in_channels, kernel_size=kernel_size)
-        check_odd("kernel_size", kernel_size)
         self.gates = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False),

@@ -64,8 +64,10 @@ class ReportHook(Hook):
         self.chosen = set(np.linspace(0, count - 1, min(self.samples, count)).astype(int).tolist())
         self.path = Path(runner.work_dir, "record.json")
         earlier = read_record(self.path, runner.iter)
-        self.description = once(lambda: _describe(runner, self.path, earlier))
-        self._take_up(earlier, runner)
+        self.description, now = once(
+            lambda: (_describe(runner, self.path, earlier), sitting(runner))
+        )
+        self._take_up(earlier, now)
         self._watch(runner)
         if self._owes(earlier, runner):
             self.validations = [v for v in self.validations if v["iteration"] < runner.iter]
@@ -74,11 +76,11 @@ class ReportHook(Hook):
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
 
-    def _take_up(self, earlier: dict[str, Any], runner: Runner) -> None:
+    def _take_up(self, earlier: dict[str, Any], now: dict[str, Any]) -> None:
         self.validations = earlier.get("validations", [])
         self.memory = earlier.get("training_memory", {"MiB": 0})
         self.started = time.monotonic() - earlier.get("wall_time_s", 0.0)
-        self.sittings = [*earlier.get("sittings", []), sitting(runner)]
+        self.sittings = [*earlier.get("sittings", []), now]
 
     def _watch(self, runner: Runner) -> None:
         """Keep what goes into the attention whose spatial gate the pictures show."""

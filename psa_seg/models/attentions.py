@@ -9,7 +9,7 @@ from mmseg.models.utils import SELayer
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from psa_seg.attention.base import Attention, check_positive
+from psa_seg.attention.base import Attention
 
 
 @MODELS.register_module()
@@ -26,7 +26,6 @@ class SqueezeExcitation(Attention):
 
     def __init__(self, in_channels: int, reduction: int = 16) -> None:
         super().__init__(in_channels, reduction=reduction)
-        check_positive("reduction", reduction)
         self.layer = SELayer(in_channels, ratio=reduction)
 
     def init_weights(self) -> None:
@@ -54,7 +53,6 @@ class GlobalContext(Attention):
 
     def __init__(self, in_channels: int, reduction: int = 16) -> None:
         super().__init__(in_channels, reduction=reduction)
-        check_positive("reduction", reduction)
         self.layer = ContextBlock(in_channels, ratio=max(1 / reduction, 2 / in_channels))
 
     def init_weights(self) -> None:
@@ -82,7 +80,6 @@ class NonLocal(Attention):
 
     def __init__(self, in_channels: int, reduction: int = 2) -> None:
         super().__init__(in_channels, reduction=reduction)
-        check_positive("reduction", reduction)
         self.layer = NonLocal2d(in_channels, reduction=reduction, mode="embedded_gaussian")
 
     def init_weights(self) -> None:

@@ -104,19 +104,17 @@ def read_experiment(path: str) -> Experiment:
     unknown = sorted(set(map(str, read)) - set(wanted))
     if unknown:
         raise _wrong(path, f"{unknown[0]} is none of {', '.join(wanted)}")
-    for key, kind in wanted.items():
-        given = read.get(key) if key in read or key in NEEDED else kind()
-        if not isinstance(given, kind) or (key in read and given in ([], {}, "")):
-            raise _wrong(path, f"{key} must be {WORDS[kind]}")
     full = {key: default for key, (_, default) in OPTIONAL.items()} | read
+    for key, kind in wanted.items():
+        if not isinstance(full.get(key), kind) or read.get(key) in ([], {}, ""):
+            raise _wrong(path, f"{key} must be {WORDS[kind]}")
     if any(type(seed) is not int or seed < 0 for seed in full["seeds"]):
         raise _wrong(path, f"seeds must be whole numbers from 0 on, not {full['seeds']}")
     if full["amp"] not in ("", "bfloat16", "float16"):
         raise _wrong(path, f"amp must be bfloat16 or float16, not {full['amp']}")
-    for name, options in [("options", full["options"]), *full["variants"].items()]:
-        if not isinstance(options or {}, dict) or any(
-            type(key) is not str for key in options or {}
-        ):
+    for name, given in [("options", full["options"]), *full["variants"].items()]:
+        options = given or {}
+        if not isinstance(options, dict) or any(type(key) is not str for key in options):
             raise _wrong(path, f"{name!r} must map options of the config to values")
     runs = list(_expand(path, full))
     doubles = [a.name for a, b in itertools.combinations(runs, 2) if a.name == b.name]

@@ -84,14 +84,9 @@ def is_finished(experiment: Experiment, run: Run, config: Config) -> bool:
     path = experiment.record_of(run)
     if not path.is_file():
         return False
-    record, kind = load_record(path), ("settled", "exploratory")
-    there, here = (
-        f"{label!r}, config {config_hash}, seed {seed}, {kind[exploratory]}"
-        for label, config_hash, seed, exploratory in (
-            (record["label"], record["config_hash"], record["seed"], record["exploratory"]),
-            (run.label, fingerprint(config), run.seed, experiment.exploratory),
-        )
-    )
+    record = load_record(path)
+    there = _told(*(record[key] for key in ("label", "config_hash", "seed", "exploratory")))
+    here = _told(run.label, fingerprint(config), run.seed, experiment.exploratory)
     if not is_complete(record) or there != here:
         raise UserError(
             f"{path} is the record of another run than {experiment.path} describes now\n"
@@ -100,6 +95,11 @@ def is_finished(experiment: Experiment, run: Run, config: Config) -> bool:
             "  do         give the changed experiment a file and a records folder of its own"
         )
     return True
+
+
+def _told(label: str, config_hash: str, seed: int, exploratory: bool) -> str:
+    kind = "exploratory" if exploratory else "settled"
+    return f"{label!r}, config {config_hash}, seed {seed}, {kind}"
 
 
 def train(experiment: Experiment, run: Run) -> None:
