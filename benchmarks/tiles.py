@@ -20,7 +20,13 @@ ELEMENTS = (4096, 8192, 16384, 32768)
 PER_THREAD = (8, 16, 32, 64)
 PROGRAMS = (2, 4, 8)
 SHAPES = ((32, 64, 128, 256), (8, 512, 128, 256), (16, 2048, 64, 128))  # beyond an L2
-READS_AND_WRITES = {"pool_forward": 1, "gate_forward": 2, "gate_backward": 2, "pool_backward": 3}
+READS_AND_WRITES = {
+    "pool_forward": 1,
+    "dot": 1,
+    "gate_forward": 2,
+    "gate_backward": 2,
+    "pool_backward": 3,
+}
 
 
 def calls(shape: tuple[int, ...], memory_format: torch.memory_format) -> dict[str, partial]:
@@ -39,8 +45,9 @@ def calls(shape: tuple[int, ...], memory_format: torch.memory_format) -> dict[st
     query = (w_q, dg, *rest)
     return {
         "pool_forward": partial(fused.pool_forward, x, w_q),
+        "dot": partial(fused.dot, x, u),
         "gate_forward": partial(fused.gate_forward, x, p, r, u, beta),
-        "gate_backward": partial(fused.gate_backward, x, dout, r, m, True, False),
+        "gate_backward": partial(fused.gate_backward, x, dout, r, m, None, (True, False, True)),
         "pool_backward": partial(fused.pool_backward, x, dout, p, r, u, m, dt, dmean, query),
     }
 

@@ -12,22 +12,37 @@ from psa_seg.ops import naive
 
 DEVICE = os.environ["PSA_SEG_TEST_DEVICE"]
 VARIANTS = [
-    ("parallel", "both"),
-    ("sequential", "both"),
-    ("parallel", "channel"),
-    ("parallel", "spatial"),
+    ("paper", "parallel", "both"),
+    ("paper", "sequential", "both"),
+    ("paper", "parallel", "channel"),
+    ("paper", "parallel", "spatial"),
+    ("official", "parallel", "both"),
+    ("official", "sequential", "both"),
+    ("official", "parallel", "spatial"),
+    ("official", "sequential", "spatial"),
 ]
 FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 
-variants = pytest.mark.parametrize(("layout", "branches"), VARIANTS, ids=lambda value: value)
+variants = pytest.mark.parametrize("variant", VARIANTS, ids="-".join)
 
 
-def build(channels, layout="parallel", branches="both", dtype=torch.float64):
-    """A module whose every parameter is random: PyTorch's default leaves `ln` at 1 and 0."""
-    module = PolarizedSelfAttention(channels, layout=layout, branches=branches)
+def build(channels, variant=VARIANTS[0], dtype=torch.float64):
+    """A module whose every parameter is random: PyTorch's default leaves `ln` at 1 and 0.
+
+    Of at least as many channels as its form must have.
+    """
+    form, layout, branches = variant
+    if (form, layout) == ("official", "sequential"):
+        channels = max(channels, 32)  # the layer norm of one number is a constant, of two a sign
+    module = PolarizedSelfAttention(channels, form, layout, branches)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return module.to(dtype)
+
+
+def fitting(size, module):
+    """`size` `[B, C, H, W]` with the channels of `module`."""
+    return size[0], module.in_channels, *size[2:]
 
 
 def run(function, x, parameters, upstream):
@@ -44,9 +59,13 @@ def run_naive(module, x, upstream):
     parameters = dict(module.named_parameters())
 
     def oracle(t):
-        return naive.polarized_self_attention(t, parameters, module.layout, module.branches)
+        return naive.polarized_self_attention(t, parameters, *variant_of(module))
 
     return run(oracle, x, parameters, upstream)
+
+
+def variant_of(module):
+    return module.form, module.layout, module.branches
 
 
 def run_module(module, x, upstream):
@@ -83,7 +102,7 @@ def assert_errs_like_plain_pytorch(actual, plain, reference):
 
 def exact_twin(module):
     """The same module in float64, on the CPU: for the reference."""
-    twin = build(module.in_channels, module.layout, module.branches)
+    twin = build(module.in_channels, variant_of(module))
     twin.load_state_dict(module.state_dict())
     return twin
 

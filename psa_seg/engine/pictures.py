@@ -59,10 +59,11 @@ def find_gating(model: nn.Module) -> PolarizedSelfAttention | None:
 def spatial_gate(attention: PolarizedSelfAttention, x: Tensor) -> np.ndarray:
     """The spatial gate that `attention` has for `x` `[1, C, h, w]`: `[h, w]`, in (0, 1)."""
     parameters = {name: parameter.float() for name, parameter in attention.named_parameters()}
+    channel, spatial = naive.GATES[attention.form, attention.layout]
     x = x.float()
     if (attention.layout, attention.branches) == ("sequential", "both"):
-        x = naive.channel_gate(x, parameters) * x
-    return naive.spatial_gate(x, parameters)[0, 0].cpu().numpy()
+        x = channel(x, parameters) * x
+    return spatial(x, parameters)[0, 0].cpu().numpy()
 
 
 def draw_samples(path: Path, rows: Sequence[Pictured], meta: dict[str, Any], title: str) -> None:

@@ -1,7 +1,7 @@
 """Both passes over x and their gradients in plain PyTorch: on CPUs, and wherever Triton is not.
 
-Four functions of `x` `[B, C, N]`, any strides and float dtype; `psa_seg.ops.fused` has the same
-four. They know nothing of autograd: `psa_seg.ops.pool` and `psa_seg.ops.gate` do. Vectors are
+Five functions of `x` `[B, C, N]`, any strides and float dtype; `psa_seg.ops.fused` has the same
+five. They know nothing of autograd: `psa_seg.ops.pool` and `psa_seg.ops.gate` do. Vectors are
 `[B, C]` or `[B, N]` in the wide dtype: float32, or that of `x` if it is wider.
 
 Sums over x are matrix products, which read it as it is. The rest goes block by block, in one
@@ -40,16 +40,28 @@ def pool_forward(
     return mean, (_weighted_sum(x, _query(logits, norm)), logits, norm)
 
 
-def gate_forward(
-    x: Tensor, p: Tensor, r: Tensor, u: Tensor | None, beta: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
-    """`x ⊙ (p + r m)` in the dtype and strides of `x`, and `m = σ(u·x_n + β)` `[B, N]`.
+def dot(x: Tensor, u: Tensor) -> Tensor:
+    """`u·x_n` of every pixel: `u` `[B, C]` → `[B, N]`."""
+    out = _zeros(x, x.shape[0], x.shape[2])
+    for (b, c, n), block in _wide_blocks(x):
+        out[b, n] += _over_channels(u[b, c], block)
+    return out
 
-    Without `u` `[B, C]` and `β` `[B]` there is no m: `x ⊙ p`.
+
+def gate_forward(
+    x: Tensor,
+    p: Tensor,
+    r: Tensor,
+    u: Tensor | None,
+    beta: Tensor | None,
+    m: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """`x ⊙ (p + r m)` in the dtype and strides of `x`, and `m` `[B, N]`.
+
+    With `u` `[B, C]` and `β` `[B]`, `m = σ(u·x_n + β)`; without m, `x ⊙ p`.
     """
-    m = None
     if u is not None and beta is not None:
-        m = (_dot(u, x) + beta[:, None]).sigmoid()
+        m = (dot(x, u) + beta[:, None]).sigmoid()
     out = torch.empty_like(x)
     for (b, c, n), scratch in _blocks_with_scratch(x):
         scale = _scale(p[b, c], r[b, c], m if m is None else m[b, n], scratch)
@@ -60,9 +72,19 @@ def gate_forward(
 
 
 def gate_backward(
-    x: Tensor, dout: Tensor, r: Tensor, m: Tensor | None, need_dp: bool, need_dr: bool
+    x: Tensor,
+    dout: Tensor,
+    r: Tensor,
+    m: Tensor | None,
+    t: Tensor | None,
+    needs: tuple[bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of `p`, `r` and `u`, and `dt` `[B, N]`, that of the logits `u·x_n + β`."""
+    """Gradients of `p`, `r` and `u`, as far as there are `needs`, and `dt` `[B, N]`.
+
+    `dt` is that of the logits `u·x_n + β` of `m`; where these pass a softmax over the pixels
+    first, `t` `[B, N]` is what it gives.
+    """
+    need_dp, need_dr, need_du = needs
     dp = torch.zeros_like(r) if need_dp else None
     dr = torch.zeros_like(r) if need_dr and m is not None else None
     dm = None if m is None else torch.zeros_like(m)
@@ -77,7 +99,9 @@ def gate_backward(
     if dm is None or m is None:
         return dp, dr, None, None
     dt = dm * m * (1 - m)
-    return dp, dr, _weighted_sum(x, dt), dt
+    if t is not None:
+        dt = t * (dt - (t * dt).sum(1, keepdim=True))
+    return dp, dr, _weighted_sum(x, dt) if need_du else None, dt
 
 
 def pool_backward(
@@ -101,7 +125,7 @@ def pool_backward(
     if query is not None:
         w_q, dg, g, logits, norm = query
         q = _query(logits, norm)
-        dl = q * (_dot(dg, x) - (dg * g).sum(1, keepdim=True))
+        dl = q * (dot(x, dg) - (dg * g).sum(1, keepdim=True))
         dw_q = _weighted_sum(x, dl).sum(0)
         left, right = [*left, dg, w_q.expand(batch, -1)], [*right, q, dl]
     columns, rows = torch.stack(left, dim=2), torch.stack(right, dim=1)
@@ -118,11 +142,16 @@ def _blocks(x: Tensor) -> list[Block]:
     if torch.compiler.is_compiling():  # the compiler makes its own blocks, for any size
         return [(everything, everything, everything)]
     batch, channels, pixels = x.shape
-    size = CPU_BLOCK * torch.get_num_threads() if x.device.type == "cpu" else BLOCK
+    size = block_size(x)
     images = _slices(batch, size // (channels * pixels))
     if x.stride(1) >= x.stride(2):  # NCHW
         return [(b, c, everything) for b in images for c in _slices(channels, size // pixels)]
     return [(b, everything, n) for b in images for n in _slices(pixels, size // channels)]
+
+
+def block_size(x: Tensor) -> int:
+    """Elements of a block on the device of `x`."""
+    return CPU_BLOCK * torch.get_num_threads() if x.device.type == "cpu" else BLOCK
 
 
 def _wide_blocks(x: Tensor) -> Iterator[tuple[Block, Tensor]]:
@@ -164,14 +193,6 @@ def _scale(p: Tensor, r: Tensor, m: Tensor | None, out: Tensor | None) -> Tensor
 def _query(logits: Tensor, norm: Tensor) -> Tensor:
     """The softmax of `logits`; through their logsumexp it would lose the digits that that has."""
     return (logits - norm[:, :1]).exp() / norm[:, 1:]
-
-
-def _dot(vector: Tensor, x: Tensor) -> Tensor:
-    """`vector·x_n` of every pixel: `[B, C]`, `[B, C, N]` → `[B, N]`."""
-    out = _zeros(x, x.shape[0], x.shape[2])
-    for (b, c, n), block in _wide_blocks(x):
-        out[b, n] += _over_channels(vector[b, c], block)
-    return out
 
 
 def _weighted_sum(x: Tensor, weights: Tensor) -> Tensor:

@@ -22,10 +22,12 @@ from psa_seg.attention.base import Attention
 from psa_seg.models import GlobalContext, NonLocal, SqueezeExcitation
 from tests.parity import relative_error, run_module
 
-C = 16
+C = 16  # `PSA_s` has a layer norm of C / 8 numbers, and that of one is a constant
 FIELD = {
     "PSA": PolarizedSelfAttention,
     "PSA sequential": partial(PolarizedSelfAttention, layout="sequential"),
+    "PSA_p": partial(PolarizedSelfAttention, form="official"),
+    "PSA_s": partial(PolarizedSelfAttention, form="official", layout="sequential"),
     "PSA channel": partial(PolarizedSelfAttention, branches="channel"),
     "PSA spatial": partial(PolarizedSelfAttention, branches="spatial"),
     "CBAM": CBAM,

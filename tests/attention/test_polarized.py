@@ -13,6 +13,7 @@ from tests.parity import (
     assert_errs_like_plain_pytorch,
     build,
     exact_twin,
+    fitting,
     relative_error,
     run_module,
     run_naive,
@@ -26,9 +27,10 @@ SIZES = [(1, 2, 1, 1), (2, 6, 1, 7), (3, 10, 5, 3), (1, 64, 17, 31)]
 @variants
 @pytest.mark.parametrize("memory_format", FORMATS.values(), ids=FORMATS)
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_equals_the_textbook_with_every_gradient(size, memory_format, layout, branches):
-    module = build(size[1], layout, branches)
-    x = torch.randn(size, dtype=torch.float64).contiguous(memory_format=memory_format)
+def test_equals_the_textbook_with_every_gradient(size, memory_format, variant):
+    module = build(size[1], variant)
+    x = torch.randn(fitting(size, module), dtype=torch.float64)
+    x = x.contiguous(memory_format=memory_format)
     upstream = torch.randn_like(x)
     reference = run_naive(module, x, upstream)
     actual = run_module(module, x, upstream)
@@ -44,8 +46,8 @@ def test_equals_the_textbook_with_every_gradient(size, memory_format, layout, br
 
 @variants
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-def test_low_precision_errs_no_more_than_plain_pytorch(dtype, layout, branches):
-    low = build(32, layout, branches, dtype)
+def test_low_precision_errs_no_more_than_plain_pytorch(dtype, variant):
+    low = build(32, variant, dtype)
     x, upstream = torch.randn(2, 2, 32, 19, 23).to(dtype)
     reference = run_naive(exact_twin(low), x.double(), upstream.double())
     plain = run_naive(low, x, upstream)
@@ -83,11 +85,14 @@ def test_huge_logits_stay_finite(scale):
 
 @variants
 @pytest.mark.parametrize("memory_format", FORMATS.values(), ids=FORMATS)
-def test_nothing_of_the_size_of_x_is_made_or_kept(memory_format, layout, branches, monkeypatch):
-    """But the output and the gradient, in the memory format of x; in blocks of four rows."""
+def test_nothing_of_the_size_of_x_is_made_or_kept(memory_format, variant, monkeypatch):
+    """But the output and the gradient, in the memory format of x; in blocks of four rows.
+
+    The values of `PSA_s` have a gradient of x to themselves, which is then added.
+    """
     monkeypatch.setattr(eager, "CPU_BLOCK", 64 // torch.get_num_threads())
-    module = build(16, layout, branches, torch.float32)
-    x = torch.randn(2, 16, 8, 9).contiguous(memory_format=memory_format).requires_grad_()
+    module = build(32, variant, torch.float32)
+    x = torch.randn(2, 32, 8, 9).contiguous(memory_format=memory_format).requires_grad_()
     kept = []
 
     def keep(tensor):
@@ -99,7 +104,8 @@ def test_nothing_of_the_size_of_x_is_made_or_kept(memory_format, layout, branche
     upstream = torch.randn_like(x)
     with sizes_made(x, upstream) as backward:
         out.backward(upstream)
-    assert forward == backward == [x.numel()]
+    assert forward == [x.numel()]
+    assert backward == [x.numel()] * (3 if variant[:2] == ("official", "sequential") else 1)
     assert {t.data_ptr() for t in kept if t.numel() >= x.numel() / 2} == {x.data_ptr()}
     assert out.is_contiguous(memory_format=memory_format)
     assert x.grad.is_contiguous(memory_format=memory_format)
@@ -129,15 +135,15 @@ def test_views_and_slices():
 
 
 @variants
-def test_exports_with_dynamic_sizes(layout, branches):
-    module = build(8, layout, branches, torch.float32).eval()
+def test_exports_with_dynamic_sizes(variant):
+    module = build(32, variant, torch.float32).eval()
     dynamic = {
         0: torch.export.Dim.DYNAMIC,
         2: torch.export.Dim.DYNAMIC,
         3: torch.export.Dim.DYNAMIC,
     }
-    program = torch.export.export(module, (torch.randn(2, 8, 6, 5),), dynamic_shapes=(dynamic,))
-    x = torch.randn(3, 8, 4, 9)
+    program = torch.export.export(module, (torch.randn(2, 32, 6, 5),), dynamic_shapes=(dynamic,))
+    x = torch.randn(3, 32, 4, 9)
     torch.testing.assert_close(program.module()(x), module(x))
 
 
@@ -164,13 +170,39 @@ def test_init_weights_restores_the_start_that_a_parent_overwrote():
     assert torch.equal(module(x), x)
 
 
+def shapes(module):
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+
+
 def test_state_dict_is_the_popular_ports():
     c = 8
-    shapes = {n: tuple(p.shape) for n, p in PolarizedSelfAttention(c).state_dict().items()}
     convs = {"ch_wv": (4, c), "ch_wq": (1, c), "ch_wz": (c, 4), "sp_wv": (4, c), "sp_wq": (4, c)}
     expected = {f"{n}.weight": (*s, 1, 1) for n, s in convs.items()}
     expected |= {f"{n}.bias": s[:1] for n, s in convs.items()}
-    assert shapes == expected | {"ln.weight": (c,), "ln.bias": (c,)}
+    expected |= {"ln.weight": (c,), "ln.bias": (c,)}
+    assert shapes(PolarizedSelfAttention(c)) == expected
+
+
+def test_state_dict_and_start_are_the_released_classes():
+    c, inner, hidden = 64, 32, 8
+    convs = {"q_right": (1, c), "v_right": (inner, c), "q_left": (inner, c), "v_left": (inner, c)}
+    shared = {f"conv_{n}.weight": (*s, 1, 1) for n, s in convs.items()}
+    parallel = PolarizedSelfAttention(c, form="official")
+    assert shapes(parallel) == shared | {"conv_up.weight": (c, inner, 1, 1)}
+    sequential = PolarizedSelfAttention(c, form="official", layout="sequential")
+    assert shapes(sequential) == shared | {
+        "conv_up.0.weight": (hidden, inner, 1, 1),
+        "conv_up.0.bias": (hidden,),
+        "conv_up.1.weight": (hidden, 1, 1),
+        "conv_up.1.bias": (hidden, 1, 1),
+        "conv_up.3.weight": (c, hidden, 1, 1),
+        "conv_up.3.bias": (c,),
+    }
+    for module in (parallel, sequential):  # He's start for `fan_in` and ReLU: variance 2 / C
+        for name in ("v_right", "q_left", "v_left"):
+            weight = module.get_parameter(f"conv_{name}.weight")
+            assert 0.85 < weight.std() / (2 / c) ** 0.5 < 1.15, name
+            assert weight.abs().max() > 2.5 * weight.std(), "normal, and not uniform"
 
 
 @pytest.mark.parametrize(
@@ -178,10 +210,12 @@ def test_state_dict_is_the_popular_ports():
     [
         ({"in_channels": 7}, "even"),
         ({"in_channels": 0}, "at least 2"),
-        ({"in_channels": 8, "form": "PSA"}, "form must be one of 'paper'"),
+        ({"in_channels": 6, "form": "official", "layout": "sequential"}, "at least 8"),
+        ({"in_channels": 8, "form": "PSA"}, "form must be one of 'paper', 'official'"),
         ({"in_channels": 8, "layout": "serial"}, "layout must be one of 'parallel', 'sequential'"),
         ({"in_channels": 8, "branches": "none"}, "branches must be one of"),
         ({"in_channels": 8, "init": "zero"}, "init must be one of"),
+        ({"in_channels": 8, "init": "identity", "form": "official"}, "identity.*paper"),
         ({"in_channels": 8, "init": "identity", "layout": "sequential"}, "identity.*parallel"),
         ({"in_channels": 8, "init": "identity", "branches": "spatial"}, "identity.*both"),
     ],

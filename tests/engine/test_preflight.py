@@ -127,7 +127,7 @@ def test_schedule_follows_the_number_of_iterations(config):
         ("head", dict(layout="diagonal"), "layout must be one of 'parallel', 'sequential'"),
         ("head", dict(layout=3), "layout must be one of"),
         ("head", dict(in_channels="many"), "cannot be built"),
-        ("plugin", dict(form="official"), r"(?s)plugins.0.cfg, .*form must be one of"),
+        ("plugin", dict(form="authors"), r"(?s)plugins.0.cfg, .*form must be one of"),
         ("neck", dict(levels=[7]), "neck, PolarizedNeck cannot be built"),
         ("neck", dict(level=[3]), "did you mean 'levels'"),
         (

@@ -124,15 +124,22 @@ def test_data_are_told_apart_by_names_and_sizes(streets, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("layout", "branches"), [("parallel", "both"), ("sequential", "both"), ("parallel", "spatial")]
+    ("form", "layout", "branches"),
+    [
+        ("paper", "parallel", "both"),
+        ("paper", "sequential", "both"),
+        ("paper", "parallel", "spatial"),
+        ("official", "parallel", "both"),
+        ("official", "sequential", "both"),
+    ],
 )
-def test_the_gate_that_is_drawn_is_the_one_that_acts(layout, branches):
-    attention = PolarizedSelfAttention(8, layout=layout, branches=branches)
+def test_the_gate_that_is_drawn_is_the_one_that_acts(form, layout, branches):
+    attention = PolarizedSelfAttention(8, form, layout, branches)
     x = torch.rand(1, 8, 5, 7) + 1
     parameters = dict(attention.named_parameters())
     with torch.no_grad():
         out = attention(x) / x
-        channel = naive.channel_gate(x, parameters) if branches == "both" else 0
+        channel = naive.GATES[form, layout][0](x, parameters) if branches == "both" else 0
         acts = out - channel if layout == "parallel" else out / channel
     np.testing.assert_allclose(spatial_gate(attention, x), acts[0, 0].numpy(), rtol=1e-4)
 

@@ -9,23 +9,27 @@ import pytest
 
 pytest.importorskip("triton")
 
-KERNELS = ("pool_forward", "gate_forward", "gate_backward", "pool_backward")
+KERNELS = ("pool_forward", "dot", "gate_forward", "gate_backward", "pool_backward")
 MAPS = (
     "80,bfloat16,nchw,512,32768",
     "80,float16,nhwc,2048,8192",
     "90,bfloat16,nchw,1024,9409",  # 97x97, of a crop of 769x769: no row is aligned
     "90,float32,nchw,4096,2048",
 )
-PARALLEL, SEQUENTIAL = "DR", "DP"  # the sum that gate_backward leaves out
+PARALLEL, SEQUENTIAL = "T,DR,TX", "T,DP,TX"  # what gate_backward leaves out
 CASES = [
     *(f"{kernel},{x}" for kernel in KERNELS if kernel != "gate_backward" for x in MAPS),
     *(f"gate_backward,{x},{out}" for x, out in zip(MAPS, (PARALLEL, SEQUENTIAL) * 2, strict=True)),
+    # The official forms: m is given; and a softmax stands before it, or nothing of x does.
+    *(f"gate_forward,{x},U,BETA" for x in MAPS),
+    *(f"gate_backward,{x},DR" for x in MAPS),
+    "gate_backward,90,bfloat16,nchw,512,32768,T,DP,DU,TX",
     # What is 1 or None becomes a constant, too.
     "pool_combine,90,float32,nchw,512,32768,programs",
     "pool_combine,90,float32,nchw,512,32768,G,NORM",
     "pool_forward,90,bfloat16,nchw,512,32768,W,LOGITS,tiles",
     "gate_forward,90,bfloat16,nchw,512,32768,U,BETA,M,tiles",
-    "gate_backward,90,bfloat16,nchw,512,32768,M,DT,DR,DU,tiles",
+    "gate_backward,90,bfloat16,nchw,512,32768,M,T,DT,DR,DU,TX,tiles",
     "pool_backward,90,bfloat16,nchw,512,32768,W,DG,G,LOGITS,NORM,DW,tiles",
 ]
 

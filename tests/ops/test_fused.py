@@ -11,6 +11,7 @@ from tests.parity import (
     assert_errs_like_plain_pytorch,
     build,
     exact_twin,
+    fitting,
     run,
     run_module,
     run_naive,
@@ -56,10 +57,11 @@ def assert_parity(module, x, upstream):
 @variants
 @formats
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_equals_the_textbook_with_every_gradient(size, memory_format, layout, branches):
-    x, upstream = torch.randn(2, *size)
+def test_equals_the_textbook_with_every_gradient(size, memory_format, variant):
+    module = build(size[1], variant, torch.float32)
+    x, upstream = torch.randn(2, *fitting(size, module))
     x = x.contiguous(memory_format=memory_format)
-    actual = assert_parity(build(size[1], layout, branches, torch.float32), x, upstream)
+    actual = assert_parity(module, x, upstream)
     assert actual["out"].is_contiguous(memory_format=memory_format)
     assert actual["x"].is_contiguous(memory_format=memory_format)
 
@@ -72,20 +74,21 @@ def test_all_the_channels_there_may_be():
 
 @variants
 @dtypes
-def test_low_precision_errs_no_more_than_plain_pytorch(dtype, layout, branches):
+def test_low_precision_errs_no_more_than_plain_pytorch(dtype, variant):
     x, upstream = torch.randn(2, 2, 34, 7, 19).to(dtype)
-    assert_parity(build(34, layout, branches, dtype), x, upstream)
+    assert_parity(build(34, variant, dtype), x, upstream)
 
 
 @variants
-def test_many_programs_add_up(layout, branches, monkeypatch):
+def test_many_programs_add_up(variant, monkeypatch):
     """More of them than the combining kernel reads at once, the last one with fewer tiles."""
     monkeypatch.setattr(tiles, "PROGRAMS", 80)
-    x, upstream = torch.randn(2, 1, 4, 43, 47)
+    module = build(4, variant, torch.float32)
+    x, upstream = torch.randn(2, *fitting((1, 4, 43, 47), module))
     plan = tiles.launch("pool_forward", x.flatten(2))
     assert plan.programs > 32
     assert plan.programs * plan.tiles * plan.block_n >= 43 * 47 + plan.block_n
-    assert_parity(build(4, layout, branches, torch.float32), x, upstream)
+    assert_parity(module, x, upstream)
 
 
 def test_inputs_and_gradients_of_any_strides():
@@ -122,8 +125,8 @@ def test_float16_is_finite_wherever_the_exact_result_is():
 
 
 @variants
-def test_two_runs_give_the_same_bits(layout, branches):
-    module = build(34, layout, branches, torch.float32).to(DEVICE)
+def test_two_runs_give_the_same_bits(variant):
+    module = build(34, variant, torch.float32).to(DEVICE)
     x, upstream = torch.randn(2, 2, 34, 15, 17, device=DEVICE)
     first, second = (run_module(module, x, upstream) for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -139,12 +142,16 @@ def test_every_operator_equals_the_eager_function(memory_format):
     dt = torch.randn(2, 20, device=DEVICE)
     _, (g, logits, norm) = eager.pool_forward(x, w_q)
     _, m = eager.gate_forward(x, p, r, u, beta)
+    t = eager.dot(x, u).softmax(1)
     query = (w_q, dg, g, logits, norm)
+    all_, du = (True, True, True), (False, False, True)
     calls = [
         *(("pool_forward", (x, w)) for w in (w_q, None)),
-        *(("gate_forward", (x, p, r, *spatial)) for spatial in ((u, beta), (None, None))),
-        *(("gate_backward", (x, dout, r, m, *need)) for need in ((True, True), (False, False))),
-        ("gate_backward", (x, dout, r, None, True, True)),
+        ("dot", (x, u)),
+        *(("gate_forward", (x, p, r, *s)) for s in ((u, beta), (None, None), (None, None, m))),
+        *(("gate_backward", (x, dout, r, m, *rest)) for rest in ((None, all_), (t, all_), (t, du))),
+        ("gate_backward", (x, dout, r, m, None, (True, False, False))),
+        ("gate_backward", (x, dout, r, None, None, all_)),
         *(("pool_backward", (x, dout, p, r, u, m, dt, dmean, given)) for given in (query, None)),
     ]
     for name, arguments in calls:
@@ -161,20 +168,22 @@ def test_operators_are_registered_properly():
     namespace = torch.ops.psa_seg
     for given in (w_q, None):
         torch.library.opcheck(namespace.pool_forward, (x, given))
-    for u, beta in ((vector, vector[:, 0]), (None, None)):
-        torch.library.opcheck(namespace.gate_forward, (x, vector, vector, u, beta))
-    for m in (pixels, None):
-        torch.library.opcheck(namespace.gate_backward, (x, dout, vector, m, True, False))
+    torch.library.opcheck(namespace.dot, (x, vector))
+    for u, beta, m in ((vector, vector[:, 0], None), (None, None, pixels), (None, None, None)):
+        torch.library.opcheck(namespace.gate_forward, (x, vector, vector, u, beta, m))
+    for m, t in ((pixels, None), (pixels, pixels), (None, None)):
+        needs = (True, False, m is not None)
+        torch.library.opcheck(namespace.gate_backward, (x, dout, vector, m, t, *needs))
     for rest in (query, (None,) * 5):
         vectors = (vector,) * 3 + (pixels,) * 2 + (vector,)
         torch.library.opcheck(namespace.pool_backward, (x, dout, *vectors, *rest))
 
 
 @variants
-def test_compiles_into_one_graph(layout, branches):
+def test_compiles_into_one_graph(variant):
     torch._dynamo.reset()
-    module = build(8, layout, branches, torch.float32).to(DEVICE)
-    x, upstream = torch.randn(2, 2, 8, 6, 5, device=DEVICE)
+    module = build(32, variant, torch.float32).to(DEVICE)
+    x, upstream = torch.randn(2, 2, 32, 6, 5, device=DEVICE)
     parameters = dict(module.named_parameters())
     expected = run_module(module, x, upstream)
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")

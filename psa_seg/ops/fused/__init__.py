@@ -1,6 +1,6 @@
 """Both passes over x and their gradients as Triton kernels: one read of x each.
 
-The same four functions as `psa_seg.ops.eager`, with the same results up to rounding, for float32,
+The same five functions as `psa_seg.ops.eager`, with the same results up to rounding, for float32,
 float16 and bfloat16. Each is one operator of `torch.library`, which `torch.compile` passes through.
 """
 
@@ -23,25 +23,45 @@ def pool_forward(
     return mean, None if w_q is None else tuple(query)
 
 
+def dot(x: Tensor, u: Tensor) -> Tensor:
+    """See `psa_seg.ops.eager.dot`."""
+    return _dot(x, u)
+
+
 def gate_forward(
-    x: Tensor, p: Tensor, r: Tensor, u: Tensor | None, beta: Tensor | None
+    x: Tensor,
+    p: Tensor,
+    r: Tensor,
+    u: Tensor | None,
+    beta: Tensor | None,
+    m: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """See `psa_seg.ops.eager.gate_forward`."""
-    out, m = _gate_forward(x, p, r, u, beta)
-    return out, None if u is None else m
+    out, made = _gate_forward(x, p, r, u, beta, m)
+    return out, m if u is None else made
 
 
 def gate_backward(
-    x: Tensor, dout: Tensor, r: Tensor, m: Tensor | None, need_dp: bool, need_dr: bool
+    x: Tensor,
+    dout: Tensor,
+    r: Tensor,
+    m: Tensor | None,
+    t: Tensor | None,
+    needs: tuple[bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
     """See `psa_seg.ops.eager.gate_backward`."""
-    sums, dt = _gate_backward(x, dout, r, m, need_dp, need_dr and m is not None)
+    if m is None:
+        needs = needs[0], False, False
+    sums, dt = _gate_backward(x, dout, r, m, t, *needs)
     rest = iter(sums)
-    dp = next(rest) if need_dp else None
+    dp, dr, du = (next(rest) if need else None for need in needs)
     if m is None:
         return dp, None, None, None
-    dr = next(rest) if need_dr else None
-    return dp, dr, next(rest), dt
+    if t is not None:
+        level = (t * dt).sum(1, keepdim=True)
+        dt = t * (dt - level)
+        du = None if du is None else du - level * next(rest)
+    return dp, dr, du, dt
 
 
 def pool_backward(
@@ -96,21 +116,39 @@ def _(x: torch.Size, w_q: torch.Size | None, **_: object) -> int:
     return 0 if w_q is None else 4 * x.numel()  # the logits and the weighted sum
 
 
+@torch.library.custom_op("psa_seg::dot", mutates_args=())
+def _dot(x: Tensor, u: Tensor) -> Tensor:
+    x = _dense(x)
+    out = _dot_output(x, u)
+    _run(kernels.dot, launch("dot", x), (x, _vector(u), out), maps=(x,))
+    return out
+
+
+@_dot.register_fake
+def _dot_output(x: Tensor, u: Tensor) -> Tensor:
+    return _vectors(x, x.shape[0], x.shape[2])
+
+
+@register_flop_formula(torch.ops.psa_seg.dot)
+def _(x: torch.Size, u: torch.Size, **_: object) -> int:
+    return 2 * x.numel()
+
+
 @torch.library.custom_op("psa_seg::gate_forward", mutates_args=())
 def _gate_forward(
-    x: Tensor, p: Tensor, r: Tensor, u: Tensor | None, beta: Tensor | None
+    x: Tensor, p: Tensor, r: Tensor, u: Tensor | None, beta: Tensor | None, m: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     x = _dense(x)
-    out, m = _gate_forward_outputs(x, p, r, u, beta)
+    out, made = _gate_forward_outputs(x, p, r, u, beta, m)
     vectors = map(_vector, (p, r, u, beta))
-    pointers = (x, *vectors, out, None if u is None else m)
+    pointers = (x, *vectors, out, _vector(m) if u is None else made)
     _run(kernels.gate_forward, launch("gate_forward", x), pointers, maps=(x, out))
-    return out, m
+    return out, made
 
 
 @_gate_forward.register_fake
 def _gate_forward_outputs(
-    x: Tensor, p: Tensor, r: Tensor, u: Tensor | None, beta: Tensor | None
+    x: Tensor, p: Tensor, r: Tensor, u: Tensor | None, beta: Tensor | None, m: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     return torch.empty_like(_dense(x)), _vectors(x, 0 if u is None else x.shape[0], x.shape[2])
 
@@ -124,28 +162,30 @@ def _(
 
 @torch.library.custom_op("psa_seg::gate_backward", mutates_args=())
 def _gate_backward(
-    x: Tensor, dout: Tensor, r: Tensor, m: Tensor | None, need_dp: bool, need_dr: bool
-) -> tuple[Tensor, Tensor]:
+    x: Tensor, dout: Tensor, r: Tensor, m: Tensor | None, t: Tensor | None,
+    need_dp: bool, need_dr: bool, need_du: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     x = _dense(x)
     dout = _aligned(dout, x)
     batch, channels, pixels = x.shape
     plan = launch("gate_backward", x)
-    wanted = (need_dp, need_dr, m is not None)
+    wanted = (need_dp, need_dr, need_du, t is not None)
     parts = _vectors(x, sum(wanted), batch, plan.programs, channels)
     rest = iter(parts)
-    dp, dr, du = (next(rest) if want else None for want in wanted)
+    made = (next(rest) if want else None for want in wanted)
     dt = _vectors(x, 0 if m is None else batch, pixels)
-    pointers = (x, dout, _vector(r), _vector(m), None if m is None else dt, dp, dr, du)
+    pointers = (x, dout, *map(_vector, (r, m, t)), None if m is None else dt, *made)
     _run(kernels.gate_backward, plan, pointers, maps=(x, dout))
     return parts.sum(2), dt
 
 
 @_gate_backward.register_fake
 def _(
-    x: Tensor, dout: Tensor, r: Tensor, m: Tensor | None, need_dp: bool, need_dr: bool
-) -> tuple[Tensor, Tensor]:
+    x: Tensor, dout: Tensor, r: Tensor, m: Tensor | None, t: Tensor | None,
+    need_dp: bool, need_dr: bool, need_du: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     batch, channels, pixels = x.shape
-    sums = _vectors(x, need_dp + need_dr + (m is not None), batch, channels)
+    sums = _vectors(x, need_dp + need_dr + need_du + (t is not None), batch, channels)
     return sums, _vectors(x, 0 if m is None else batch, pixels)
 
 

@@ -105,19 +105,38 @@ def pool_combine(
 
 
 @triton.jit
+def dot(
+    X, U, LOGITS, channels, pixels, tiles, stride_c, stride_n, x_b,
+    BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """LOGITS `u·x_n`."""
+    image = tl.program_id(1).to(tl.int64)
+    c = tl.arange(0, BLOCK_C)
+    in_c = c < channels
+    X += image * x_b
+    u = tl.load(U + image * channels + c, mask=in_c, other=0.0)
+    first = tl.program_id(0) * tiles * BLOCK_N
+    for start in range(first, tl.minimum(first + tiles * BLOCK_N, pixels), BLOCK_N):
+        n, in_n, inside, tile = _tile(start, c, in_c, pixels, stride_c, stride_n, BLOCK_N)
+        x = tl.load(X + tile, mask=inside, other=0.0).to(tl.float32)
+        tl.store(LOGITS + image * pixels + n, tl.sum(x * u[:, None], axis=0), mask=in_n)
+
+
+@triton.jit
 def gate_forward(
     X, P, R, U, BETA, OUT, M, channels, pixels, tiles, stride_c, stride_n, x_b, out_b,
     BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """OUT `x ⊙ (p + r m)` and M `σ(u·x_n + β)`; without U OUT is `x ⊙ p`."""
+    """OUT `x ⊙ (p + r m)`; with U, M `σ(u·x_n + β)` is written, too; without M OUT is `x ⊙ p`."""
     image = tl.program_id(1).to(tl.int64)
     c = tl.arange(0, BLOCK_C)
     in_c = c < channels
     X += image * x_b
     OUT += image * out_b
     p = tl.load(P + image * channels + c, mask=in_c, other=0.0)
-    if U is not None:
+    if M is not None:
         r = tl.load(R + image * channels + c, mask=in_c, other=0.0)
+    if U is not None:
         u = tl.load(U + image * channels + c, mask=in_c, other=0.0)
         beta = tl.load(BETA + image)
     first = tl.program_id(0) * tiles * BLOCK_N
@@ -125,9 +144,12 @@ def gate_forward(
         n, in_n, inside, tile = _tile(start, c, in_c, pixels, stride_c, stride_n, BLOCK_N)
         x = tl.load(X + tile, mask=inside, other=0.0).to(tl.float32)
         scale = p[:, None]
-        if U is not None:
-            m = tl.sigmoid(tl.sum(x * u[:, None], axis=0) + beta)
-            tl.store(M + image * pixels + n, m, mask=in_n)
+        if M is not None:
+            if U is not None:
+                m = tl.sigmoid(tl.sum(x * u[:, None], axis=0) + beta)
+                tl.store(M + image * pixels + n, m, mask=in_n)
+            else:
+                m = tl.load(M + image * pixels + n, mask=in_n, other=0.0)
             scale = p[:, None] + r[:, None] * m[None, :]
         out = (x * scale).to(OUT.dtype.element_ty)
         tl.store(OUT + tile, out, mask=inside)
@@ -135,10 +157,14 @@ def gate_forward(
 
 @triton.jit
 def gate_backward(
-    X, DOUT, R, M, DT, DP, DR, DU, channels, pixels, tiles, stride_c, stride_n, x_b, d_b,
+    X, DOUT, R, M, T, DT, DP, DR, DU, TX, channels, pixels, tiles, stride_c, stride_n, x_b, d_b,
     BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """DT `[B, N]`, and each program's part of DP, DR and DU, `[B, P, C]`; without M, of DP."""
+    """DT `[B, N]`, and each program's part of DP, DR and DU, `[B, P, C]`; without M, of DP.
+
+    With T, a softmax between logits and M, DU is `Σ_n t_n dt_n x_n` and TX is `Σ_n t_n x_n`: what
+    the softmax takes off needs a sum over all pixels first.
+    """
     image = tl.program_id(1).to(tl.int64)
     c = tl.arange(0, BLOCK_C)
     in_c = c < channels
@@ -147,6 +173,7 @@ def gate_backward(
     dp = tl.zeros([BLOCK_C], tl.float32)
     dr = tl.zeros([BLOCK_C], tl.float32)
     du = tl.zeros([BLOCK_C], tl.float32)
+    tx = tl.zeros([BLOCK_C], tl.float32)
     if M is not None:
         r = tl.load(R + image * channels + c, mask=in_c, other=0.0)
     first = tl.program_id(0) * tiles * BLOCK_N
@@ -163,14 +190,22 @@ def gate_backward(
                 dr += tl.sum(product * m[None, :], axis=1)
             dt = tl.sum(product * r[:, None], axis=0) * m * (1 - m)
             tl.store(DT + image * pixels + n, dt, mask=in_n)
-            du += tl.sum(x * dt[None, :], axis=1)
+            if T is not None:
+                t = tl.load(T + image * pixels + n, mask=in_n, other=0.0)
+                tx += tl.sum(x * t[None, :], axis=1)
+                dt *= t
+            if DU is not None:
+                du += tl.sum(x * dt[None, :], axis=1)
     part = (image * tl.num_programs(0) + tl.program_id(0)) * channels + c
     if DP is not None:
         tl.store(DP + part, dp, mask=in_c)
     if M is not None:
-        tl.store(DU + part, du, mask=in_c)
         if DR is not None:
             tl.store(DR + part, dr, mask=in_c)
+        if DU is not None:
+            tl.store(DU + part, du, mask=in_c)
+        if T is not None:
+            tl.store(TX + part, tx, mask=in_c)
 
 
 @triton.jit

@@ -10,6 +10,7 @@ from torch import Tensor
 # more. Chosen by the compiler's register counts; `benchmarks/tiles.py` measures others on a GPU.
 TILES = {
     "pool_forward": (8192, 32),
+    "dot": (8192, 32),
     "gate_forward": (8192, 32),
     "gate_backward": (8192, 16),
     "pool_backward": (8192, 16),

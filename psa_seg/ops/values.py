@@ -1,0 +1,83 @@
+"""The spatial logits of the released `PSA_s`, whose softmax stands between projection and sum.
+
+`t_n = Σ_i q_i softmax_n(w_i·x_n)`: a softmax over the pixels for each of I value channels, so here
+the sum cannot go first, and C·I·N multiply-adds are made. But the values `[B, I, N]` are never
+there at once: a block of pixels at a time, twice each way.
+Source: class `PSA_s` of github.com/DeLightCMU/PSA.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from psa_seg.ops.eager import block_size, wide_dtype
+from psa_seg.ops.pool import refuse_to_be_differentiated_twice
+
+
+def value_logits(x: Tensor, weight: Tensor, query: Tensor) -> Tensor:
+    """`t_n = Σ_i q_i softmax_n(w_i·x_n)` of every pixel.
+
+    Args:
+        x: feature map `[B, C, H, W]`, any float dtype.
+        weight: of the value channels, `[B, I, C]` in the wide dtype, float32 at least: in the
+            sequential layout it holds the channel gate, another for each image.
+        query: `[B, I]`, likewise.
+
+    Returns:
+        `[B, N]` in the wide dtype.
+    """
+    return _ValueLogits.apply(x.flatten(2), weight, query)
+
+
+class _ValueLogits(torch.autograd.Function):
+    """Keeps x, its arguments, and of each value channel the largest and the sum of its softmax."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, query: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            largest = torch.full_like(query, float("-inf"))
+            mass = torch.zeros_like(query)
+            for _, pixels in _blocks(x, weight):
+                values = weight @ pixels
+                before, largest = largest, torch.maximum(largest, values.amax(2))
+                mass = mass * (before - largest).exp() + _exp(values, largest).sum(2)
+            share = (query / mass).unsqueeze(1)  # [B, 1, I]
+            t = [share @ _exp(weight @ pixels, largest) for _, pixels in _blocks(x, weight)]
+        ctx.save_for_backward(x, weight, query, largest, mass)
+        return torch.cat(t, dim=2).squeeze(1)
+
+    @staticmethod
+    def backward(ctx: Any, dt: Tensor) -> Any:
+        # With θ the softmax: dq_i = Σ_n θ_in dt_n, and dv_in = q_i θ_in (dt_n - dq_i).
+        refuse_to_be_differentiated_twice()
+        x, weight, query, largest, mass = ctx.saved_tensors
+        with torch.autocast(x.device.type, enabled=False):
+            dquery, dweight = torch.zeros_like(query), torch.zeros_like(weight)
+            for n, pixels in _blocks(x, weight):
+                dquery += (_exp(weight @ pixels, largest) @ dt[:, n, None]).squeeze(2)
+            dquery /= mass
+            dx = torch.empty_like(x)
+            for n, pixels in _blocks(x, weight):
+                dvalues = _exp(weight @ pixels, largest) * (query / mass)[:, :, None]
+                dvalues *= dt[:, None, n] - dquery[:, :, None]
+                dx[:, :, n] = weight.mT @ dvalues
+                dweight += dvalues @ pixels.mT
+        return dx, dweight, dquery
+
+
+def _blocks(x: Tensor, weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Runs of pixels whose values fit into a block, and those pixels in the wide dtype."""
+    if torch.compiler.is_compiling():  # the compiler makes its own blocks, for any size
+        yield slice(None), x.to(wide_dtype(x))
+        return
+    batch, _, pixels = x.shape
+    step = max(1, block_size(x) // max(1, batch * max(weight.shape[1:])))
+    for start in range(0, pixels, step):
+        n = slice(start, start + step)
+        yield n, x[:, :, n].to(wide_dtype(x))
+
+
+def _exp(values: Tensor, largest: Tensor) -> Tensor:
+    return (values - largest[:, :, None]).exp()
