@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -27,6 +28,11 @@ class Case(NamedTuple):
             module.compile()
         return module
 
+    @property
+    def textbook(self) -> "Case":
+        """What the case is compared with."""
+        return self._replace(compiled=False, implementation="naive")
+
     @contextlib.contextmanager
     def chosen(self) -> Iterator[None]:
         """For as long as the case runs."""
@@ -46,6 +52,8 @@ class Copy(nn.Module):
         return x.clone()
 
 
+PSA_P = partial(PolarizedSelfAttention, form="official")
+PSA_S = partial(PolarizedSelfAttention, form="official", layout="sequential")
 COPY = "copy"
 TEXTBOOK = "textbook"
 OURS = "ours"
@@ -60,6 +68,10 @@ CASES = {
         PolarizedSelfAttention, compiled=True, implementation="eager", is_psa=True
     ),
     OURS: Case(PolarizedSelfAttention, is_psa=True),
+    "PSA_p, textbook": Case(PSA_P, implementation="naive", is_psa=True),
+    "PSA_p, ours": Case(PSA_P, is_psa=True),
+    "PSA_s, textbook": Case(PSA_S, implementation="naive", is_psa=True),
+    "PSA_s, ours": Case(PSA_S, is_psa=True),
     REFERENCE: Case(SqueezeExcitation),
     "SE, compiled": Case(SqueezeExcitation, compiled=True),
     "CBAM": Case(CBAM),

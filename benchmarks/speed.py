@@ -206,7 +206,7 @@ def _more(value: float, base: float) -> str:
 
 
 def _bold(name: str) -> str:
-    return f"**{name}**" if name == OURS else name
+    return f"**{name}**" if name.endswith(OURS) else name
 
 
 def _told(row: Row) -> str:
