@@ -15,7 +15,7 @@ from benchmarks.measure import RESULTS
 from psa_seg import attention
 from psa_seg.engine.config import load_config
 from psa_seg.engine.flops import count_flops
-from psa_seg.engine.identity import backbone, fingerprint
+from psa_seg.engine.identity import attentions, backbone, decoder, fingerprint
 from psa_seg.leaderboard import Board, markdown, metafile, read_boards, write
 from psa_seg.models import GlobalContext, NonLocal, SqueezeExcitation
 
@@ -70,7 +70,7 @@ def configs() -> str:
         rows, columns = config.model.data_preprocessor.size
         steps = f"{config.train_dataloader.batch_size} x {config.train_cfg.max_iters // 1000}k"
         cells = (
-            backbone(config.model),
+            f"{decoder(config.model)} {backbone(config.model)}",
             _attention(config),
             config.data_name,
             f"{rows}x{columns}",
@@ -88,13 +88,15 @@ def baseline_of(name: str) -> str:
 
 def _attention(config: Config) -> str:
     model = config.model
-    if "attention" in model.decode_head:
-        options = model.decode_head.attention
-        named = [f"{key}={value!r}" for key, value in options.items() if key != "type"]
-        return ", ".join(["ASPP output", *named])
-    if "neck" in model:
-        return f"neck, map {', '.join(map(str, model.neck.levels))}"
-    return "every bottleneck"
+    ((placement, options),) = attentions(model).items()
+    if placement == "neck":
+        where = f"neck, map {', '.join(map(str, model.neck.levels))}"
+    elif placement == "head":
+        where = "ASPP output"
+    else:
+        where = f"every {', '.join(model.backbone.get('blocks', ['residual block']))}"
+    named = [f"{key}={value!r}" for key, value in options.items() if key != "type"]
+    return ", ".join([where, *named])
 
 
 TABLES = {

@@ -2,5 +2,4 @@
 _base_ = ["./baseline_deeplabv3plus_voc12aug.py"]
 
 attention = dict(type="PolarizedSelfAttention")
-plugins = [dict(cfg=attention, stages=(True, True, True, True), position="after_conv2")]
-model = dict(backbone=dict(plugins=plugins))
+model = dict(backbone=dict(type="PolarizedResNetV1c", attention=attention))

@@ -12,9 +12,11 @@ from mmengine.config import Config, ConfigDict
 from psa_seg.datasets.labels import CLASSES
 from psa_seg.datasets.synthetic import prepare
 from psa_seg.engine.config import set_iterations
+from psa_seg.engine.identity import decode_heads
 
 DATA_ROOT = Path("data/synthetic_cityscapes")
 BASE_CHANNELS = 8  # a ResNet's usual 64, by eight
+HRNET_FACTOR = 0.25
 HEAD_CHANNELS = 64
 IMAGE_SCALE = (256, 128)  # width, height: half the size in which the scenes are drawn
 CROP_SIZE = (128, 256)  # height, width
@@ -61,16 +63,27 @@ def _shrink_model(model: ConfigDict) -> None:
     if "depth" in model.backbone:  # a ResNet; a MobileNetV2 is small as it is
         factor = BASE_CHANNELS / model.backbone.get("base_channels", 64)
         model.backbone.update(base_channels=BASE_CHANNELS, stem_channels=BASE_CHANNELS)
+    if "extra" in model.backbone:  # an HRNet
+        factor = HRNET_FACTOR
+        for stage in model.backbone.extra.values():
+            stage.num_channels = _scaled(stage.num_channels, factor)
     model.backbone.init_cfg = None
     model.data_preprocessor.size = CROP_SIZE
     if "neck" in model:
-        model.neck.in_channels = [int(channels * factor) for channels in model.neck.in_channels]
-    for head in [model[name] for name in ("decode_head", "auxiliary_head") if name in model]:
+        model.neck.in_channels = _scaled(model.neck.in_channels, factor)
+    for head in [*decode_heads(model), *filter(None, [model.get("auxiliary_head")])]:
         head.num_classes = len(CLASSES)
         head.channels = HEAD_CHANNELS
-        head.in_channels = int(head.in_channels * factor)
+        head.in_channels = _scaled(head.in_channels, factor)
         if "c1_in_channels" in head:
-            head.c1_in_channels = int(head.c1_in_channels * factor)
+            head.c1_in_channels = _scaled(head.c1_in_channels, factor)
+
+
+def _scaled(channels: Any, factor: float) -> Any:
+    """A number of channels, or several, times `factor`."""
+    if isinstance(channels, list | tuple):
+        return [_scaled(each, factor) for each in channels]
+    return int(channels * factor)
 
 
 def _shrink_images(steps: Any) -> None:

@@ -61,38 +61,60 @@ def setting(config: Config) -> str:
     return fingerprint(plain)
 
 
+def decode_heads(model: ConfigDict) -> list[ConfigDict]:
+    """Configs of a model's decode heads: one, or a cascade whose last one's logits count."""
+    return model.decode_head if isinstance(model.decode_head, list) else [model.decode_head]
+
+
 def attentions(model: ConfigDict) -> dict[str, dict[str, Any]]:
     """Configs of a model's attentions by placement: `backbone`, `neck`, `head`."""
-    plugins = model.backbone.get("plugins") or ()
+    plugins = model.backbone.get("plugins")
     neck = model.get("neck") or {}
     found = {
-        "backbone": plugins[0]["cfg"] if plugins else None,
+        "backbone": plugins[0]["cfg"] if plugins else model.backbone.get("attention"),
         "neck": neck.get("attention", dict(type="PolarizedSelfAttention"))
         if neck.get("type") == "PolarizedNeck"
         else None,
-        "head": model.decode_head.get("attention"),
+        "head": next(filter(None, (h.get("attention") for h in decode_heads(model))), None),
     }
     return {placement: dict(attention) for placement, attention in found.items() if attention}
 
 
 def without_attention(model: ConfigDict) -> ConfigDict:
-    """The config of the plain twin: no attention in the head, no neck of ours, no plugins."""
+    """The config of the plain twin: no attention in head or backbone, no neck of ours."""
     plain = copy.deepcopy(model)
-    plain.decode_head.pop("attention", None)
-    plain.backbone.pop("plugins", None)
+    for head in decode_heads(plain):
+        head.pop("attention", None)
+    for option in ("plugins", "attention", "blocks"):
+        plain.backbone.pop(option, None)
+    plain.backbone.type = _plain_name(plain.backbone.type)
     if plain.get("neck", {}).get("type") == "PolarizedNeck":
         plain.pop("neck")
     return plain
 
 
 def backbone(model: ConfigDict) -> str:
-    """A backbone's name with its output stride, as in model zoos: `R-50-D8`; else its type."""
-    part = model.backbone
+    """A backbone's name as in model zoos: `R-50-D8` with its output stride, `HRNetV2-W48`."""
+    part, kind = model.backbone, _plain_name(model.backbone.type)
+    if kind == "HRNet":
+        return f"HRNetV2-W{part.extra.stage2.num_channels[0]}"
     if "strides" not in part:
-        return part.type
+        return kind
     stride = 2 * math.prod(part.strides) * (2 if "depth" in part else 1)
-    name = f"R-{part.depth}" if "depth" in part else part.type
+    letter = "X" if kind == "ResNeXt" else "R"
+    name = f"{letter}-{part.depth}" if "depth" in part else kind
     return f"{name}-D{stride}"
+
+
+def decoder(model: ConfigDict) -> str:
+    """What a network is called after, beside its backbone: `DeepLabV3+`, `OCR`."""
+    kind = decode_heads(model)[-1].type
+    return "DeepLabV3+" if "ASPP" in kind else kind.removesuffix("Head")
+
+
+def _plain_name(kind: str) -> str:
+    """Of the backbone that a `Polarized...` one is when nothing attends."""
+    return kind.removeprefix("Polarized")
 
 
 def label(config: Config) -> str:

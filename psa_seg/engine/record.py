@@ -23,9 +23,9 @@ from psa_seg.errors import UserError
 from psa_seg.evaluation import scores
 
 NEEDED = (  # what others read of a record
-    *("label", "config", "config_hash", "setting", "exploratory", "backbone", "attentions"),
-    *("data", "data_hash", "seed", "max_iterations", "crop", "batch_size", "optimizer"),
-    *("precision", "classes"),
+    *("label", "config", "config_hash", "setting", "exploratory"),
+    *("decoder", "backbone", "attentions", "data", "data_hash", "seed"),
+    *("max_iterations", "crop", "batch_size", "optimizer", "precision", "classes"),
     *("train_images", "val_images", "parameters", "wall_time_s", "training_memory", "sittings"),
     "validations",
 )
@@ -101,6 +101,7 @@ def describe(runner: Runner) -> dict[str, Any]:
         "config_hash": identity.fingerprint(config),
         "setting": identity.setting(config),
         "exploratory": config.exploratory,
+        "decoder": identity.decoder(config.model),
         "backbone": identity.backbone(config.model),
         "attentions": identity.attentions(config.model),
         "data": config.data_name,

@@ -1,5 +1,7 @@
 """The first screen of a run's log: what is trained, on what, and on which hardware."""
 
+from itertools import chain
+
 from mmengine.dist import get_backend
 from mmengine.runner import Runner
 from torch import nn
@@ -20,7 +22,8 @@ def summarize(runner: Runner) -> str:
     model = runner.bare_model
     size = tuple(model.data_preprocessor.size or (512, 512))
     flops = count_flops(model, (1, 3, *size), mode="tensor")
-    parts = filter(None, (getattr(model, part, None) for part in PARTS))
+    named = [part for name in PARTS if (part := getattr(model, name, None)) is not None]
+    parts = chain(*(part if isinstance(part, nn.ModuleList) else [part] for part in named))
     cost = f"{flops['Global'] / 1e9:.1f} GFLOPs" if flops else "FLOPs not counted"
     lines = [
         f"model      {' + '.join(type(part).__name__ for part in parts)}: "

@@ -98,8 +98,9 @@ class Board:
         about = self.about
         crop = "x".join(map(str, about["crop"]))
         return (
-            f"{about['data']}: DeepLabV3+ {about['backbone']}, {about['max_iterations']} steps of "
-            f"{about['batch_size']} images {crop}, {about['precision']}"
+            f"{about['data']}: {about['decoder']} {about['backbone']}, "
+            f"{about['max_iterations']} steps of {about['batch_size']} images {crop}, "
+            f"{about['precision']}"
         )
 
     @property

@@ -2,16 +2,31 @@
 
 import psa_seg.registry  # noqa: F401  registers the attentions themselves
 from psa_seg.models.attentions import GlobalContext, NonLocal, SqueezeExcitation
+from psa_seg.models.backbones import (
+    PolarizedHRNet,
+    PolarizedMobileNetV2,
+    PolarizedResNet,
+    PolarizedResNetV1c,
+    PolarizedResNetV1d,
+    PolarizedResNeXt,
+)
 from psa_seg.models.decode_heads import PolarizedASPPHead
 from psa_seg.models.necks import PolarizedNeck
-from psa_seg.models.segmentors import LeanEncoderDecoder, LeanTTAModel
+from psa_seg.models.segmentors import LeanCascadeEncoderDecoder, LeanEncoderDecoder, LeanTTAModel
 
 __all__ = [
     "GlobalContext",
+    "LeanCascadeEncoderDecoder",
     "LeanEncoderDecoder",
     "LeanTTAModel",
     "NonLocal",
     "PolarizedASPPHead",
+    "PolarizedHRNet",
+    "PolarizedMobileNetV2",
     "PolarizedNeck",
+    "PolarizedResNeXt",
+    "PolarizedResNet",
+    "PolarizedResNetV1c",
+    "PolarizedResNetV1d",
     "SqueezeExcitation",
 ]

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 from mmengine.structures import PixelData
-from mmseg.models import EncoderDecoder, SegTTAModel
+from mmseg.models import CascadeEncoderDecoder, EncoderDecoder, SegTTAModel
+from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -58,14 +59,19 @@ class LeanEncoderDecoder(EncoderDecoder):
 
     def _logits(self, inputs: Tensor, metas: Sequence[dict[str, Any]]) -> Tensor:
         """`[B, classes, h, w]`: as the head gives them where resizing is all that would follow."""
-        head = type(self.decode_head)
+        head = type(self.last_head)
         resized = (
-            head.predict is BaseDecodeHead.predict
+            head.predict in (BaseDecodeHead.predict, BaseCascadeDecodeHead.predict)
             and head.predict_by_feat is BaseDecodeHead.predict_by_feat
         )
         if resized and self.test_cfg.get("mode", "whole") == "whole":
-            return self.decode_head(self.extract_feat(inputs))
+            return self(inputs)  # mode='tensor'
         return self.inference(inputs, metas)
+
+    @property
+    def last_head(self) -> BaseDecodeHead:
+        """The one whose logits count."""
+        return self.decode_head
 
     def _restore(self, channel: Tensor, size: torch.Size, meta: dict[str, Any]) -> Tensor:
         """One class `[h, w]` over the padded input → over the image: `postprocess_result`'s way."""
@@ -84,8 +90,18 @@ class LeanEncoderDecoder(EncoderDecoder):
 
     def _label_map(self, maps: Iterator[Tensor]) -> Tensor:
         if self.out_channels == 1:
-            return (next(maps).sigmoid() > self.decode_head.threshold).to(LABEL)[None]
+            return (next(maps).sigmoid() > self.last_head.threshold).to(LABEL)[None]
         return argmax(maps)
+
+
+@MODELS.register_module()
+class LeanCascadeEncoderDecoder(LeanEncoderDecoder, CascadeEncoderDecoder):
+    """`CascadeEncoderDecoder`, such as an OCRNet, that predicts as `LeanEncoderDecoder` does."""
+
+    @property
+    def last_head(self) -> BaseDecodeHead:
+        """The one whose logits count."""
+        return self.decode_head[-1]
 
 
 @MODELS.register_module()
@@ -119,7 +135,7 @@ class LeanTTAModel(SegTTAModel):
             total /= len(data["inputs"])
             labels = argmax(iter(total))
             if module.out_channels == 1:
-                labels = (total > module.decode_head.threshold).to(LABEL)
+                labels = (total > module.last_head.threshold).to(LABEL)
             sample.set_data({"pred_sem_seg": PixelData(data=labels)})
         return samples
 

@@ -55,7 +55,7 @@ def configure(experiment: Experiment, run: Run) -> Config:
             f"run {run.name} of {experiment.path} would train "
             f"{'a network without attention' if run.attends else 'an attention'}\n"
             "  do         place attentions in decode_head.attention, in a PolarizedNeck, or in "
-            "backbone.plugins"
+            "backbone.attention"
         )
     if experiment.amp:
         use_amp(config, experiment.amp)

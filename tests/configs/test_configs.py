@@ -7,7 +7,7 @@ from mmseg.registry import DATASETS
 
 from benchmarks.tables import baseline_of
 from psa_seg.engine.config import load_config
-from psa_seg.engine.identity import without_attention
+from psa_seg.engine.identity import decode_heads, without_attention
 from psa_seg.engine.preflight.data import leaves
 from tests.conftest import ROOT
 
@@ -43,8 +43,8 @@ def test_classes_are_those_of_the_data(name):
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
         for dataset in leaves(loader.dataset):
             classes = DATASETS.get(dataset.type).METAINFO["classes"]
-            for head in (config.model.decode_head, config.model.auxiliary_head):
-                assert head.num_classes == len(classes)
+            for head in [*decode_heads(config.model), config.model.get("auxiliary_head")]:
+                assert head is None or head.num_classes == len(classes)
             assert dataset.pipeline[0].type == "LoadImageFromFile"
         crops = [step.crop_size for step in config.train_pipeline if "crop_size" in step]
         assert crops == [config.model.data_preprocessor.size]

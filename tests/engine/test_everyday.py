@@ -99,7 +99,7 @@ def test_flops_that_cannot_be_counted_stop_nothing(tiny, monkeypatch):
 @pytest.mark.parametrize(
     ("placement", "line"),
     [
-        ("head", r"decode_head: 1 x PolarizedSelfAttention \(layout='parallel', .*\), decode_head"),
+        ("head", r"decode_head: 1 x PolarizedSelfAttention \(form='paper', .*\), decode_head"),
         ("neck", r"neck: 2 x PolarizedSelfAttention .*, neck.attentions.0, ..."),
         ("backbone", r"backbone: 16 x PolarizedSelfAttention .*, backbone.layer1.0.attention, ..."),
         (None, "attention  none"),
@@ -113,7 +113,7 @@ def test_the_first_screen(tiny, placement, line):
     screen = summarize(built(config))
     for part in (
         line,
-        r"model      ResNetV1c \+ .*PolarizedASPPHead: 0\.\d+ M parameters, 0\.\d GFLOPs forward",
+        r"model      .*ResNetV1c \+ .*PolarizedASPPHead: 0\.\d+ M parameters, 0\.\d GFLOPs forward",
         "data       synthetic street scenes: 10 training images, 19 classes",
         r"4 images a step = 1 process x 2 at once x 2 accumulated; 700 steps = 280",
         r"device     CPU, 1 thread, float32",

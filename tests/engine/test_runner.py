@@ -23,8 +23,7 @@ def place(model, placement, attention):
             type="PolarizedNeck", in_channels=channels, levels=[0, 3], attention=attention
         )
     else:
-        stages = (True,) * 4
-        model.backbone.plugins = [dict(cfg=attention, stages=stages, position="after_conv2")]
+        model.backbone.update(type="PolarizedResNetV1c", attention=attention)
     return model
 
 

@@ -24,6 +24,7 @@ def record(label="none", seed=0, share=60.0, **changes):
         "config_hash": f"c-{label}",
         "setting": "s",
         "exploratory": False,
+        "decoder": "DeepLabV3+",
         "backbone": "MobileNetV2-D16",
         "attentions": {"head": {"type": kind}} if kind else {},
         "data": "invented",

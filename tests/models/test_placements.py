@@ -111,7 +111,7 @@ def test_mmengine_alone_finds_the_attention():
 PLACES = {
     "head": ("psa_deeplabv3plus_camvid", "model.decode_head.attention.type"),
     "neck": ("psa_neck_deeplabv3plus_cityscapes", "model.neck.attention.type"),
-    "backbone": ("psa_backbone_deeplabv3plus_cityscapes", "model.backbone.plugins.0.cfg.type"),
+    "backbone": ("psa_backbone_deeplabv3plus_cityscapes", "model.backbone.attention.type"),
 }
 FIELD = sorted(
     name

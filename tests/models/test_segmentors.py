@@ -10,13 +10,11 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from benchmarks.measure import peak_bytes
+from psa_seg.engine.identity import decode_heads
 from psa_seg.models import segmentors
 
 CONFIG = "psa_deeplabv3plus_cityscapes"
-BASE = {
-    "test_dataloader.batch_size": 2,
-    "model.decode_head.dropout_ratio": 0,
-}
+CASCADE = "psa_hrnet48_ocr_cityscapes"
 SLIDE = dict(mode="slide", crop_size=(64, 64), stride=(64, 64))
 
 
@@ -24,11 +22,14 @@ SLIDE = dict(mode="slide", crop_size=(64, 64), stride=(64, 64))
 def twins(tiny):
     """A function: options → upstream's model and ours with its weights, and the test loader."""
 
-    def build(pipeline=None, **options):
-        config = tiny(CONFIG, **BASE, **options)
+    def build(name=CONFIG, pipeline=None, **options):
+        config = tiny(name, **{"test_dataloader.batch_size": 2, **options})
+        for head in decode_heads(config.model):
+            head.dropout_ratio = 0
         if pipeline:
             config.test_dataloader.dataset.pipeline = config[pipeline]
-        stock = MODELS.build({**copy.deepcopy(config.model), "type": "EncoderDecoder"})
+        kind = config.model.type.removeprefix("Lean")
+        stock = MODELS.build({**copy.deepcopy(config.model), "type": kind})
         lean = MODELS.build(config.model)
         lean.load_state_dict(stock.state_dict())  # strictly: the names are the same
         # In training mode BatchNorm keeps what random weights see from fading to one class.
@@ -52,9 +53,12 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_label_maps_are_upstreams(twins, options):
-    stock, lean, loader = twins(**options)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*((CONFIG, name) for name in OPTIONS), (CASCADE, "whole"), (CASCADE, "slide")],
+)
+def test_label_maps_are_upstreams(twins, name, options):
+    stock, lean, loader = twins(name, **OPTIONS[options])
     if lean.out_channels == 1:
         for model in (stock, lean):
             model.decode_head.threshold = 0.5
@@ -78,7 +82,7 @@ def test_label_maps_are_upstreams(twins, options):
     ],
 )
 def test_label_maps_with_augmentation_are_upstreams(twins, wrapped, options):
-    stock, lean, loader = twins("tta_pipeline", **OPTIONS[options])
+    stock, lean, loader = twins(pipeline="tta_pipeline", **OPTIONS[options])
     if lean.out_channels == 1:
         for model in (stock, lean):
             model.decode_head.threshold = 0.5

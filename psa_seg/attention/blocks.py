@@ -1,0 +1,66 @@
+"""An attention in every residual block of a network, whichever library the network is from.
+
+It sees what goes into the convolution that follows the block's first 3x3 one, which is that one's
+output after norm and activation. There the official code of Polarized Self-Attention has it in
+HRNet's BasicBlocks (`deattn` in github.com/DeLightCMU/PSA), and MMSegmentation's plugin position
+`after_conv2` puts it in Bottlenecks.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+
+BLOCKS = ("BasicBlock", "Bottleneck", "InvertedResidual")
+
+
+def attend_in_blocks(
+    network: nn.Module, build: Callable[[int], nn.Module], blocks: Sequence[str] = BLOCKS
+) -> None:
+    """Give every residual block of `network` an attention of its own, in place.
+
+    A block's becomes its child `attention`; all other names in the state dict stay as they are, so
+    that weights of the plain network fit but for those of the attentions.
+
+    Args:
+        network: one that calls its convolutions as modules: of MMSegmentation, torchvision, or of
+            timm as far as BasicBlock and Bottleneck go.
+        build: of the number of channels, an attention `[B, C, H, W]` → `[B, C, H, W]`.
+        blocks: names of the classes (or of a parent of theirs) that are residual blocks.
+
+    Raises:
+        ValueError: where there is no such block, one has no convolution after a 3x3 one, or one
+            has an attention already.
+    """
+    found = {
+        name: module
+        for name, module in network.named_modules()
+        if any(kind.__name__ in blocks for kind in type(module).__mro__)
+    }
+    if not found:
+        raise ValueError(
+            f"{type(network).__name__} has no residual blocks named {', '.join(blocks)}"
+        )
+    for name, block in found.items():
+        if hasattr(block, "attention"):
+            raise ValueError(f"block {name} has an attention already")
+        convolutions = [module for module in block.modules() if isinstance(module, nn.Conv2d)]
+        kernels = [convolution.kernel_size for convolution in convolutions]
+        if (3, 3) not in kernels[:-1]:
+            raise ValueError(f"block {name} has no convolution after a 3x3 one")
+        following = convolutions[kernels.index((3, 3)) + 1]
+        block.attention = build(following.in_channels)
+        following.register_forward_pre_hook(_Attend(block.attention))
+
+
+class _Attend:
+    """What a convolution is given passes an attention first.
+
+    An object, and no closure: a deep copy of the network must attend with its own attention.
+    """
+
+    def __init__(self, attention: nn.Module) -> None:
+        self.attention = attention
+
+    def __call__(self, convolution: nn.Module, inputs: tuple[Any, ...]) -> Any:
+        return self.attention(*inputs)

@@ -1,0 +1,76 @@
+"""MMSegmentation's backbones with an attention in every residual block.
+
+Each is the plain backbone, of the same name without `Polarized`, with two more options; a
+checkpoint of the plain one fits but for the attentions, and with `attention=None` strictly.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmseg.models.backbones import HRNet, MobileNetV2, ResNet, ResNetV1c, ResNetV1d, ResNeXt
+from mmseg.registry import MODELS
+from torch import nn
+
+from psa_seg.attention.base import Attention
+from psa_seg.attention.blocks import BLOCKS, attend_in_blocks
+
+
+class _Attending(nn.Module):
+    """What they have in common.
+
+    Args:
+        attention: config of any registered attention (it is given `in_channels`), or None.
+        blocks: class names of the blocks that get one, after their first 3x3 convolution:
+            `('BasicBlock',)` is where the official code has it in HRNet.
+        **kwargs: as for the plain backbone.
+    """
+
+    def __init__(
+        self,
+        attention: dict[str, Any] | None = None,
+        blocks: Sequence[str] = BLOCKS,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if attention:
+            attend_in_blocks(
+                self, lambda width: MODELS.build({**attention, "in_channels": width}), blocks
+            )
+
+
+@MODELS.register_module()
+class PolarizedResNet(_Attending, ResNet):
+    """`ResNet`: 18 and 34 of BasicBlocks, 50 and more of Bottlenecks."""
+
+
+@MODELS.register_module()
+class PolarizedResNetV1c(_Attending, ResNetV1c):
+    """`ResNetV1c`: three 3x3 convolutions as stem."""
+
+
+@MODELS.register_module()
+class PolarizedResNetV1d(_Attending, ResNetV1d):
+    """`ResNetV1d`: with an average pool in the shortcuts, too."""
+
+
+@MODELS.register_module()
+class PolarizedResNeXt(_Attending, ResNeXt):
+    """`ResNeXt`: the attention has the width that its grouped convolution has."""
+
+
+@MODELS.register_module()
+class PolarizedHRNet(_Attending, HRNet):
+    """`HRNet`: Bottlenecks in its first stage, BasicBlocks in the others."""
+
+
+@MODELS.register_module()
+class PolarizedMobileNetV2(_Attending, MobileNetV2):
+    """`MobileNetV2`: on the widened map, after the depthwise convolution."""
+
+    def init_weights(self) -> None:
+        """Draw the start, unless it is read: what initialises the others does not reach these."""
+        super().init_weights()
+        if not (isinstance(self.init_cfg, dict) and self.init_cfg["type"] == "Pretrained"):
+            for module in self.modules():
+                if isinstance(module, Attention):
+                    module.init_weights()
