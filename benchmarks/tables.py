@@ -8,14 +8,17 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
+from torch import nn
 
 from benchmarks import speed
 from benchmarks.measure import RESULTS
-from psa_seg import attention
+from psa_seg import PolarizedSelfAttention, attention
 from psa_seg.engine.config import load_config
 from psa_seg.engine.flops import count_flops
 from psa_seg.engine.identity import attentions, backbone, decoder, fingerprint
+from psa_seg.engine.pictures import spatial_gate
 from psa_seg.leaderboard import Board, markdown, metafile, read_boards, write
 from psa_seg.models import GlobalContext, NonLocal, SqueezeExcitation
 
@@ -23,6 +26,20 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 CONFIGS = ROOT / "configs"
 MAIN = "psa_deeplabv3plus_cityscapes"
+MAP = (1, 256, 64, 128)
+SIZE = f"a map of {'x'.join(map(str, MAP))}"
+FORMS = {  # what psa_seg/ops/naive.py has line by line
+    ("paper", "parallel"): ("the paper's eq. 4; the popular port, most blog posts", "s·v_n"),
+    ("paper", "sequential"): ("the paper's eq. 5; the same port", "s·v_n, of the gated map"),
+    ("official", "parallel"): (
+        "released as `PSA_p`: a channel gate without norm",
+        "a softmax over the *pixels* of q·v_n",
+    ),
+    ("official", "sequential"): (
+        "released as `PSA_s`: a perceptron in its channel gate",
+        "q·θ_n, θ a softmax over the *pixels* of each channel of v",
+    ),
+}
 
 
 def field() -> str:
@@ -31,21 +48,36 @@ def field() -> str:
         "| type | what it is | paper | parameters | MFLOPs |",
         "|---|---|---|--:|--:|",
     ]
-    shape = (1, 256, 64, 128)
     ours = [getattr(attention, name) for name in attention.__all__]
     for kind in (*ours, SqueezeExcitation, GlobalContext, NonLocal):
         told = (sys.modules[kind.__module__] if kind in ours else kind).__doc__ or ""
         what = told.partition(", `[B")[0].partition(".")[0]  # shapes are not for here
         paper = re.findall(r"arXiv\s+(\d{4}\.\d{5})", told)[0]
-        module = kind(shape[1])
-        flops = count_flops(module, shape)["Global"] / 1e6
-        parameters = sum(p.numel() for p in module.parameters())
         link = f"[{paper}](https://arxiv.org/abs/{paper})"
-        lines.append(f"| `{kind.__name__}` | {what} | {link} | {parameters:,} | {flops:,.1f} |")
-    size = "x".join(map(str, shape))
-    return "\n".join(
-        [*lines, "", f"For a map of {size}; MFLOPs are those of convolutions and products."]
-    )
+        lines.append(f"| `{kind.__name__}` | {what} | {link} | {_costs(kind(MAP[1]))} |")
+    return "\n".join([*lines, "", f"For {SIZE}; MFLOPs are those of convolutions and products."])
+
+
+def forms() -> str:
+    """The functions that go by the name of Polarized Self-Attention, side by side."""
+    lines = [
+        "| form, layout | what it is | spatial gate, before its sigmoid | that gate at the start "
+        "| parameters | MFLOPs |",
+        "|---|---|---|--:|--:|--:|",
+    ]
+    for (form, layout), (what, logits) in FORMS.items():
+        torch.manual_seed(0)
+        module, x = PolarizedSelfAttention(MAP[1], form, layout), torch.randn(MAP)
+        gate = spatial_gate(module, x)
+        cells = (what, logits, f"{gate.min():.4f} to {gate.max():.4f}", _costs(module))
+        lines.append(f"| `{form}`, `{layout}` | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"For {SIZE} of noise."])
+
+
+def _costs(module: nn.Module) -> str:
+    flops = count_flops(module, MAP)["Global"] / 1e6
+    parameters = sum(p.numel() for p in module.parameters())
+    return f"{parameters:,} | {flops:,.1f}"
 
 
 @cache
@@ -100,6 +132,7 @@ def _attention(config: Config) -> str:
 
 
 TABLES = {
+    "forms": forms,
     "field": field,
     "configs": configs,
     "scoring": speed.scoring,
