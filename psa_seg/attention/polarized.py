@@ -124,7 +124,9 @@ class PolarizedSelfAttention(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         """`x` `[B, C, H, W]` gated, in the same shape, dtype and memory format."""
-        if requested() == "naive":
+        # A trace cannot hold the passes: TorchScript refuses to save their autograd functions, and
+        # ONNX's exporter of before torch 2.9 makes a constant of what they write.
+        if requested() == "naive" or torch.jit.is_tracing():  # type: ignore[attr-defined]
             parameters = {name: p.to(x.dtype) for name, p in self.named_parameters()}
             return naive.polarized_self_attention(
                 x, parameters, self.form, self.layout, self.branches

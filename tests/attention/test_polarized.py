@@ -147,6 +147,15 @@ def test_exports_with_dynamic_sizes(variant):
     torch.testing.assert_close(program.module()(x), module(x))
 
 
+@variants
+@pytest.mark.filterwarnings("ignore:Converting a tensor to a Python:torch.jit.TracerWarning")
+def test_a_saved_trace_holds_for_any_size(variant, tmp_path):
+    module = build(32, variant, torch.float32).eval()
+    torch.jit.trace(module, torch.randn(2, 32, 6, 5)).save(tmp_path / "trace.pt")
+    x = torch.randn(3, 32, 4, 9)
+    torch.testing.assert_close(torch.jit.load(tmp_path / "trace.pt")(x), module(x))
+
+
 def test_identity_start_changes_nothing_and_learns():
     module = PolarizedSelfAttention(16, init="identity")
     x = torch.randn(2, 16, 9, 11)
