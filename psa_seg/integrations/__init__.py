@@ -1,0 +1,1 @@
+"""The attention in frameworks other than OpenMMLab's, one file each."""
