@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-BLOCKS = ("BasicBlock", "Bottleneck", "InvertedResidual")
+BLOCKS = ("BasicBlock", "Bottleneck")
 
 
 def attend_in_blocks(
@@ -23,10 +23,11 @@ def attend_in_blocks(
     that weights of the plain network fit but for those of the attentions.
 
     Args:
-        network: one that calls its convolutions as modules: of MMSegmentation, torchvision, or of
-            timm as far as BasicBlock and Bottleneck go.
+        network: of MMSegmentation, torchvision or timm, say: one that calls its convolutions as
+            modules, in their order.
         build: of the number of channels, an attention `[B, C, H, W]` → `[B, C, H, W]`.
-        blocks: names of the classes (or of a parent of theirs) that are residual blocks.
+        blocks: names of the classes (or of a parent of theirs) that are residual blocks;
+            `('InvertedResidual',)` for a MobileNetV2.
 
     Raises:
         ValueError: where there is no such block, one has no convolution after a 3x3 one, or one

@@ -67,6 +67,14 @@ class PolarizedHRNet(_Attending, HRNet):
 class PolarizedMobileNetV2(_Attending, MobileNetV2):
     """`MobileNetV2`: on the widened map, after the depthwise convolution."""
 
+    def __init__(
+        self,
+        attention: dict[str, Any] | None = None,
+        blocks: Sequence[str] = ("InvertedResidual",),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(attention, blocks, **kwargs)
+
     def init_weights(self) -> None:
         """Draw the start, unless it is read: what initialises the others does not reach these."""
         super().init_weights()
