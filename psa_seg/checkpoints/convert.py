@@ -1,0 +1,232 @@
+"""From one file to another: renamed, compared with what it has to be, and only then written."""
+
+import io
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from psa_seg.checkpoints import identity, names, target
+from psa_seg.checkpoints.target import State
+from psa_seg.engine.config import load_config
+from psa_seg.engine.preflight.checkpoint import differences, listing, load_checkpoint
+from psa_seg.engine.work_dir import disk_error
+from psa_seg.errors import UserError
+
+KINDS = ("port", "official", "torchvision", "deeplabv3plus")
+COUNTERS = "num_batches_tracked"  # older files lack these, and PyTorch does without
+DATA = ("dataset_meta", "CLASSES", "PALETTE")  # what mmseg asks of a checkpoint
+
+
+@dataclass
+class Order:
+    """What is to be converted, and how.
+
+    Args:
+        kind: of the foreign checkpoint, one of `KINDS`.
+        source: the file, which is only read.
+        out: the file to write, which must not exist.
+        back: from ours to theirs.
+        config: path of the config whose model the result has to fit; for a `source` of ours, the
+            config it is of.
+        layout: of the port's modules, whose files do not say.
+        rename: pairs of an old and a new beginning of keys of `source`, one after the other,
+            before anything else.
+        drop: beginnings of keys, after renaming, that are left out.
+    """
+
+    kind: str
+    source: Path
+    out: Path
+    back: bool = False
+    config: str | None = None
+    layout: str | None = None
+    rename: Sequence[tuple[str, str]] = ()
+    drop: Sequence[str] = ()
+
+
+def convert(order: Order, dry_run: bool = False) -> list[str]:
+    """Convert a checkpoint; towards us it becomes `{'state_dict', 'meta'}`, else a state dict.
+
+    Args:
+        order: what, and how.
+        dry_run: write nothing.
+
+    Returns:
+        What was done, in lines for the user.
+
+    Raises:
+        UserError: where the options or files do not allow it, or the result is not, to the last
+            tensor, what it has to be; nothing is written then.
+    """
+    _check(order)
+    checkpoint = load_checkpoint(str(order.source))
+    state = _weights(checkpoint, order.source)
+    moves = _renamed(state, order)
+    if not order.back:
+        moves = {key: new and names.to_ours(order.kind, new) for key, new in moves.items()}
+    ours, fits = _fitted(order, _apply(state, moves))
+    final = {key: names.to_theirs(order.kind, key) if order.back else key for key in ours}
+    result = _apply(ours, final)
+    moves = {key: final.get(new or "") for key, new in moves.items()}
+    lines = [*_report(moves, result), fits]
+    if order.kind == "torchvision" and order.back:
+        absent = ", ".join(f"{name}*" for name in names.CLASSIFIERS)
+        lines.append(f"absent   {absent}: a backbone has none; load with strict=False")
+    if dry_run:
+        return [*lines, "dry run: nothing is written"]
+    if order.back and order.kind != "deeplabv3plus":
+        _write(result, order.out)
+    else:
+        meta = checkpoint.get("meta")
+        kept = {key: meta[key] for key in DATA if isinstance(meta, dict) and key in meta}
+        how = {"kind": order.kind, "layout": order.layout, "source": order.source.name}
+        _write({"state_dict": result, "meta": {**kept, "converted": how}}, order.out)
+    return [*lines, f"wrote    {order.out}"]
+
+
+def _check(order: Order) -> None:
+    """Raise UserError for options that do not go together, or files that are not as they must."""
+    if order.kind == "port" and not (order.layout or order.back):
+        raise UserError(
+            "the port's two layouts have the same keys: the file does not say which it is\n"
+            "  do         give --layout parallel, or sequential, by the name of the class"
+        )
+    if order.layout and order.kind != "port":
+        raise UserError(f"--layout is of the port: of {order.kind}, leave it out")
+    if order.kind == "deeplabv3plus" and not order.config:
+        raise UserError(
+            "deeplabv3plus needs the model that has the attention\n"
+            "  do         give --config configs/psa_identity_deeplabv3plus_cityscapes.py, say"
+        )
+    if not order.source.is_file():
+        raise UserError(f"checkpoint not found: {order.source}\n  do         name a local file")
+    _check_new(order.out)
+
+
+def _check_new(out: Path) -> None:
+    if out.exists():
+        raise UserError(f"{out} exists, and stays\n  do         name another file")
+
+
+def _weights(checkpoint: Any, source: Path) -> dict[str, Tensor]:
+    """The state dict in a checkpoint, or that it is."""
+    state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+    if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise UserError(
+            f"no state dict: {source}\n"
+            "  expected   tensors by name, or these under the key state_dict\n"
+            "  do         torch.save({'state_dict': ...}) what the file has of them"
+        )
+    return dict(state)
+
+
+def _renamed(state: State, order: Order) -> dict[str, str | None]:
+    """What each key is called after `rename`, and None after `drop`; all of these have to act."""
+    moves: dict[str, str | None] = {key: key for key in state}
+    for old, new in [*order.rename, *((start, None) for start in order.drop)]:
+        met = {key: name for key, name in moves.items() if name and name.startswith(old)}
+        if not met:
+            raise UserError(
+                f"no key begins with {old!r}: {order.source}\n"
+                f"  the first  {', '.join([k for k in moves.values() if k][:3])}\n"
+                "  do         correct --rename or --drop"
+            )
+        moves |= {
+            key: None if new is None else new + name.removeprefix(old) for key, name in met.items()
+        }
+    return moves
+
+
+def _apply(state: State, moves: Mapping[str, str | None]) -> dict[str, Tensor]:
+    """The tensors by their new names."""
+    twice = [name for name, count in Counter(filter(None, moves.values())).items() if count > 1]
+    if twice:
+        raise UserError(
+            f"{len(twice)} names would be given twice, {twice[0]} first\n"
+            "  do         correct --rename, or --drop one of the two"
+        )
+    return {new: state[key] for key, new in moves.items() if new}
+
+
+def _fitted(order: Order, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """`state`, in our names, with attentions put in or taken out, and what it fits.
+
+    Raises:
+        UserError: where it is not, to the last tensor, what it has to be.
+    """
+    model = target.build(load_config(order.config)) if order.config else None
+    plain = order.kind == "deeplabv3plus"
+    if model and plain and not order.back:
+        state = identity.insert(state, model)
+    part, own = _target(order, state, model)
+    wrong = differences(state, own, new=COUNTERS)
+    if wrong:
+        remedy = "  do         move modules with --rename OLD=NEW, leave them out with --drop NAME"
+        told = [f"the checkpoint does not fit {part}: {order.source}", *listing(wrong), remedy]
+        raise UserError("\n".join(told))
+    fits = f"fits     {part}: {len(state)} tensors"
+    return (identity.remove(state, model) if model and plain and order.back else state), fits
+
+
+def _target(order: Order, state: State, model: nn.Module | None) -> tuple[str, State]:
+    if not model:
+        if order.kind == "torchvision":
+            return target.of_backbone(state)
+        return target.of_attentions(order.kind, state, order.layout)
+    part, own = target.of_model(order.kind, state, model)
+    for prefix, attention in target.attentions(model).items():
+        layout = getattr(attention, "layout", None)
+        if order.layout and layout != order.layout:
+            raise UserError(
+                f"--layout {order.layout}, but {prefix}* has layout {layout!r}: {order.config}\n"
+                "  do         give the layout by the name of the class whose weights these are, "
+                "and a\n             config that has it"
+            )
+    return f"{part} of {order.config}", own
+
+
+def _report(moves: Mapping[str, str | None], result: State) -> list[str]:
+    """Lines: what kept its name, by module, and what did not."""
+    stems = Counter(_stems(old, name) for old, name in moves.items() if name and name != old)
+    return [
+        *_counted("kept", 1, [key for key, name in moves.items() if key == name]),
+        *(f"renamed  {old} -> {name} ({count})" for (old, name), count in stems.items()),
+        *_counted("dropped", 2, [key for key, name in moves.items() if not name]),
+        *_counted("added", 2, [key for key in result if key not in moves.values()]),
+    ]
+
+
+def _counted(what: str, depth: int, keys: Sequence[str]) -> list[str]:
+    modules = Counter(".".join(key.split(".")[:-1][:depth]) for key in keys)
+    counts = ", ".join(f"{name}.* ({count})" for name, count in modules.items())
+    return [f"{what:<8} {counts}"] if counts else []
+
+
+def _stems(old: str, new: str) -> tuple[str, str]:
+    """Two names up to where they end alike."""
+    parts, others = old.split("."), new.split(".")
+    while parts and others and parts[-1] == others[-1]:
+        parts.pop()
+        others.pop()
+    return ".".join([*parts, "*"]), ".".join([*others, "*"])
+
+
+def _write(content: Any, out: Path) -> None:
+    """A file that appears whole or not at all."""
+    data = io.BytesIO()
+    torch.save(content, data)
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data.getbuffer())
+        _check_new(out)
+        part.replace(out)
+    except OSError as error:
+        raise disk_error(error) from error
+    finally:
+        part.unlink(missing_ok=True)

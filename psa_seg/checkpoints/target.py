@@ -1,0 +1,123 @@
+"""What a converted checkpoint has to be, to the last tensor."""
+
+import re
+from collections.abc import Mapping
+
+import torch
+from mmengine.config import Config
+from mmseg.models.backbones import ResNet
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from psa_seg.attention import PolarizedSelfAttention
+from psa_seg.attention.base import Attention
+from psa_seg.checkpoints.names import PARTS
+from psa_seg.engine import launch
+from psa_seg.engine.explain import explaining
+from psa_seg.errors import UserError
+
+State = Mapping[str, Tensor]
+
+
+def build(config: Config) -> nn.Module:
+    """The model of a config, on the CPU, with weights that are anything.
+
+    Raises:
+        UserError: where it cannot be built.
+    """
+    with explaining(config):
+        launch.check(config)
+        return MODELS.build(config.model)
+
+
+def attentions(model: nn.Module) -> dict[str, Attention]:
+    """A model's attentions, by their prefix in its state dict."""
+    return {f"{name}.": m for name, m in model.named_modules() if isinstance(m, Attention)}
+
+
+def of_model(kind: str, state: State, model: nn.Module) -> tuple[str, State]:
+    """What of a model `state` is, by the most keys in common: its name, and its state dict.
+
+    It is the model, its backbone, or its attentions alone. torchvision's backbones have no
+    attention, so there it is the backbone without.
+    """
+    whole = model.state_dict()
+    inside = tuple(attentions(model))
+    attention = {k: t for k, t in whole.items() if k.startswith(inside)}
+    start = "backbone."
+    if kind == "torchvision":
+        whole = {k: t for k, t in whole.items() if k not in attention}
+    backbone = {k.removeprefix(start): t for k, t in whole.items() if k.startswith(start)}
+    if kind == "torchvision":
+        return "the backbone without attentions", backbone
+    parts = {"the model": whole, "the backbone": backbone, "the attentions": attention}
+    return min(parts.items(), key=lambda part: len(part[1].keys() ^ state.keys()))
+
+
+def of_attentions(kind: str, state: State, layout: str | None) -> tuple[str, State]:
+    """`state` as it is if every Polarized Self-Attention in it is whole; the rest may be anything.
+
+    Args:
+        kind: `port` or `official`.
+        state: in our names.
+        layout: of the port's; the official code's follow from their keys.
+
+    Raises:
+        UserError: where there is none, or one of a width that does not exist.
+    """
+    key = re.compile(rf"((?:.*\.)?){PARTS[kind]}\..*")
+    prefixes = sorted({match[1] for name in state if (match := key.fullmatch(name))})
+    if not prefixes:
+        raise UserError(
+            "the checkpoint holds no Polarized Self-Attention of this kind\n"
+            f"  expected   keys of {PARTS[kind]}, whatever stands before\n"
+            "  do         choose the kind by the code that wrote the file"
+        )
+    target = {name: t for name, t in state.items() if not name.startswith(tuple(prefixes))}
+    for prefix in prefixes:
+        held = {name: t for name, t in state.items() if name.startswith(prefix)}
+        channels = max((size for t in held.values() for size in t.shape), default=0)
+        options = {"layout": layout or "parallel"}
+        if kind == "official":
+            parallel = f"{prefix}conv_up.weight" in held
+            options = {"form": "official", "layout": "parallel" if parallel else "sequential"}
+        try:
+            with torch.device("meta"):  # shapes alone
+                attention = PolarizedSelfAttention(channels, **options)
+        except ValueError as error:
+            raise UserError(f"{prefix}* is no Polarized Self-Attention\n  {error}") from error
+        target |= {prefix + name: t for name, t in attention.state_dict().items()}
+    return f"{len(prefixes)} attentions by themselves", target
+
+
+def of_backbone(state: State) -> tuple[str, State]:
+    """mmseg's backbone that a torchvision checkpoint is of: its name, and its state dict.
+
+    Args:
+        state: in mmseg's names.
+
+    Raises:
+        UserError: where there is none.
+    """
+    options: dict[str, object] = {"type": "MobileNetV2"}
+    if "conv1.conv.weight" not in state:
+        blocks = {m[0] for k in state if (m := re.match(r"layer[1-4]\.\d+\.", k))}
+        counts = tuple(sum(b.startswith(f"layer{n}.") for b in blocks) for n in (1, 2, 3, 4))
+        inner = state.get("layer1.0.conv2.weight")
+        deep = "layer1.0.conv3.weight" in state
+        depths = {
+            (depth >= 50, stages): depth for depth, (_, stages) in ResNet.arch_settings.items()
+        }
+        if inner is None or inner.ndim != 4 or (deep, counts) not in depths:
+            raise UserError(
+                "the checkpoint is of no backbone that torchvision and mmseg share\n"
+                "  expected   a ResNet or ResNeXt of 18 to 152 layers, or a MobileNetV2\n"
+                "  do         if all its names begin alike, strip that: --rename module.="
+            )
+        width, base = inner.shape[:2]
+        options = {"type": "ResNet", "depth": depths[deep, counts]}
+        if width != base:  # grouped convolutions
+            options |= {"type": "ResNeXt", "groups": width // base, "base_width": base}
+    with torch.device("meta"):
+        model = MODELS.build({**options, "_scope_": "mmseg"})
+    return f"mmseg's {options['type']} {options.get('depth', '')}".rstrip(), model.state_dict()
