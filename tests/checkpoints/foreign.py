@@ -77,3 +77,49 @@ def randomize(module):
             if name.endswith("running_var"):
                 tensor.abs_().add_(0.5)
     return module
+
+
+def conv_norm(inputs, outputs, size, stride=1, groups=1):
+    conv = nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU6())
+
+
+class InvertedResidual(nn.Module):
+    """A block of torchvision's MobileNetV2."""
+
+    def __init__(self, inputs, outputs, stride, widen):
+        super().__init__()
+        inner = inputs * widen
+        self.conv = nn.Sequential(
+            *([conv_norm(inputs, inner, 1)] if widen > 1 else []),
+            conv_norm(inner, inner, 3, stride, groups=inner),
+            *conv_norm(inner, outputs, 1)[:2],
+        )
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x):
+        return x + self.conv(x) if self.residual else self.conv(x)
+
+
+class MobileNetV2(nn.Module):
+    """torchvision's, by table 2 of arXiv 1801.04381."""
+
+    def __init__(self):
+        super().__init__()
+        layers, width = [conv_norm(3, 32, 3, stride=2)], 32
+        widths, counts, strides = (
+            (16, 24, 32, 64, 96, 160, 320),
+            (1, 2, 3, 4, 3, 3, 1),
+            (1, 2, 2, 2, 1, 2, 1),
+        )
+        for outputs, count, stride in zip(widths, counts, strides, strict=True):
+            for i in range(count):
+                widen = 1 if len(layers) == 1 else 6
+                layers.append(InvertedResidual(width, outputs, stride if i == 0 else 1, widen))
+                width = outputs
+        self.features = nn.Sequential(*layers, conv_norm(320, 1280, 1))
+        self.classifier = nn.Sequential(nn.Dropout(), nn.Linear(1280, 10))
+
+    def forward(self, x):
+        """The map that a backbone ends with."""
+        return self.features[:-1](x)

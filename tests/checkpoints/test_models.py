@@ -1,0 +1,194 @@
+"""torchvision's backbones, plain models that get an attention, and the tool itself."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmengine.model import revert_sync_batchnorm
+from mmseg.registry import MODELS
+
+from psa_seg.checkpoints import Order, convert
+from psa_seg.errors import UserError
+from tests.checkpoints.foreign import MobileNetV2, Port, randomize
+from tests.conftest import ROOT
+from tests.engine.test_reading import Trap
+
+IDENTITY = "psa_identity_deeplabv3plus_cityscapes"
+
+
+@pytest.fixture
+def written(tiny, tmp_path):
+    """A function: name of a config and options → the path of a small one, in a file of its own."""
+
+    def written(name, **options):
+        path = tmp_path / f"{name}.py"
+        tiny(name, **options).dump(path)
+        return str(path)
+
+    return written
+
+
+def test_mobilenet_v2(tmp_path, written):
+    theirs = randomize(MobileNetV2()).eval()
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    order = Order("torchvision", tmp_path / "theirs.pth", tmp_path / "ours.pth")
+    lines = convert(order)
+    assert "renamed  features.2.conv.3.* -> layer2.0.conv.2.bn.* (5)" in lines
+    assert "dropped  features.18.* (6), classifier.1.* (2)" in lines
+    assert "fits     mmseg's MobileNetV2: 306 tensors" in lines
+    ours = MODELS.build(dict(type="MobileNetV2", out_indices=(6,))).double()
+    ours.load_state_dict(torch.load(order.out)["state_dict"])
+    ours.eval()
+    x = torch.randn(1, 3, 64, 96, dtype=torch.float64)
+    assert torch.equal(ours(x), theirs(x))
+
+    order.out = tmp_path / "with_config.pth"
+    order.config = written("psa_deeplabv3plus_mobilenetv2_cityscapes")
+    convert(order)
+    back = Order("torchvision", tmp_path / "ours.pth", tmp_path / "back.pth", back=True)
+    assert any(line.startswith("absent   fc.*, features.18.*") for line in convert(back))
+    found, own = torch.load(back.out), theirs.state_dict()
+    kept = [key for key in own if not key.startswith(("features.18.", "classifier."))]
+    assert list(found) == kept
+    assert all(torch.equal(found[key], own[key]) for key in kept)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("ResNet 18", dict(type="ResNet", depth=18)),
+        ("ResNeXt 50", dict(type="ResNeXt", depth=50, groups=32, base_width=4)),
+    ],
+)
+def test_resnets(tmp_path, name, options):
+    state = MODELS.build(options).half().state_dict()
+    # Before PyTorch 0.4.1 there was no such counter, and torchvision's files still have none.
+    state = {key: tensor for key, tensor in state.items() if "num_batches" not in key}
+    fc = {"fc.weight": torch.ones(1), "fc.bias": torch.ones(1)}
+    torch.save(state | fc, tmp_path / "theirs.pth")
+    order = Order("torchvision", tmp_path / "theirs.pth", tmp_path / "ours.pth")
+    lines = convert(order)
+    assert f"fits     mmseg's {name}: {len(state)} tensors" in lines
+    assert "dropped  fc.* (2)" in lines
+    assert not any(line.startswith("renamed") for line in lines)
+    found = torch.load(order.out)["state_dict"]
+    assert list(found) == list(state)
+    MODELS.build(options).load_state_dict(found, strict=True)
+
+
+def test_another_backbone_is_refused(tmp_path, written):
+    state = MODELS.build(dict(type="ResNet", depth=18)).half().state_dict()
+    torch.save(state, tmp_path / "theirs.pth")
+    order = Order("torchvision", tmp_path / "theirs.pth", tmp_path / "ours.pth")
+    order.config = written(IDENTITY)
+    with pytest.raises(UserError, match=r"does not fit the backbone(.*\n)+.*missing +\d+: stem"):
+        convert(order)
+    order.config, order.rename = None, [("layer1.0.", "layer9.0.")]
+    with pytest.raises(UserError, match="of no backbone that torchvision and mmseg share"):
+        convert(order)
+    assert not order.out.exists()
+
+
+@pytest.fixture
+def plain(tiny, tmp_path):
+    """A plain DeepLabV3+ with weights like trained ones, in a file like mmengine's."""
+    model = MODELS.build(tiny("baseline_finetune_deeplabv3plus_cityscapes").model)
+    model = revert_sync_batchnorm(randomize(model).float()).eval()
+    content = {"state_dict": model.state_dict(), "meta": {"dataset_meta": {"classes": ("a", "b")}}}
+    torch.save(content, tmp_path / "plain.pth")
+    return model
+
+
+def test_an_attention_that_does_nothing_yet(tmp_path, plain, written, tiny):
+    order = Order("deeplabv3plus", tmp_path / "plain.pth", tmp_path / "ours.pth")
+    order.config = written(IDENTITY)
+    assert "added    decode_head.attention.* (12)" in convert(order)
+    checkpoint = torch.load(order.out)
+    assert checkpoint["meta"]["dataset_meta"] == {"classes": ("a", "b")}
+    ours = revert_sync_batchnorm(MODELS.build(tiny(IDENTITY).model)).eval()
+    ours.load_state_dict(checkpoint["state_dict"], strict=True)
+    images = torch.randn(2, 3, 64, 128)
+    with torch.no_grad():
+        logits = ours(images, mode="tensor")
+        assert torch.equal(logits, plain(images, mode="tensor"))
+        assert logits.std() > 0
+
+    twice = Order("deeplabv3plus", order.source, tmp_path / "twice.pth", config=order.config)
+    convert(twice)
+    again = torch.load(twice.out)["state_dict"]
+    assert all(torch.equal(again[key], t) for key, t in checkpoint["state_dict"].items())
+
+    back = Order("deeplabv3plus", order.out, tmp_path / "back.pth", True, order.config)
+    convert(back)
+    found, own = torch.load(back.out)["state_dict"], plain.state_dict()
+    assert list(found) == list(own)
+    assert all(torch.equal(found[key], own[key]) for key in own)
+
+    with pytest.raises(UserError, match=r"not of a plain model: it holds decode_head\.attention"):
+        convert(Order("deeplabv3plus", order.out, tmp_path / "no.pth", config=order.config))
+    checkpoint["state_dict"]["decode_head.attention.sp_wv.bias"][0] = 1e-9
+    torch.save(checkpoint, tmp_path / "trained.pth")
+    back.source, back.out = tmp_path / "trained.pth", tmp_path / "no.pth"
+    with pytest.raises(UserError, match=r"decode_head\.attention\.\* is trained"):
+        convert(back)
+    assert not back.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("psa_deeplabv3plus_cityscapes", {}, "does not start as the identity"),
+        ("baseline_deeplabv3plus_cityscapes", {}, "has no attention"),
+        (
+            IDENTITY,
+            {"model.decode_head.num_classes": 7},
+            r"of another shape +2: decode_head\.conv_seg\.weight",
+        ),
+    ],
+)
+def test_models_that_a_plain_one_cannot_become(tmp_path, plain, written, name, options, told):
+    order = Order("deeplabv3plus", tmp_path / "plain.pth", tmp_path / "ours.pth")
+    order.config = written(name, **options)
+    with pytest.raises(UserError, match=told):
+        convert(order)
+    assert not order.out.exists()
+
+
+def test_the_layout_is_checked_against_a_config(tmp_path, written):
+    port = {f"decode_head.attention.{k}": t for k, t in Port(64, "parallel").state_dict().items()}
+    torch.save(port, tmp_path / "port.pth")
+    order = Order("port", tmp_path / "port.pth", tmp_path / "ours.pth", layout="parallel")
+    order.config = written("psa_sequential_deeplabv3plus_cityscapes")
+    with pytest.raises(UserError, match=r"--layout parallel, but decode_head\.attention"):
+        convert(order)
+    order.layout = "sequential"
+    assert convert(order, dry_run=True)[-2].startswith("fits     the attentions of")
+    order.drop = ["decode_head.attention.ln."]
+    with pytest.raises(UserError, match=r"missing +2: decode_head\.attention\.ln\.weight"):
+        convert(order)
+
+
+def test_the_tool_in_a_process_of_its_own(tmp_path):
+    def tool(*arguments):
+        command = [sys.executable, str(ROOT / "tools/convert_checkpoint.py"), *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ)
+
+    wrapped = {f"module.psa.{k}": t for k, t in Port(16, "parallel").state_dict().items()}
+    torch.save(wrapped, tmp_path / "port.pth")
+    options = ["--layout", "parallel", "--rename", "module.=", "psa.=attention.", "--dry-run"]
+    done = tool("port", "port.pth", "ours.pth", *options)
+    assert done.stdout.splitlines() == [
+        "renamed  module.psa.* -> attention.* (12)",
+        "fits     1 attentions by themselves: 12 tensors",
+        "dry run: nothing is written",
+    ]
+    assert [p.name for p in tmp_path.iterdir()] == ["port.pth"]
+
+    torch.save({"state_dict": Trap(tmp_path / "sprung")}, tmp_path / "trap.pth")
+    done = tool("official", "trap.pth", "ours.pth")
+    assert done.returncode == 2
+    assert "error: checkpoint holds more than data, and is not loaded: trap.pth" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "sprung").exists()
