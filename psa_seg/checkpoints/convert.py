@@ -181,7 +181,7 @@ def _target(order: Order, state: State, model: nn.Module | None) -> tuple[str, S
         return target.of_attentions(order.kind, state, order.layout)
     part, own = target.of_model(order.kind, state, model)
     for prefix, attention in target.attentions(model).items():
-        layout = getattr(attention, "layout", None)
+        layout = attention.options.get("layout", order.layout)  # other attentions have none
         if order.layout and layout != order.layout:
             raise UserError(
                 f"--layout {order.layout}, but {prefix}* has layout {layout!r}: {order.config}\n"

@@ -2,9 +2,9 @@
 
 import re
 
-PARTS = {  # of an attention in a state dict; port and paper form share their keys, layouts too
+PARTS = {  # by which an attention is known; the port and the form `paper` have the same keys
     "port": r"(?:ch_w[qvz]|sp_w[qv])",
-    "official": r"(?:conv_[qv]_(?:left|right)|conv_up)",
+    "official": r"conv_[qv]_(?:left|right)",
 }
 CLASSIFIERS = ("fc.", "features.18.", "classifier.")  # torchvision's; a backbone ends before them
 MOBILENET_V2 = (1, 2, 3, 4, 3, 3, 1)  # blocks in mmseg's layer1 to layer7
@@ -35,7 +35,7 @@ def to_theirs(kind: str, key: str) -> str:
 
 def _child(key: str, old: str, new: str) -> str:
     """The attention in a block, in whatever block, by its other name."""
-    return re.sub(rf"(?<![^.]){old}(?=\.{PARTS['official']}\.)", new, key)
+    return re.sub(rf"(?<![^.]){old}(?=\.(?:{PARTS['official']}|conv_up)\.)", new, key)
 
 
 def _in_module(key: str, names: dict[str, str]) -> str:

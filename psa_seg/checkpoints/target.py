@@ -38,19 +38,18 @@ def attentions(model: nn.Module) -> dict[str, Attention]:
 def of_model(kind: str, state: State, model: nn.Module) -> tuple[str, State]:
     """What of a model `state` is, by the most keys in common: its name, and its state dict.
 
-    It is the model, its backbone, or its attentions alone. torchvision's backbones have no
-    attention, so there it is the backbone without.
+    It is the model, its backbone, or its attentions alone; of `deeplabv3plus` the model, and of
+    `torchvision` the backbone without attentions.
     """
-    whole = model.state_dict()
-    inside = tuple(attentions(model))
-    attention = {k: t for k, t in whole.items() if k.startswith(inside)}
-    start = "backbone."
-    if kind == "torchvision":
-        whole = {k: t for k, t in whole.items() if k not in attention}
+    whole, inside, start = model.state_dict(), tuple(attentions(model)), "backbone."
     backbone = {k.removeprefix(start): t for k, t in whole.items() if k.startswith(start)}
     if kind == "torchvision":
-        return "the backbone without attentions", backbone
-    parts = {"the model": whole, "the backbone": backbone, "the attentions": attention}
+        plain = {k: t for k, t in backbone.items() if not (start + k).startswith(inside)}
+        return "the backbone without attentions", plain
+    parts = {"the model": whole}
+    if kind != "deeplabv3plus":
+        attention = {k: t for k, t in whole.items() if k.startswith(inside)}
+        parts |= {"the backbone": backbone, "the attentions": attention}
     return min(parts.items(), key=lambda part: len(part[1].keys() ^ state.keys()))
 
 

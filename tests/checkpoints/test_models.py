@@ -83,7 +83,9 @@ def test_another_backbone_is_refused(tmp_path, written):
     torch.save(state, tmp_path / "theirs.pth")
     order = Order("torchvision", tmp_path / "theirs.pth", tmp_path / "ours.pth")
     order.config = written(IDENTITY)
-    with pytest.raises(UserError, match=r"does not fit the backbone(.*\n)+.*missing +\d+: stem"):
+    with pytest.raises(
+        UserError, match=r"does not fit the backbone without(.*\n)+.*missing +\d+: stem"
+    ):
         convert(order)
     order.config, order.rename = None, [("layer1.0.", "layer9.0.")]
     with pytest.raises(UserError, match="of no backbone that torchvision and mmseg share"):
