@@ -1,6 +1,5 @@
 """torchvision's backbones, plain models that get an attention, and the tool itself."""
 
-import os
 import subprocess
 import sys
 
@@ -14,6 +13,7 @@ from psa_seg.errors import UserError
 from tests.checkpoints.foreign import MobileNetV2, Port, randomize
 from tests.conftest import ROOT
 from tests.engine.test_reading import Trap
+from tools import convert_checkpoint as convert_tool
 
 IDENTITY = "psa_identity_deeplabv3plus_cityscapes"
 
@@ -172,25 +172,32 @@ def test_the_layout_is_checked_against_a_config(tmp_path, written):
         convert(order)
 
 
-def test_the_tool_in_a_process_of_its_own(tmp_path):
-    def tool(*arguments):
-        command = [sys.executable, str(ROOT / "tools/convert_checkpoint.py"), *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ)
-
+def test_the_tool_tells_what_it_would_do(tmp_path, monkeypatch, capsys):
     wrapped = {f"module.psa.{k}": t for k, t in Port(16, "parallel").state_dict().items()}
     torch.save(wrapped, tmp_path / "port.pth")
     options = ["--layout", "parallel", "--rename", "module.=", "psa.=attention.", "--dry-run"]
-    done = tool("port", "port.pth", "ours.pth", *options)
-    assert done.stdout.splitlines() == [
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["tool", "port", "port.pth", "ours.pth", *options])
+    convert_tool.main()
+    assert capsys.readouterr().out.splitlines() == [
         "renamed  module.psa.* -> attention.* (12)",
         "fits     1 attentions by themselves: 12 tensors",
         "dry run: nothing is written",
     ]
     assert [p.name for p in tmp_path.iterdir()] == ["port.pth"]
+    monkeypatch.setattr(sys, "argv", ["tool", "port", "port.pth", "ours.pth", "--rename", "psa"])
+    with pytest.raises(SystemExit) as status:
+        convert_tool.main()
+    assert status.value.code == 2
+    assert "'psa' is not OLD=NEW" in capsys.readouterr().err
 
+
+def test_a_trap_is_one_message_and_exit_status_2(tmp_path):
     torch.save({"state_dict": Trap(tmp_path / "sprung")}, tmp_path / "trap.pth")
-    done = tool("official", "trap.pth", "ours.pth")
+    tool = [sys.executable, str(ROOT / "tools/convert_checkpoint.py")]
+    command = [*tool, "official", "trap.pth", "ours.pth"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert "error: checkpoint holds more than data, and is not loaded: trap.pth" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "sprung").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["trap.pth"]
