@@ -166,3 +166,18 @@ def test_options_that_do_not_fit(tmp_path, options, told):
         convert(Order(**order))
     assert [p.name for p in tmp_path.iterdir()] == ["port.pth"]
     assert (tmp_path / "port.pth").read_bytes() == before
+
+
+def test_a_file_that_appears_meanwhile_stays(tmp_path, monkeypatch):
+    source, out = save(Port(16, "parallel"), tmp_path / "port.pth"), tmp_path / "ours.pth"
+    write = torch.save
+
+    def late(content, file):
+        out.write_text("somebody else's")
+        write(content, file)
+
+    monkeypatch.setattr(torch, "save", late)
+    with pytest.raises(UserError, match="exists, and stays"):
+        convert(Order("port", source, out, layout="parallel"))
+    assert out.read_text() == "somebody else's"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["ours.pth", "port.pth"]

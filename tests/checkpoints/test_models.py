@@ -64,7 +64,7 @@ def test_mobilenet_v2(tmp_path, written):
 )
 def test_resnets(tmp_path, name, options):
     state = MODELS.build(options).half().state_dict()
-    # Before PyTorch 0.4.1 there was no such counter, and torchvision's files still have none.
+    # Files from before PyTorch 0.4.1 have no such counter.
     state = {key: tensor for key, tensor in state.items() if "num_batches" not in key}
     fc = {"fc.weight": torch.ones(1), "fc.bias": torch.ones(1)}
     torch.save(state | fc, tmp_path / "theirs.pth")
