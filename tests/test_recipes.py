@@ -1,0 +1,114 @@
+"""README's recipes, word for word, in the libraries that they are for."""
+
+import copy
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmseg.registry import MODELS
+from torch import nn
+
+from psa_seg import PolarizedSelfAttention
+from psa_seg.models import PolarizedASPPHead
+from tests.conftest import ROOT
+
+RECIPES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def recipe(word):
+    """The one that has this word in it."""
+    (found,) = [text for text in RECIPES if word in text]
+    return found
+
+
+def run(text, **names):
+    exec(compile(text, "README.md", "exec"), names)
+    return names
+
+
+def test_plain_pytorch():
+    names = run(recipe("from psa_seg import"))
+    attention, x = names["attention"], torch.randn(1, 256, 3, 4)
+    assert attention.form == "official"
+    assert attention(x).shape == x.shape
+
+
+class Bottleneck(nn.Module):
+    """As of a ResNet in timm, which cannot be imported beside a CPU torch of PyPI."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1, self.act1 = nn.Conv2d(16, 4, 1), nn.BatchNorm2d(4), nn.ReLU()
+        self.conv2, self.bn2 = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.act2, self.aa = nn.ReLU(), nn.Identity()
+        self.conv3, self.bn3, self.act3 = nn.Conv2d(4, 16, 1), nn.BatchNorm2d(16), nn.ReLU()
+
+    def forward(self, x):
+        y = self.act1(self.bn1(self.conv1(x)))
+        y = self.aa(self.act2(self.bn2(self.conv2(y))))
+        return self.act3(self.bn3(self.conv3(y)) + x)
+
+
+def test_a_network_of_timms_or_torchvisions_kind(monkeypatch):
+    network = nn.Sequential(Bottleneck(), Bottleneck()).eval()
+    asked = []
+    create = SimpleNamespace(create_model=lambda *args, **kw: asked.append(args) or network)
+    monkeypatch.setitem(sys.modules, "timm", create)
+    plain, x = network.state_dict(), torch.randn(2, 16, 5, 6)
+    seen = []
+    network[1].conv3.register_forward_hook(lambda module, inputs, out: seen.append(inputs[0]))
+    network(x)
+    run(recipe("timm"), **run(recipe("from psa_seg import")))
+    assert asked == [("resnet50",)]
+    assert [type(block.attention) for block in network] == [PolarizedSelfAttention] * 2
+    assert network.load_state_dict(plain, strict=False).unexpected_keys == []
+    for block in network:
+        block.attention.sp_wv.bias.data.fill_(2)
+    network(x)
+    assert not torch.allclose(*seen), "the last convolution is given the attended map"
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d", "hrnet_w18_small"])
+def test_timm_itself(name, monkeypatch):
+    timm = pytest.importorskip("timm", exc_type=(ImportError, RuntimeError))
+    plain = timm.create_model(name)
+    monkeypatch.setattr(timm, "create_model", lambda *args, **kwargs: copy.deepcopy(plain))
+    network = run(recipe("timm"), **run(recipe("from psa_seg import")))["network"].eval()
+    keys = network.load_state_dict(plain.state_dict(), strict=False)
+    assert keys.missing_keys
+    assert keys.unexpected_keys == []
+    assert network(torch.randn(1, 3, 64, 64)).isfinite().all()
+
+
+def test_mmsegmentation():
+    names = run(recipe("PolarizedASPPHead"))
+    for part in ("neck", "backbone"):
+        built = MODELS.build(names[part])
+        assert any(isinstance(module, PolarizedSelfAttention) for module in built.modules())
+    assert MODELS.get(names["decode_head"]["type"]) is PolarizedASPPHead
+
+
+OTHERS = """
+import sys
+from mmengine.registry import MODELS, Registry
+from mmengine.utils import import_modules_from_strings
+{recipe}
+import_modules_from_strings(**custom_imports)
+(plugin,) = model["backbone"]["plugins"]
+for scope in ("mmdet", "mmpose", "mmpretrain"):  # as these libraries make theirs
+    own = Registry("model", parent=MODELS, scope=scope)
+    print(own.build(dict(plugin["cfg"], in_channels=4)).in_channels, "mmseg" in sys.modules)
+from mmcv.cnn import build_plugin_layer  # by which their ResNets take plugins
+name, layer = build_plugin_layer(plugin["cfg"], in_channels=6)
+print(name, layer.in_channels, "mmseg" in sys.modules)
+"""
+
+
+def test_other_openmmlab_libraries_find_it_without_mmsegmentation():
+    code = OTHERS.format(recipe=recipe("psa_seg.registry"))
+    told = subprocess.check_output([sys.executable, "-W", "ignore", "-c", code], text=True)
+    lines = [line for line in told.splitlines() if "is not installed" not in line]
+    assert lines == ["4 False"] * 3 + ["attention 6 False"]
