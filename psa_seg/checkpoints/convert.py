@@ -20,6 +20,7 @@ from psa_seg.errors import UserError
 
 KINDS = ("port", "official", "torchvision", "deeplabv3plus")
 COUNTERS = "num_batches_tracked"  # older files lack these, and PyTorch does without
+LISTED = 50  # keys of each way not to fit
 DATA = ("dataset_meta", "CLASSES", "PALETTE")  # what mmseg asks of a checkpoint
 
 
@@ -168,7 +169,7 @@ def _fitted(order: Order, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], 
     wrong = differences(state, own, new=COUNTERS)
     if wrong:
         remedy = "  do         move modules with --rename OLD=NEW, leave them out with --drop NAME"
-        told = [f"the checkpoint does not fit {part}: {order.source}", *listing(wrong), remedy]
+        told = [f"the checkpoint does not fit {part}: {order.source}", *listing(wrong, LISTED), remedy]
         raise UserError("\n".join(told))
     fits = f"fits     {part}: {len(state)} tensors"
     return (identity.remove(state, model) if model and plain and order.back else state), fits

@@ -82,9 +82,9 @@ def differences(
     return {what: keys for what, keys in wrong.items() if keys}
 
 
-def listing(wrong: Mapping[str, Collection[str]]) -> list[str]:
-    """Lines that say how many keys differ, and the first of them."""
-    return [f"  {what:<17} {len(k)}: {', '.join(list(k)[:3])}" for what, k in wrong.items()]
+def listing(wrong: Mapping[str, Collection[str]], most: int = 3) -> list[str]:
+    """Lines that say how many keys differ, and the first `most` of them."""
+    return [f"  {what:<17} {len(k)}: {', '.join(list(k)[:most])}" for what, k in wrong.items()]
 
 
 def check_checkpoint(model: ConfigDict, path: str, new: str | None = None) -> None:
