@@ -71,7 +71,8 @@ def forms() -> str:
         gate = spatial_gate(module, x)
         cells = (what, logits, f"{gate.min():.4f} to {gate.max():.4f}", _costs(module))
         lines.append(f"| `{form}`, `{layout}` | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"For {SIZE} of noise."])
+    symbols = "v_n: values of a pixel; q: mean query; s: its softmax over channels"
+    return "\n".join([*lines, "", f"{symbols}. For {SIZE} of noise."])
 
 
 def _costs(module: nn.Module) -> str:
