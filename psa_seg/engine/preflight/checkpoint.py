@@ -14,7 +14,7 @@ from torch import Tensor
 
 from psa_seg.errors import UserError
 
-CLASSIFIER = "decode_head.conv_seg.weight"
+CLASSIFIER = re.compile(r"decode_head\.(\d+\.)?conv_seg\.weight")
 ARRAYS = ("_reconstruct", "scalar")
 # What the logs in mmengine's checkpoints are made of, under numpy 1 and 2.
 IN_LOGS = (
@@ -103,8 +103,10 @@ def check_checkpoint(model: ConfigDict, path: str, new: str | None = None) -> No
     wrong = differences(given, own, new)
     if not wrong:
         return
-    if CLASSIFIER in wrong.get("of another shape", ()):
-        told = f"has {len(given[CLASSIFIER])} classes, and this config {len(own[CLASSIFIER])}"
+    classifiers = list(filter(CLASSIFIER.fullmatch, wrong.get("of another shape", ())))
+    if classifiers:
+        there, here = (len(state[classifiers[-1]]) for state in (given, own))
+        told = f"has {there} classes, and this config {here}"
     else:
         told = "is of another model"
     remedy = "  do         give the config (and options) that the checkpoint was trained with"
