@@ -1,18 +1,11 @@
 # DeepLabV3+ (arXiv 1802.02611) on ResNetV1c-50 at output stride 8, as MMSegmentation trains it on
 # Cityscapes: deeplabv3plus_r50-d8_4xb2-80k_cityscapes-512x1024.
+_base_ = ["./imagenet_input.py"]
+
 norm_cfg = dict(type="SyncBN", requires_grad=True)
 loss = dict(type="CrossEntropyLoss", use_sigmoid=False)
 model = dict(
     type="LeanEncoderDecoder",
-    data_preprocessor=dict(
-        type="SegDataPreProcessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 1024),
-    ),
     backbone=dict(
         type="ResNetV1c",
         depth=50,

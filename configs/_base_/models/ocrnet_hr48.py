@@ -1,4 +1,6 @@
 # OCRNet (arXiv 1909.11065) on HRNetV2-W48, widths as in MMSegmentation's ocrnet_hr48.
+_base_ = ["./imagenet_input.py"]
+
 norm_cfg = dict(type="SyncBN", requires_grad=True)
 loss = dict(type="CrossEntropyLoss", use_sigmoid=False)
 widths = [48, 96, 192, 384]
@@ -14,15 +16,6 @@ head = dict(
 model = dict(
     type="LeanCascadeEncoderDecoder",
     num_stages=2,
-    data_preprocessor=dict(
-        type="SegDataPreProcessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 1024),
-    ),
     backbone=dict(
         type="HRNet",
         norm_cfg=norm_cfg,
