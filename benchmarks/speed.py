@@ -145,6 +145,7 @@ def plot() -> Iterable[Path]:
             rows = [r for r in rows if r["dtype"] == "bfloat16" and r["shape"].startswith("8x512x")]
         ticks: set[int] = set()
         figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+        axes.set_prop_cycle(color=plt.colormaps["tab20"].colors)
         for name in dict.fromkeys(row["case"] for row in rows):
             found = [row for row in rows if row["case"] == name]
             sizes = [[int(n) for n in row["shape"].split("x")] for row in found]
