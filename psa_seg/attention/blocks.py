@@ -20,19 +20,21 @@ def attend_in_blocks(
     """Give every residual block of `network` an attention of its own, in place.
 
     A block's becomes its child `attention`; all other names in the state dict stay as they are, so
-    that weights of the plain network fit but for those of the attentions.
+    that weights of the plain network fit but for those of the attentions. `torch.fx`, which looks
+    at no hooks, does not see it.
 
     Args:
         network: of MMSegmentation, torchvision or timm, say: one that calls its convolutions as
-            modules, in their order.
+            modules, in their order. A squeeze-and-excite between them goes before the attention.
         build: of the number of channels, an attention `[B, C, H, W]` → `[B, C, H, W]`.
         blocks: names of the classes (or of a parent of theirs) that are residual blocks;
             `('InvertedResidual',)` for a MobileNetV2.
 
     Raises:
         ValueError: where there is no such block, one has no convolution after a 3x3 one, or one
-            has an attention already.
+            has an attention already; `network` is then as it was.
     """
+    blocks = (blocks,) if isinstance(blocks, str) else blocks
     found = {
         name: module
         for name, module in network.named_modules()
@@ -42,26 +44,41 @@ def attend_in_blocks(
         raise ValueError(
             f"{type(network).__name__} has no residual blocks named {', '.join(blocks)}"
         )
+    places = {name: _following(name, block) for name, block in found.items()}
     for name, block in found.items():
-        if hasattr(block, "attention"):
-            raise ValueError(f"block {name} has an attention already")
-        convolutions = [module for module in block.modules() if isinstance(module, nn.Conv2d)]
-        kernels = [convolution.kernel_size for convolution in convolutions]
-        if (3, 3) not in kernels[:-1]:
-            raise ValueError(f"block {name} has no convolution after a 3x3 one")
-        following = convolutions[kernels.index((3, 3)) + 1]
-        block.attention = build(following.in_channels)
-        following.register_forward_pre_hook(_Attend(block.attention))
+        block.attention = build(places[name].in_channels)
+        places[name].register_forward_pre_hook(_Attend(block))
+
+
+def _following(name: str, block: nn.Module) -> nn.Conv2d:
+    """The convolution that takes what the block's first 3x3 one gives."""
+    if hasattr(block, "attention"):
+        raise ValueError(f"block {name} has an attention already")
+    convolutions = _convolutions(block)
+    kernels = [convolution.kernel_size for convolution in convolutions]
+    if (3, 3) in kernels:
+        first = convolutions[kernels.index((3, 3))]
+        # A part with several of its own, such as a squeeze-and-excite, stands in between.
+        parts = [part for part in block.modules() if first not in part.modules()]
+        inner = [c for part in parts if len(own := _convolutions(part)) > 1 for c in own]
+        for convolution in convolutions[kernels.index((3, 3)) + 1 :]:
+            if convolution not in inner:
+                return convolution
+    raise ValueError(f"block {name} has no convolution after a 3x3 one")
+
+
+def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
+    return [part for part in module.modules() if isinstance(part, nn.Conv2d)]
 
 
 class _Attend:
-    """What a convolution is given passes an attention first.
+    """What a convolution is given passes its block's attention first.
 
     An object, and no closure: a deep copy of the network must attend with its own attention.
     """
 
-    def __init__(self, attention: nn.Module) -> None:
-        self.attention = attention
+    def __init__(self, block: nn.Module) -> None:
+        self.block = block
 
     def __call__(self, convolution: nn.Module, inputs: tuple[Any, ...]) -> Any:
-        return self.attention(*inputs)
+        return self.block.attention(*inputs)  # type: ignore[operator]

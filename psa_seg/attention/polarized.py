@@ -5,7 +5,8 @@ arXiv 2107.00782. Official code: github.com/DeLightCMU/PSA, whose classes `PSA_p
 compute other functions than the paper's equations, and each its own: form `official`.
 Differs from either in the order of the sums only: pool → project → gate instead of project → pool
 → gate, which costs about 3·C·N multiply-adds instead of 1.5·C²·N and makes no tensor of size C·N/2.
-In `PSA_s` a softmax stands between projection and sum of the spatial values: C²·N/2 of them remain.
+In `PSA_s` a softmax stands between projection and sum of the spatial values: that product of C²·N/2
+multiply-adds remains, and is made twice (`psa_seg.ops.values`).
 `psa_seg.ops.naive` is the textbook it is tested against.
 """
 

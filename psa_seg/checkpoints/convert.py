@@ -85,7 +85,8 @@ def convert(order: Order, dry_run: bool = False) -> list[str]:
         _write(result, order.out)
     else:
         meta = checkpoint.get("meta")
-        kept = {key: meta[key] for key in DATA if isinstance(meta, dict) and key in meta}
+        told = meta if isinstance(meta, dict) else {}
+        kept = {key: told[key] for key in DATA if key in told and _is_plain(told[key])}
         how = {"kind": order.kind, "layout": order.layout, "source": order.source.name}
         _write({"state_dict": result, "meta": {**kept, "converted": how}}, order.out)
     return [*lines, f"wrote    {order.out}"]
@@ -111,14 +112,16 @@ def _check(order: Order) -> None:
 
 
 def _check_new(out: Path) -> None:
-    if out.exists():
+    if os.path.lexists(out):  # a link that leads nowhere is somebody's, too
         raise UserError(f"{out} exists, and stays\n  do         name another file")
 
 
 def _weights(checkpoint: Any, source: Path) -> dict[str, Tensor]:
     """The state dict in a checkpoint, or that it is."""
     state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
-    if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+    if not state or not all(
+        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in state.items()
+    ):
         raise UserError(
             f"no state dict: {source}\n"
             "  expected   tensors by name, or these under the key state_dict\n"
@@ -141,6 +144,11 @@ def _renamed(state: State, order: Order) -> dict[str, str | None]:
         moves |= {
             key: None if new is None else new + name.removeprefix(old) for key, name in met.items()
         }
+        if "" in moves.values():
+            raise UserError(
+                f"--rename {old}={new} leaves nothing of a name: {order.source}\n"
+                "  do         leave tensors out with --drop"
+            )
     return moves
 
 
@@ -152,7 +160,8 @@ def _apply(state: State, moves: Mapping[str, str | None]) -> dict[str, Tensor]:
             f"{len(twice)} names would be given twice, {twice[0]} first\n"
             "  do         correct --rename, or --drop one of the two"
         )
-    return {new: state[key] for key, new in moves.items() if new}
+    # A copy: of a part of a larger tensor, the whole of it would be written.
+    return {new: state[key].clone() for key, new in moves.items() if new}
 
 
 def _fitted(order: Order, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
@@ -169,7 +178,11 @@ def _fitted(order: Order, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], 
     wrong = differences(state, own, new=COUNTERS)
     if wrong:
         remedy = "  do         move modules with --rename OLD=NEW, leave them out with --drop NAME"
-        told = [f"the checkpoint does not fit {part}: {order.source}", *listing(wrong, LISTED), remedy]
+        told = [
+            f"the checkpoint does not fit {part}: {order.source}",
+            *listing(wrong, LISTED),
+            remedy,
+        ]
         raise UserError("\n".join(told))
     fits = f"fits     {part}: {len(state)} tensors"
     return (identity.remove(state, model) if model and plain and order.back else state), fits
@@ -190,6 +203,15 @@ def _target(order: Order, state: State, model: nn.Module | None) -> tuple[str, S
                 "and a\n             config that has it"
             )
     return f"{part} of {order.config}", own
+
+
+def _is_plain(value: Any) -> bool:
+    """Text and numbers, in lists or not: an array of a log's has not been read."""
+    if isinstance(value, dict):
+        return all(map(_is_plain, [*value, *value.values()]))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float)
 
 
 def _report(moves: Mapping[str, str | None], result: State) -> list[str]:

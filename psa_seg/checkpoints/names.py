@@ -6,6 +6,7 @@ PARTS = {  # by which an attention is known; the port and the form `paper` have 
     "port": r"(?:ch_w[qvz]|sp_w[qv])",
     "official": r"conv_[qv]_(?:left|right)",
 }
+EXAMPLES = {"port": "ch_wv.weight, sp_wq.bias", "official": "conv_q_left.weight"}
 CLASSIFIERS = ("fc.", "features.18.", "classifier.")  # torchvision's; a backbone ends before them
 MOBILENET_V2 = (1, 2, 3, 4, 3, 3, 1)  # blocks in mmseg's layer1 to layer7
 

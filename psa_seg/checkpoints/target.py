@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from psa_seg.attention import PolarizedSelfAttention
 from psa_seg.attention.base import Attention
-from psa_seg.checkpoints.names import PARTS
+from psa_seg.checkpoints.names import EXAMPLES, PARTS
 from psa_seg.engine import launch
 from psa_seg.engine.explain import explaining
 from psa_seg.errors import UserError
@@ -69,7 +69,7 @@ def of_attentions(kind: str, state: State, layout: str | None) -> tuple[str, Sta
     if not prefixes:
         raise UserError(
             "the checkpoint holds no Polarized Self-Attention of this kind\n"
-            f"  expected   keys of {PARTS[kind]}, whatever stands before\n"
+            f"  expected   keys such as {EXAMPLES[kind]}, whatever stands before\n"
             "  do         choose the kind by the code that wrote the file"
         )
     target = {name: t for name, t in state.items() if not name.startswith(tuple(prefixes))}

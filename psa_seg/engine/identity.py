@@ -71,7 +71,7 @@ def attentions(model: ConfigDict) -> dict[str, dict[str, Any]]:
     plugins = model.backbone.get("plugins")
     neck = model.get("neck") or {}
     found = {
-        "backbone": plugins[0]["cfg"] if plugins else model.backbone.get("attention"),
+        "backbone": model.backbone.get("attention") or (plugins and plugins[0]["cfg"]),
         "neck": neck.get("attention", dict(type="PolarizedSelfAttention"))
         if neck.get("type") == "PolarizedNeck"
         else None,

@@ -175,9 +175,10 @@ def _check_views(config: Config) -> None:
             f"--tta needs tta_model and tta_pipeline: {config.filename}\n"
             "  do         take the bases of configs/, which have both, or leave --tta out"
         )
-    if (config.model.type, config.tta_model.type) == ("LeanEncoderDecoder", "SegTTAModel"):
+    kind = config.model.type
+    if kind.startswith("Lean") and config.tta_model.type == "SegTTAModel":
         raise UserError(
-            "tta_model.type is 'SegTTAModel', which reads logits that LeanEncoderDecoder leaves "
+            f"tta_model.type is 'SegTTAModel', which reads logits that {kind} leaves "
             f"out: {config.filename}\n  do         make it 'LeanTTAModel': same label maps, less "
             "memory"
         )

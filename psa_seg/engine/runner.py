@@ -111,8 +111,8 @@ class PairedRunner(Runner):
         set_random_seed(self.seed)
         twin = MODELS.build(without_attention(self.cfg.model))
         twin.init_weights()
-        _check_pretrained(twin.backbone)
         model = self.bare_model
+        _check_pretrained(twin.backbone, model.backbone)
         model.load_state_dict(twin.state_dict(), strict=False)
         for tensor in model.state_dict().values():
             broadcast(tensor)
@@ -136,15 +136,19 @@ class PairedRunner(Runner):
         self.logger.info(f"{self.experiment_name}: seed {self.seed}, work dir {self.work_dir}")
 
 
-def _check_pretrained(backbone: BaseModule) -> None:
-    """Every tensor of a backbone that is said to be pretrained came from the file."""
-    init = backbone.init_cfg
+def _check_pretrained(plain: BaseModule, attending: BaseModule) -> None:
+    """Every tensor of a backbone that is said to be pretrained came from the file.
+
+    Those of its attentions, too, if the file has any.
+    """
+    init = plain.init_cfg
     if not isinstance(init, dict) or init["type"] != "Pretrained":
         return
     checkpoint = CheckpointLoader.load_checkpoint(init["checkpoint"], "cpu")
     given = checkpoint.get("state_dict", checkpoint)
     prefix = init["prefix"].rstrip(".") + "." if init.get("prefix") else ""
     given = {name.removeprefix(prefix): tensor for name, tensor in given.items()}
+    backbone = attending if any(".attention." in name for name in given) else plain
     missing = [
         name
         for name, tensor in backbone.state_dict().items()

@@ -84,7 +84,10 @@ def yolov10(
     if scale not in SCALES:
         raise UserError(f"yolov10(scale={scale!r}): no such scale; take {', '.join(SCALES)}")
     arguments = _arguments(attention or {})
-    yolo = YOLO(weights or f"yolov10{scale}.yaml")
+    try:
+        yolo = YOLO(weights or f"yolov10{scale}.yaml")
+    except FileNotFoundError as error:
+        raise UserError(f"yolov10(weights={str(weights)!r}): {error}; name a checkpoint") from error
     plain, name = yolo.model, f"{Path(yolo.model_name).stem}_polarized.yaml"
     if after is None:
         after = len(plain.yaml["backbone"]) - 1
@@ -114,7 +117,7 @@ def _arguments(options: dict[str, Any]) -> list[Any]:
 def _with_layer(config: dict[str, Any], after: int, arguments: list[Any]) -> dict[str, Any]:
     """A model's description with the attention between the layer `after` and all that take it."""
     rows = deepcopy(config["backbone"] + config["head"])
-    if not 0 <= after < len(rows) - 1:
+    if type(after) is not int or not 0 <= after < len(rows) - 1:
         raise UserError(
             f"yolov10(after={after}): no layer of that index has another behind it; "
             f"take 0 to {len(rows) - 2}"

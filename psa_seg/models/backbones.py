@@ -36,6 +36,8 @@ class _Attending(nn.Module):
             attend_in_blocks(
                 self, lambda width: MODELS.build({**attention, "in_channels": width}), blocks
             )
+            # What attends in a frozen stage is frozen from the beginning: DDP looks once.
+            self._freeze_stages()  # type: ignore[operator]
 
 
 @MODELS.register_module()
@@ -77,8 +79,11 @@ class PolarizedMobileNetV2(_Attending, MobileNetV2):
 
     def init_weights(self) -> None:
         """Draw the start, unless it is read: what initialises the others does not reach these."""
+        given: Any = self.init_cfg
+        given = given if isinstance(given, list) else [given]
+        settled = self.is_init or any(init and init["type"] == "Pretrained" for init in given)
         super().init_weights()
-        if not (isinstance(self.init_cfg, dict) and self.init_cfg["type"] == "Pretrained"):
+        if not settled:
             for module in self.modules():
                 if isinstance(module, Attention):
                     module.init_weights()

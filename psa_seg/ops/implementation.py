@@ -57,7 +57,7 @@ def prepare() -> None:
 
 
 def passes(x: Tensor, impl: str | None = None) -> ModuleType:
-    """The module with the four passes over `x`: `impl`, else what is requested, else what suits.
+    """The module with the passes over `x`: `impl`, else what is requested, else what suits.
 
     Raises:
         ValueError: for an unknown name, or where the Triton kernels are asked for and cannot run.

@@ -1,8 +1,9 @@
 """The spatial logits of the released `PSA_s`, whose softmax stands between projection and sum.
 
 `t_n = Σ_i q_i softmax_n(w_i·x_n)`: a softmax over the pixels for each of I value channels, so here
-the sum cannot go first, and C·I·N multiply-adds are made. But the values `[B, I, N]` are never
-there at once: a block of pixels at a time, twice each way.
+the sum cannot go first. The values `[B, I, N]` are made a block of pixels at a time (`block_size`
+elements), instead of being kept: twice forward, C·I·N multiply-adds each time, and twice backward.
+Under `torch.compile` all of them are one block.
 Source: class `PSA_s` of github.com/DeLightCMU/PSA.
 """
 
@@ -69,7 +70,7 @@ class _ValueLogits(torch.autograd.Function):
 
 def _blocks(x: Tensor, weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Runs of pixels whose values fit into a block, and those pixels in the wide dtype."""
-    if torch.compiler.is_compiling():  # the compiler makes its own blocks, for any size
+    if torch.compiler.is_compiling():  # for any size
         yield slice(None), x.to(wide_dtype(x))
         return
     batch, _, pixels = x.shape

@@ -1,5 +1,6 @@
 """The port's and the official code's attentions: the same function before and after, and back."""
 
+import numpy as np
 import pytest
 import torch
 from mmseg.registry import MODELS
@@ -133,6 +134,7 @@ def broken(change):
         (lambda s: s.update({"b.sp_wv.weight": torch.ones(8, 17, 1, 1)}), "must be even"),
         (lambda s: [s.pop(k) for k in list(s) if k[2:4] != "ln"], "no Polarized Self-Attention"),
         (lambda s: s.update({"epoch": 3}), "no state dict"),
+        (lambda s: s.update({7: torch.ones(1)}), "no state dict"),
         (lambda s: s.clear(), "no state dict"),
     ],
 )
@@ -154,6 +156,7 @@ def test_a_partial_match_is_an_error(tmp_path, change, told):
         (dict(out="none/ours.pth"), "No such file or directory"),
         (dict(rename=[("module.", "")]), "no key begins with 'module.'"),
         (dict(drop=["head."]), "no key begins with 'head.'"),
+        (dict(rename=[("a.ln.bias", "")]), "leaves nothing of a name"),
         (dict(rename=[("a.", "b.")]), "12 names would be given twice, b.ch_wv.weight first"),
     ],
 )
@@ -166,6 +169,21 @@ def test_options_that_do_not_fit(tmp_path, options, told):
         convert(Order(**order))
     assert [p.name for p in tmp_path.iterdir()] == ["port.pth"]
     assert (tmp_path / "port.pth").read_bytes() == before
+
+
+def test_what_is_written_can_be_read_as_data(tmp_path):
+    """Arrays that came as a log's are left out; of a part of a tensor, that part is written."""
+    large = torch.zeros(10**6)
+    shapes = {name: t.shape for name, t in Port(16, "parallel").state_dict().items()}
+    state = {name: large[: shape.numel()].view(shape) for name, shape in shapes.items()}
+    meta = {"PALETTE": np.zeros((2, 3)), "CLASSES": ("road", "sky")}
+    torch.save({"state_dict": state, "meta": meta}, tmp_path / "port.pth")
+    order = Order("port", tmp_path / "port.pth", tmp_path / "ours.pth", layout="parallel")
+    convert(order)
+    meta = torch.load(order.out, weights_only=True)["meta"]
+    assert meta["CLASSES"] == ("road", "sky")
+    assert "PALETTE" not in meta
+    assert order.out.stat().st_size < 10**5
 
 
 def test_a_file_that_appears_meanwhile_stays(tmp_path, monkeypatch):

@@ -21,6 +21,13 @@ class Trap:
         return os.system, (f"touch {self.path}",)
 
 
+class Method:
+    """Pickled, a call of getattr."""
+
+    def __reduce__(self):
+        return getattr, (OrderedDict, "fromkeys")
+
+
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
 def test_a_checkpoint_runs_no_program(tmp_path, zipped):
     path, sprung = tmp_path / "trap.pth", tmp_path / "sprung"
@@ -34,11 +41,32 @@ def test_a_checkpoint_runs_no_program(tmp_path, zipped):
     assert sprung.exists(), "the trap is one"
 
 
-def test_what_stands_in_for_logs_calls_nothing(tmp_path):
-    class Method:
-        def __reduce__(self):
-            return getattr, (OrderedDict, "fromkeys")
+def test_neither_does_training(tiny, tmp_path, monkeypatch):
+    """From a checkpoint, wherever it is said to lie, or from weights of a backbone."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    sprung = tmp_path / "sprung"
+    torch.save({"state_dict": {}, "meta": Trap(sprung)}, tmp_path / "trap.pth")
+    name = "baseline_deeplabv3plus_cityscapes"
+    started, pretrained = tiny(name, load_from="~/trap.pth"), tiny(name)
+    init = dict(type="Pretrained", checkpoint=str(tmp_path / "trap.pth"))
+    pretrained.model.backbone.init_cfg = init
+    for config in (started, pretrained):
+        with pytest.raises(UserError, match="holds more than data"):
+            launch.train(config)
+    assert not sprung.exists()
 
+
+def test_what_others_trust_does_not_matter(tmp_path):
+    """They share one list with this, in a set: which of two by one name counts would be chance."""
+    torch.save({"state_dict": {}, "meta": {"method": Method()}}, tmp_path / "getattr.pth")
+    trusted = [getattr, OrderedDict]
+    with torch.serialization.safe_globals(trusted):
+        found = load_checkpoint(str(tmp_path / "getattr.pth"))["meta"]["method"]
+        assert set(torch.serialization.get_safe_globals()) >= set(trusted), "nor is it forgotten"
+    assert not callable(found)
+
+
+def test_what_stands_in_for_logs_calls_nothing(tmp_path):
     torch.save({"state_dict": {}, "meta": {"method": Method()}}, tmp_path / "getattr.pth")
     found = load_checkpoint(str(tmp_path / "getattr.pth"))["meta"]["method"]
     assert not callable(found)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.runner import Runner
+from mmseg.registry import MODELS
 
 from psa_seg.engine.demo import BASE_CHANNELS
 from psa_seg.engine.identity import without_attention
@@ -83,4 +84,18 @@ def test_weights_of_another_backbone_are_refused(tiny, tmp_path):
     config = tiny(BASELINE)
     config.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(tmp_path / "other.pth"))
     with pytest.raises(UserError, match="tensors of ResNetV1c are missing"):
+        started(PairedRunner.from_cfg(config))
+
+
+def test_weights_with_another_attention_are_refused(tiny, tmp_path):
+    """A backbone that brings attentions brings all of them: none is left at random, in silence."""
+    config = tiny(BASELINE)
+    place(config.model, "backbone", {"type": "PolarizedSelfAttention", "form": "official"})
+    state = MODELS.build(config.model.backbone).state_dict()
+    torch.save(state, tmp_path / "ours.pth")
+    config.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(tmp_path / "ours.pth"))
+    weights = started(PairedRunner.from_cfg(config)).model.backbone.state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in state.items())
+    config.model.backbone.attention.layout = "sequential"
+    with pytest.raises(UserError, match=r"layer1\.0\.attention\.conv_up\.0\.weight first"):
         started(PairedRunner.from_cfg(config))

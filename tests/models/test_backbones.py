@@ -134,6 +134,47 @@ def test_a_copy_attends_with_its_own_attention():
     assert not torch.allclose(outputs(twin)[-1], before[-1])
 
 
+def test_what_stands_in_an_attentions_place_acts():
+    network = attending(BACKBONES["R-18"][0])
+    before = outputs(network)
+    for module in network.modules():
+        if hasattr(module, "attention"):
+            module.attention = nn.Identity()
+    assert not torch.allclose(outputs(network)[-1], before[-1])
+
+
+@pytest.mark.parametrize("name", ["R-18", "HRNet", "MobileNetV2"])
+def test_frozen_stages_attend_frozen_from_the_beginning(name):
+    """DistributedDataParallel looks once, before training begins."""
+    network = attending(BACKBONES[name][0], frozen_stages=1)
+    frozen = [name for name, p in network.named_parameters() if not p.requires_grad]
+    assert any(".attention." in name for name in frozen)
+    network.train()
+    assert [name for name, p in network.named_parameters() if not p.requires_grad] == frozen
+
+
+class Squeezed(nn.Module):
+    """A Bottleneck with a squeeze-and-excite between its last convolutions, as in a RegNetY."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3, padding=1)
+        self.se = nn.Sequential(nn.Conv2d(8, 2, 1), nn.ReLU(), nn.Conv2d(2, 8, 1), nn.Sigmoid())
+        self.conv3 = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x):
+        y = self.conv2(self.conv1(x))
+        return self.conv3(y * self.se(y.mean((2, 3), keepdim=True)))
+
+
+def test_a_squeeze_and_excite_is_not_what_follows():
+    block, seen = Squeezed(), []
+    attend_in_blocks(block, PolarizedSelfAttention, "Squeezed")
+    block.attention.register_forward_hook(lambda module, inputs, out: seen.append(out.shape))
+    block(torch.randn(1, 8, 5, 6))
+    assert seen == [(1, 8, 5, 6)]
+
+
 def test_blocks_compile_into_one_graph_and_can_be_computed_twice():
     torch._dynamo.reset()
     block = attending(BACKBONES["R-18"][0]).layer1[0].eval()
@@ -155,6 +196,8 @@ def test_what_has_no_place_for_an_attention_is_named():
     class BasicBlock(nn.Sequential):
         pass
 
-    lone = nn.Sequential(BasicBlock(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3)))
-    with pytest.raises(ValueError, match="block 0 has no convolution after a 3x3 one"):
-        attend_in_blocks(lone, PolarizedSelfAttention)
+    fine, lone = (nn.Conv2d(4, 4, size) for size in (3, 1)), (nn.Conv2d(4, 4, 3),)
+    network = nn.Sequential(BasicBlock(*fine), BasicBlock(*lone))
+    with pytest.raises(ValueError, match="block 1 has no convolution after a 3x3 one"):
+        attend_in_blocks(network, PolarizedSelfAttention)
+    assert not hasattr(network[0], "attention"), "all or nothing"

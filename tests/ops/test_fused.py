@@ -73,6 +73,17 @@ def test_all_the_channels_there_may_be():
 
 
 @variants
+def test_an_offset_costs_no_digits(variant):
+    """Differences of sums over x would: after a ReLU, its mean is not 0."""
+    module = build(34, variant, torch.float32)
+    x, upstream = torch.randn(2, *fitting((2, 34, 7, 19), module))
+    with torch.no_grad():  # small logits: the softmax over pixels is not all in one
+        for parameter in module.parameters():
+            parameter.mul_(0.2)
+    assert_parity(module, x + 10, upstream)
+
+
+@variants
 @dtypes
 def test_low_precision_errs_no_more_than_plain_pytorch(dtype, variant):
     x, upstream = torch.randn(2, 2, 34, 7, 19).to(dtype)

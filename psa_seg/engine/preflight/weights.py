@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner.checkpoint import get_external_models, get_mmcls_models
 
+from psa_seg.engine.preflight.checkpoint import load_checkpoint
 from psa_seg.errors import UserError
 
 CONNECT_TIMEOUT_S = 20
@@ -31,7 +32,8 @@ def check_weights(config: Config) -> None:
     init = config.model.backbone.get("init_cfg")
     if isinstance(init, dict) and init.get("type") == "Pretrained":
         key = "model.backbone.init_cfg.checkpoint"
-        _fetch("backbone weights", init["checkpoint"], key, config.filename)
+        source = _fetch("backbone weights", init["checkpoint"], key, config.filename)
+        load_checkpoint(source)  # data alone, before mmengine's loader takes it for a program
 
 
 def _fetch(what: str, source: str, key: str, config: str) -> str:

@@ -162,8 +162,9 @@ def gate_backward(
 ):  # fmt: skip
     """DT `[B, N]`, and each program's part of DP, DR and DU, `[B, P, C]`; without M, of DP.
 
-    With T, a softmax between logits and M, DU is `Σ_n t_n dt_n x_n` and TX is `Σ_n t_n x_n`: what
-    the softmax takes off needs a sum over all pixels first.
+    With T, a softmax between logits and M, DU is `Σ_n t_n dt_n y_n` and TX is `Σ_n t_n y_n`: what
+    the softmax takes off needs a sum over all pixels first. There y is x less the first pixel,
+    which changes nothing in exact numbers; with x, both would be large, and their difference small.
     """
     image = tl.program_id(1).to(tl.int64)
     c = tl.arange(0, BLOCK_C)
@@ -176,6 +177,8 @@ def gate_backward(
     tx = tl.zeros([BLOCK_C], tl.float32)
     if M is not None:
         r = tl.load(R + image * channels + c, mask=in_c, other=0.0)
+    if T is not None:
+        origin = tl.load(X + c * stride_c, mask=in_c, other=0.0).to(tl.float32)
     first = tl.program_id(0) * tiles * BLOCK_N
     for start in range(first, tl.minimum(first + tiles * BLOCK_N, pixels), BLOCK_N):
         n, in_n, inside, tile = _tile(start, c, in_c, pixels, stride_c, stride_n, BLOCK_N)
@@ -192,6 +195,7 @@ def gate_backward(
             tl.store(DT + image * pixels + n, dt, mask=in_n)
             if T is not None:
                 t = tl.load(T + image * pixels + n, mask=in_n, other=0.0)
+                x -= origin[:, None]
                 tx += tl.sum(x * t[None, :], axis=1)
                 dt *= t
             if DU is not None:
@@ -231,7 +235,9 @@ def pool_backward(
     if W is not None:
         w = tl.load(W + c, mask=in_c, other=0.0)
         dg = tl.load(DG + row, mask=in_c, other=0.0)
-        level = tl.sum(dg * tl.load(G + row, mask=in_c, other=0.0), axis=0)
+        # Less the first pixel, which changes nothing in exact numbers: see `gate_backward`.
+        origin = tl.load(X + c * stride_c, mask=in_c, other=0.0).to(tl.float32)
+        level = tl.sum(dg * (tl.load(G + row, mask=in_c, other=0.0) - origin), axis=0)
         largest = tl.load(NORM + image * 2)
         mass = tl.load(NORM + image * 2 + 1)
         dw = tl.zeros([BLOCK_C], tl.float32)
@@ -239,7 +245,7 @@ def pool_backward(
     for start in range(first, tl.minimum(first + tiles * BLOCK_N, pixels), BLOCK_N):
         n, in_n, inside, tile = _tile(start, c, in_c, pixels, stride_c, stride_n, BLOCK_N)
         if W is not None:
-            x = tl.load(X + tile, mask=inside, other=0.0).to(tl.float32)
+            x = tl.load(X + tile, mask=inside, other=0.0).to(tl.float32) - origin[:, None]
             logits = tl.load(LOGITS + image * pixels + n, mask=in_n, other=float("-inf"))
             query = tl.exp(logits - largest) / mass
             dl = query * (tl.sum(x * dg[:, None], axis=0) - level)
