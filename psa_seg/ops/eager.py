@@ -123,9 +123,10 @@ def pool_backward(
     batch, _, pixels = x.shape
     left, right, dw_q = [u, dmean / pixels], [dt, torch.ones_like(dt)], None
     if query is not None:
-        w_q, dg, g, logits, norm = query
-        q = _query(logits, norm)
-        dl = q * (dot(x, dg) - (dg * g).sum(1, keepdim=True))
+        w_q, dg, _, logits, norm = query
+        q, dq = _query(logits, norm), dot(x, dg)
+        # Of dq as it is rounded: dg·g is its mean only in exact numbers, and dl adds up to 0.
+        dl = q * (dq - (q * dq).sum(1, keepdim=True))
         dw_q = _weighted_sum(x, dl).sum(0)
         left, right = [*left, dg, w_q.expand(batch, -1)], [*right, q, dl]
     columns, rows = torch.stack(left, dim=2), torch.stack(right, dim=1)

@@ -54,6 +54,19 @@ def test_low_precision_errs_no_more_than_plain_pytorch(dtype, variant):
     assert_errs_like_plain_pytorch(run_module(low, x, upstream), plain, reference)
 
 
+@variants
+def test_an_offset_costs_no_digits(variant):
+    """Differences of sums over x would: after a ReLU, its mean is not 0."""
+    module = build(34, variant, torch.float32)
+    with torch.no_grad():  # small logits: the softmax over pixels is not all in one
+        for parameter in module.parameters():
+            parameter.mul_(0.2)
+    x, upstream = torch.randn(2, *fitting((2, 34, 7, 19), module))
+    reference = run_naive(exact_twin(module), (x + 10).double(), upstream.double())
+    plain = run_naive(module, x + 10, upstream)
+    assert_errs_like_plain_pytorch(run_module(module, x + 10, upstream), plain, reference)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_autocast_keeps_the_sums_in_float32(dtype):
     module = build(32, dtype=torch.float32)

@@ -86,9 +86,18 @@ HRNET = dict(
 )
 
 
+RELEASED = """
+conv1 bn1 conv2 bn2 layer1.0.conv1 layer1.0.bn3 transition1.0.0 transition1.1.0.0 transition2.2.0.1
+stage2.0.branches.0.0.conv1 stage2.0.branches.1.0.bn2 stage2.0.fuse_layers.0.1.0
+stage2.0.fuse_layers.1.0.0.0 stage3.0.fuse_layers.2.0.1.0 stage4.0.branches.3.0.conv2
+"""
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_official_in_hrnet(tmp_path, layout):
     theirs = MODELS.build(dict(type="HRNet", **HRNET))
+    parts = {name.rpartition(".")[0] for name in theirs.state_dict()}
+    assert parts >= set(RELEASED.split()), "mmseg calls them what hrnetv2.py of DeLightCMU/PSA does"
     for block in [m for m in theirs.modules() if type(m).__name__ == "BasicBlock"]:
         block.deattn = Official(block.conv2.in_channels, layout)
         # As in the official code: between the first ReLU and the second convolution.

@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 
 from psa_seg.checkpoints import Order, convert
 from psa_seg.errors import UserError
+from tests import vision
 from tests.checkpoints.foreign import MobileNetV2, Port, randomize
 from tests.conftest import ROOT
 from tests.engine.test_reading import Trap
@@ -53,6 +54,45 @@ def test_mobilenet_v2(tmp_path, written):
     kept = [key for key in own if not key.startswith(("features.18.", "classifier."))]
     assert list(found) == kept
     assert all(torch.equal(found[key], own[key]) for key in kept)
+
+
+TORCHVISION = """
+from pathlib import Path
+from torchvision import models
+for name in ("resnet18", "resnet50", "resnext50_32x4d", "mobilenet_v2"):
+    network, x = getattr(models, name)().double().eval(), torch.randn(1, 3, 64, 96).double()
+    for buffer in network.buffers():
+        if buffer.is_floating_point():
+            torch.nn.init.uniform_(buffer, 0.5, 2)
+    last = network.features[17] if name == "mobilenet_v2" else network.layer4
+    seen = []
+    last.register_forward_hook(lambda module, inputs, out: seen.append(out))
+    with torch.no_grad():
+        network(x)
+    torch.save(network.state_dict(), Path(sys.argv[1], f"{name}.pth"))
+    torch.save((x, seen[0]), Path(sys.argv[1], f"{name}_maps.pth"))
+"""
+NETWORKS = {
+    "resnet18": dict(type="ResNet", depth=18),
+    "resnet50": dict(type="ResNet", depth=50),
+    "resnext50_32x4d": dict(type="ResNeXt", depth=50, groups=32, base_width=4),
+    "mobilenet_v2": dict(type="MobileNetV2", out_indices=(6,)),
+}
+
+
+@vision.needed
+def test_torchvision_itself(tmp_path):
+    vision.run(TORCHVISION, tmp_path)
+    for name, options in NETWORKS.items():
+        order = Order("torchvision", tmp_path / f"{name}.pth", tmp_path / f"{name}_ours.pth")
+        convert(order)
+        ours = MODELS.build(options).double()
+        ours.load_state_dict(torch.load(order.out)["state_dict"])
+        ours.eval()
+        x, expected = torch.load(tmp_path / f"{name}_maps.pth")
+        found = ours(x)
+        found = found[-1] if isinstance(found, tuple) else found
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import yaml
 from psa_seg import PolarizedSelfAttention
 from psa_seg.errors import UserError
 from psa_seg.integrations.ultralytics import NAME, SCALES, _with_layer, register, yolov10
+from tests.test_recipes import recipe, run
 
 pytestmark = pytest.mark.skipif(find_spec("ultralytics") is None, reason="needs psa-seg[yolo]")
 
@@ -143,6 +144,15 @@ def test_all_that_took_the_chosen_layer_take_the_attention(after):
     assert ours == [[source + (source >= after) for source in row] for row in theirs]
 
 
+def test_readmes_recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plain().save("yolov10n.pt")
+    lines = recipe("ultralytics").splitlines()
+    assert lines.pop().startswith("yolo.train(")
+    names = run("\n".join(lines))
+    assert names["yolo"].model.model[11].init == "identity"
+
+
 def test_indices_counted_back_across_the_new_layer_reach_further():
     rows = [[-1, 1, "A", []], [-1, 1, "B", []], [-2, 1, "C", []], [[-1, -2, -3], 1, "D", []]]
     config = {"backbone": rows[:2], "head": rows[2:], "nc": 7}
@@ -259,6 +269,8 @@ def test_exports_to_onnx(form, dynamic, tmp_path):
         (dict(scale="z"), r"yolov10\(scale='z'\): no such scale; take n, s, m, b, l, x"),
         (dict(after=23), r"yolov10\(after=23\): no layer .* take 0 to 22"),
         (dict(after=-1), r"yolov10\(after=-1\): no layer .* take 0 to 22"),
+        (dict(after=1.0), r"yolov10\(after=1.0\): no layer .* take 0 to 22"),
+        (dict(weights="none/x.pt"), r"yolov10\(weights='none/x.pt'\): .*; name a checkpoint"),
         (dict(attention=dict(depth=2)), r"attention={'depth': 2}\): .*'depth'; help\(Polarized"),
         (dict(attention=dict(layout="x")), r"layout must be one of .*'x'; help\(Polarized"),
     ],
