@@ -32,9 +32,16 @@ def main() -> None:
     parser.add_argument("--config", help="whose model, or backbone, ours has to fit")
     parser.add_argument("--layout", choices=LAYOUTS, help="which of the port's classes it is of")
     parser.add_argument(
-        "--rename", nargs="+", type=pair, default=[], metavar="OLD=NEW", help="beginnings of keys"
+        "--rename",
+        nargs="+",
+        type=pair,
+        default=[],
+        metavar="OLD=NEW",
+        help="beginnings of names; NEW may be empty",
     )
-    parser.add_argument("--drop", nargs="+", default=[], metavar="NAME", help="beginnings of keys")
+    parser.add_argument(
+        "--drop", nargs="+", default=[], metavar="NAME", help="... left out, after --rename"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and end")
     order = vars(parser.parse_args())
     dry_run = order.pop("dry_run")

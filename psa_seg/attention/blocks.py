@@ -16,23 +16,28 @@ BLOCKS = ("BasicBlock", "Bottleneck")
 
 def attend_in_blocks(
     network: nn.Module, build: Callable[[int], nn.Module], blocks: Sequence[str] = BLOCKS
-) -> None:
+) -> list[str]:
     """Give every residual block of `network` an attention of its own, in place.
 
     A block's becomes its child `attention`; all other names in the state dict stay as they are, so
-    that weights of the plain network fit but for those of the attentions. `torch.fx`, which looks
-    at no hooks, does not see it.
+    that weights of the plain network fit but for those of the attentions. It acts by a hook on the
+    convolution: `torch.fx` does not see it, and whoever replaces that convolution takes it away.
 
     Args:
-        network: of MMSegmentation, torchvision or timm, say: one that calls its convolutions as
-            modules, in their order. A squeeze-and-excite between them goes before the attention.
-        build: of the number of channels, an attention `[B, C, H, W]` → `[B, C, H, W]`.
+        network: of MMSegmentation, torchvision or timm, say: one whose blocks call their
+            convolutions in the order in which they have them. A squeeze-and-excite between them
+            goes before the attention.
+        build: of the number of channels, an attention `[B, C, H, W]` → `[B, C, H, W]`; it is
+            brought to the convolution's device and dtype.
         blocks: names of the classes (or of a parent of theirs) that are residual blocks;
             `('InvertedResidual',)` for a MobileNetV2.
 
+    Returns:
+        Names of the blocks.
+
     Raises:
-        ValueError: where there is no such block, one has no convolution after a 3x3 one, or one
-            has an attention already; `network` is then as it was.
+        ValueError: where there is no such block, one has no convolution that takes what a 3x3 one
+            gives, or one has an attention already; `network` is then as it was.
     """
     blocks = (blocks,) if isinstance(blocks, str) else blocks
     found = {
@@ -44,10 +49,12 @@ def attend_in_blocks(
         raise ValueError(
             f"{type(network).__name__} has no residual blocks named {', '.join(blocks)}"
         )
-    places = {name: _following(name, block) for name, block in found.items()}
-    for name, block in found.items():
-        block.attention = build(places[name].in_channels)
-        places[name].register_forward_pre_hook(_Attend(block))
+    places = [_following(name, block) for name, block in found.items()]
+    attentions = [build(place.in_channels).to(place.weight) for place in places]
+    for block, place, attention in zip(found.values(), places, attentions, strict=True):
+        block.attention = attention.train(block.training)
+        place.register_forward_pre_hook(_Attend(block))
+    return list(found)
 
 
 def _following(name: str, block: nn.Module) -> nn.Conv2d:
@@ -62,9 +69,9 @@ def _following(name: str, block: nn.Module) -> nn.Conv2d:
         parts = [part for part in block.modules() if first not in part.modules()]
         inner = [c for part in parts if len(own := _convolutions(part)) > 1 for c in own]
         for convolution in convolutions[kernels.index((3, 3)) + 1 :]:
-            if convolution not in inner:
+            if convolution not in inner and convolution.in_channels == first.out_channels:
                 return convolution
-    raise ValueError(f"block {name} has no convolution after a 3x3 one")
+    raise ValueError(f"block {name} has no convolution that takes what a 3x3 one gives")
 
 
 def _convolutions(module: nn.Module) -> list[nn.Conv2d]:

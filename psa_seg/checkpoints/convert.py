@@ -20,6 +20,7 @@ from psa_seg.errors import UserError
 
 KINDS = ("port", "official", "torchvision", "deeplabv3plus")
 COUNTERS = "num_batches_tracked"  # older files lack these, and PyTorch does without
+WRAPPED = "module."  # what DistributedDataParallel puts before all names
 LISTED = 50  # keys of each way not to fit
 DATA = ("dataset_meta", "CLASSES", "PALETTE")  # what mmseg asks of a checkpoint
 
@@ -67,6 +68,7 @@ def convert(order: Order, dry_run: bool = False) -> list[str]:
     """
     _check(order)
     checkpoint = load_checkpoint(str(order.source))
+    _check_layout(checkpoint, order)
     state = _weights(checkpoint, order.source)
     moves = _renamed(state, order)
     if not order.back:
@@ -76,6 +78,8 @@ def convert(order: Order, dry_run: bool = False) -> list[str]:
     result = _apply(ours, final)
     moves = {key: final.get(new or "") for key, new in moves.items()}
     lines = [*_report(moves, result), fits]
+    if all(key.startswith(WRAPPED) for key in result):
+        lines.append(f"note     all names begin with {WRAPPED}: --rename {WRAPPED}= strips it")
     if order.kind == "torchvision" and order.back:
         absent = ", ".join(f"{name}*" for name in names.CLASSIFIERS)
         lines.append(f"absent   {absent}: a backbone has none; load with strict=False")
@@ -106,6 +110,8 @@ def _check(order: Order) -> None:
             "deeplabv3plus needs the model that has the attention\n"
             "  do         give --config configs/psa_identity_deeplabv3plus_cityscapes.py, say"
         )
+    if not order.out.parent.is_dir():
+        raise UserError(f"no such folder: {order.out.parent}\n  do         make it")
     if not order.source.is_file():
         raise UserError(f"checkpoint not found: {order.source}\n  do         name a local file")
     _check_new(order.out)
@@ -116,15 +122,29 @@ def _check_new(out: Path) -> None:
         raise UserError(f"{out} exists, and stays\n  do         name another file")
 
 
+def _check_layout(checkpoint: Any, order: Order) -> None:
+    """Raise UserError where a file that this tool wrote says another layout than the order."""
+    meta = checkpoint.get("meta") if isinstance(checkpoint, dict) else None
+    told = meta.get("converted") if isinstance(meta, dict) else None
+    known = told.get("layout") if isinstance(told, dict) else None
+    if known and order.layout and known != order.layout:
+        raise UserError(
+            f"--layout {order.layout}, but {order.source} was converted as {known}\n"
+            "  do         leave --layout as it was"
+        )
+
+
 def _weights(checkpoint: Any, source: Path) -> dict[str, Tensor]:
     """The state dict in a checkpoint, or that it is."""
     state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
     if not state or not all(
         isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in state.items()
     ):
+        found = list(checkpoint)[:5] if isinstance(checkpoint, dict) else []
         raise UserError(
             f"no state dict: {source}\n"
             "  expected   tensors by name, or these under the key state_dict\n"
+            f"  found      {', '.join(map(str, found)) or 'none'}\n"
             "  do         torch.save({'state_dict': ...}) what the file has of them"
         )
     return dict(state)
@@ -178,6 +198,12 @@ def _fitted(order: Order, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], 
     wrong = differences(state, own, new=COUNTERS)
     if wrong:
         remedy = "  do         move modules with --rename OLD=NEW, leave them out with --drop NAME"
+        if all(key.startswith(WRAPPED) for key in state):
+            remedy = f"  do         all names begin with {WRAPPED}: --rename {WRAPPED}="
+        elif order.kind == "torchvision" and "stem.0.weight" in own:
+            remedy = (
+                "  do         torchvision's is mmseg's ResNet, and the config has its ResNetV1c"
+            )
         told = [
             f"the checkpoint does not fit {part}: {order.source}",
             *listing(wrong, LISTED),

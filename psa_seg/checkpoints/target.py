@@ -1,6 +1,7 @@
 """What a converted checkpoint has to be, to the last tensor."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 import torch
@@ -73,10 +74,11 @@ def of_attentions(kind: str, state: State, layout: str | None) -> tuple[str, Sta
             "  do         choose the kind by the code that wrote the file"
         )
     target = {name: t for name, t in state.items() if not name.startswith(tuple(prefixes))}
+    found: Counter[str] = Counter()
     for prefix in prefixes:
         held = {name: t for name, t in state.items() if name.startswith(prefix)}
         channels = max((size for t in held.values() for size in t.shape), default=0)
-        options = {"layout": layout or "parallel"}
+        options = {"form": "paper", "layout": layout or "parallel"}
         if kind == "official":
             parallel = f"{prefix}conv_up.weight" in held
             options = {"form": "official", "layout": "parallel" if parallel else "sequential"}
@@ -85,8 +87,10 @@ def of_attentions(kind: str, state: State, layout: str | None) -> tuple[str, Sta
                 attention = PolarizedSelfAttention(channels, **options)
         except ValueError as error:
             raise UserError(f"{prefix}* is no Polarized Self-Attention\n  {error}") from error
+        found[", ".join(f"{name}={value!r}" for name, value in options.items())] += 1
         target |= {prefix + name: t for name, t in attention.state_dict().items()}
-    return f"{len(prefixes)} attentions by themselves", target
+    told = (f"{count} x {what}" for what, count in found.items())
+    return f"attentions by themselves, {', '.join(told)}", target
 
 
 def of_backbone(state: State) -> tuple[str, State]:

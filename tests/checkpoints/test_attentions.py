@@ -56,7 +56,7 @@ def test_port(tmp_path, layout):
 def test_official_by_itself(tmp_path, layout):
     official = randomize(Official(16, layout))
     source = save(official, tmp_path / "official.pth")
-    assert "fits     1 attentions by themselves: " in "\n".join(
+    assert "fits     attentions by themselves, 1 x form=" in "\n".join(
         convert(Order("official", source, tmp_path / "ours.pth"))
     )
     ours = PolarizedSelfAttention(16, form="official", layout=layout).double()
@@ -162,7 +162,7 @@ def test_a_partial_match_is_an_error(tmp_path, change, told):
         (dict(kind="deeplabv3plus", layout=None), "needs the model that has the attention"),
         (dict(out="port.pth"), "port.pth exists, and stays"),
         (dict(source="none.pth"), "checkpoint not found"),
-        (dict(out="none/ours.pth"), "No such file or directory"),
+        (dict(out="none/ours.pth"), "no such folder"),
         (dict(rename=[("module.", "")]), "no key begins with 'module.'"),
         (dict(drop=["head."]), "no key begins with 'head.'"),
         (dict(rename=[("a.ln.bias", "")]), "leaves nothing of a name"),
@@ -178,6 +178,23 @@ def test_options_that_do_not_fit(tmp_path, options, told):
         convert(Order(**order))
     assert [p.name for p in tmp_path.iterdir()] == ["port.pth"]
     assert (tmp_path / "port.pth").read_bytes() == before
+
+
+def test_the_layout_that_was_given_once_is_kept_to(tmp_path):
+    source = save(Port(16, "sequential"), tmp_path / "port.pth")
+    convert(Order("port", source, tmp_path / "ours.pth", layout="sequential"))
+    order = Order("port", tmp_path / "ours.pth", tmp_path / "more.pth", layout="parallel")
+    with pytest.raises(UserError, match="was converted as sequential"):
+        convert(order)
+
+
+def test_names_that_a_wrapper_put_before_all_are_remarked(tmp_path):
+    wrapped = nn.ModuleDict({"module": Port(16, "parallel")})
+    order = Order("port", save(wrapped, tmp_path / "port.pth"), tmp_path / "ours.pth")
+    order.layout = "parallel"
+    assert "--rename module.= strips it" in "\n".join(convert(order, dry_run=True))
+    order.rename = [("module.", "")]
+    assert "strips it" not in "\n".join(convert(order, dry_run=True))
 
 
 def test_what_is_written_can_be_read_as_data(tmp_path):

@@ -221,7 +221,7 @@ def test_the_tool_tells_what_it_would_do(tmp_path, monkeypatch, capsys):
     convert_tool.main()
     assert capsys.readouterr().out.splitlines() == [
         "renamed  module.psa.* -> attention.* (12)",
-        "fits     1 attentions by themselves: 12 tensors",
+        "fits     attentions by themselves, 1 x form='paper', layout='parallel': 12 tensors",
         "dry run: nothing is written",
     ]
     assert [p.name for p in tmp_path.iterdir()] == ["port.pth"]

@@ -46,7 +46,7 @@ def test_weights_in_the_cache_are_taken(config, monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     cached = tmp_path / "hub/checkpoints/resnet50_v1c-2cccc1ad.pth"
     cached.parent.mkdir(parents=True)
-    cached.touch()
+    torch.save({}, cached)
     preflight.check_weights(config)
 
 

@@ -134,6 +134,14 @@ def test_a_copy_attends_with_its_own_attention():
     assert not torch.allclose(outputs(twin)[-1], before[-1])
 
 
+def test_it_comes_to_the_networks_device_and_dtype_and_says_where():
+    network = nn.ModuleDict({"a": Squeezed(), "b": Squeezed()}).to("meta", torch.float16).eval()
+    assert attend_in_blocks(network, PolarizedSelfAttention, ("Squeezed",)) == ["a", "b"]
+    tensors = network.state_dict().values()
+    assert {(t.device.type, t.dtype) for t in tensors} == {("meta", torch.float16)}
+    assert not any(module.training for module in network.modules())
+
+
 def test_what_stands_in_an_attentions_place_acts():
     network = attending(BACKBONES["R-18"][0])
     before = outputs(network)
@@ -198,6 +206,6 @@ def test_what_has_no_place_for_an_attention_is_named():
 
     fine, lone = (nn.Conv2d(4, 4, size) for size in (3, 1)), (nn.Conv2d(4, 4, 3),)
     network = nn.Sequential(BasicBlock(*fine), BasicBlock(*lone))
-    with pytest.raises(ValueError, match="block 1 has no convolution after a 3x3 one"):
+    with pytest.raises(ValueError, match="block 1 has no convolution that takes what a 3x3 one"):
         attend_in_blocks(network, PolarizedSelfAttention)
     assert not hasattr(network[0], "attention"), "all or nothing"

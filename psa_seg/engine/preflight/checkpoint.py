@@ -58,8 +58,8 @@ def load_checkpoint(path: str) -> dict[str, Any]:
             ) from None
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"checkpoint cannot be read: {path}\n  {reason}\n"
-            "  do         correct the path; a file that was cut short has to be copied again"
+            f"checkpoint cannot be read: {path}\n  {type(error).__name__}: {reason}\n"
+            "  do         name a file that torch.save wrote; one that was cut short, copy again"
         ) from error
 
 
