@@ -46,6 +46,8 @@ def _offline(tmp_path_factory):
             patch.syspath_prepend(folder)
             patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         yield
+    if str(folder) in getattr(sys.modules.get("torchvision"), "__file__", ""):
+        del sys.modules["torchvision"]  # or the next Runner in this process asks its version
 
 
 @pytest.fixture(scope="module")
