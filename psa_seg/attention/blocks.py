@@ -64,11 +64,12 @@ def _following(name: str, block: nn.Module) -> nn.Conv2d:
     convolutions = _convolutions(block)
     kernels = [convolution.kernel_size for convolution in convolutions]
     if (3, 3) in kernels:
-        first = convolutions[kernels.index((3, 3))]
+        index = kernels.index((3, 3))
+        first = convolutions[index]
         # A part with several of its own, such as a squeeze-and-excite, stands in between.
         parts = [part for part in block.modules() if first not in part.modules()]
         inner = [c for part in parts if len(own := _convolutions(part)) > 1 for c in own]
-        for convolution in convolutions[kernels.index((3, 3)) + 1 :]:
+        for convolution in convolutions[index + 1 :]:
             if convolution not in inner and convolution.in_channels == first.out_channels:
                 return convolution
     raise ValueError(f"block {name} has no convolution that takes what a 3x3 one gives")

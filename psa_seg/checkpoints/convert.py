@@ -68,8 +68,10 @@ def convert(order: Order, dry_run: bool = False) -> list[str]:
     """
     _check(order)
     checkpoint = load_checkpoint(str(order.source))
-    _check_layout(checkpoint, order)
     state = _weights(checkpoint, order.source)
+    meta = checkpoint.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
+    _check_layout(meta, order)
     moves = _renamed(state, order)
     if not order.back:
         moves = {key: new and names.to_ours(order.kind, new) for key, new in moves.items()}
@@ -85,12 +87,12 @@ def convert(order: Order, dry_run: bool = False) -> list[str]:
         lines.append(f"absent   {absent}: a backbone has none; load with strict=False")
     if dry_run:
         return [*lines, "dry run: nothing is written"]
+    # A copy: of a part of a larger tensor, the whole of it would be written.
+    result = {key: tensor.clone() for key, tensor in result.items()}
     if order.back and order.kind != "deeplabv3plus":
         _write(result, order.out)
     else:
-        meta = checkpoint.get("meta")
-        told = meta if isinstance(meta, dict) else {}
-        kept = {key: told[key] for key in DATA if key in told and _is_plain(told[key])}
+        kept = {key: meta[key] for key in DATA if key in meta and _is_plain(meta[key])}
         how = {"kind": order.kind, "layout": order.layout, "source": order.source.name}
         _write({"state_dict": result, "meta": {**kept, "converted": how}}, order.out)
     return [*lines, f"wrote    {order.out}"]
@@ -122,10 +124,9 @@ def _check_new(out: Path) -> None:
         raise UserError(f"{out} exists, and stays\n  do         name another file")
 
 
-def _check_layout(checkpoint: Any, order: Order) -> None:
+def _check_layout(meta: Mapping[str, Any], order: Order) -> None:
     """Raise UserError where a file that this tool wrote says another layout than the order."""
-    meta = checkpoint.get("meta") if isinstance(checkpoint, dict) else None
-    told = meta.get("converted") if isinstance(meta, dict) else None
+    told = meta.get("converted")
     known = told.get("layout") if isinstance(told, dict) else None
     if known and order.layout and known != order.layout:
         raise UserError(
@@ -180,8 +181,7 @@ def _apply(state: State, moves: Mapping[str, str | None]) -> dict[str, Tensor]:
             f"{len(twice)} names would be given twice, {twice[0]} first\n"
             "  do         correct --rename, or --drop one of the two"
         )
-    # A copy: of a part of a larger tensor, the whole of it would be written.
-    return {new: state[key].clone() for key, new in moves.items() if new}
+    return {new: state[key] for key, new in moves.items() if new}
 
 
 def _fitted(order: Order, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:

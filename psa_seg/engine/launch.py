@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.dist import get_rank, get_world_size
 from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
+from mmseg.registry import MODELS
 
 from psa_seg.engine.distributed import once
 from psa_seg.engine.explain import explaining
@@ -22,6 +23,7 @@ from psa_seg.engine.work_dir import (
     remove_if_empty_handed,
 )
 from psa_seg.errors import UserError
+from psa_seg.models import LeanEncoderDecoder
 
 MASK_LOADERS = ("LoadLabelIds", "LoadAnnotations")
 
@@ -176,7 +178,8 @@ def _check_views(config: Config) -> None:
             "  do         take the bases of configs/, which have both, or leave --tta out"
         )
     kind = config.model.type
-    if kind.startswith("Lean") and config.tta_model.type == "SegTTAModel":
+    lean = issubclass(MODELS.get(kind), LeanEncoderDecoder)
+    if lean and config.tta_model.type == "SegTTAModel":
         raise UserError(
             f"tta_model.type is 'SegTTAModel', which reads logits that {kind} leaves "
             f"out: {config.filename}\n  do         make it 'LeanTTAModel': same label maps, less "

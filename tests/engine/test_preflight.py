@@ -85,6 +85,14 @@ def test_checkpoint_that_is_none(tiny, tmp_path):
         launch.evaluate(config, str(tmp_path / "broken.pth"))
 
 
+@pytest.mark.parametrize("name", ["psa_deeplabv3plus_cityscapes", "psa_hrnet48_ocr_cityscapes"])
+def test_augmentation_that_wants_logits(tiny, tmp_path, name):
+    config = tiny(name, **{"tta_model.type": "SegTTAModel"})
+    torch.save(MODELS.build(config.model).state_dict(), tmp_path / "model.pth")
+    with pytest.raises(UserError, match=rf"reads logits that {config.model.type} leaves out"):
+        launch.evaluate(config, str(tmp_path / "model.pth"), tta=True)
+
+
 def test_start_from_another_model(tiny, tmp_path):
     """`load_from` may lack the attention, and nothing else: no silent random start."""
     plain = MODELS.build(tiny("baseline_deeplabv3plus_cityscapes").model).state_dict()
