@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from psa_seg.engine.record import environment
+from psa_seg.engine.describe import environment
 
 RESULTS = Path(__file__).parent / "results"
 KEPT = ", memory kept"  # follows the name of a pass that was not timed `fresh`
@@ -127,11 +127,11 @@ def about(device: str) -> dict[str, Any]:
         triton = "none"
     return {
         "date": date.today().isoformat(),
-        "device": machine["device"] if device == "cuda" else f"{torch.get_num_threads()} threads",
-        "processor": machine["processor"],
+        "device": machine.device if device == "cuda" else f"{torch.get_num_threads()} threads",
+        "processor": machine.processor,
         "driver": driver,
-        "psa_seg": machine["packages"]["psa-seg"],
-        "torch": machine["packages"]["torch"],
+        "psa_seg": machine.packages["psa-seg"],
+        "torch": machine.packages["torch"],
         "triton": triton,
     }
 

@@ -17,10 +17,13 @@ from benchmarks.measure import RESULTS
 from psa_seg import PolarizedSelfAttention, attention
 from psa_seg.engine.config import load_config
 from psa_seg.engine.flops import count_flops
-from psa_seg.engine.identity import attentions, backbone, decoder, fingerprint
 from psa_seg.engine.pictures import spatial_gate
 from psa_seg.leaderboard import Board, markdown, metafile, read_boards, write
 from psa_seg.models import GlobalContext, NonLocal, SqueezeExcitation
+from psa_seg.models.naming import backbone, decoder
+from psa_seg.models.placement import attentions, settled
+from psa_seg.records import Record
+from psa_seg.records.fingerprint import fingerprint
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -84,7 +87,7 @@ def _costs(module: nn.Module) -> str:
 @cache
 def boards() -> list[Board]:
     """All records of runs in the repository."""
-    return read_boards(str(RESULTS))
+    return read_boards(str(RESULTS)).boards
 
 
 def leaderboard() -> str:
@@ -155,16 +158,20 @@ def render(readme: str) -> str:
     return readme
 
 
-def trained_by() -> dict[str, str]:
-    """Paths of the configs by their fingerprint."""
-    paths = sorted(CONFIGS.glob("*.py"))
-    return {fingerprint(load_config(str(path))): f"configs/{path.name}" for path in paths}
+def trained_by(record: Record) -> str | None:
+    """Path of the config file that trains just what `record` is of, if there is one."""
+    for path in sorted(CONFIGS.glob("*.py")):
+        config = load_config(str(path))
+        config.model, config.start = settled(config.model), record.start
+        if fingerprint(config) == record.config_hash:
+            return f"configs/{path.name}"
+    return None
 
 
 def metafiles() -> dict[Path, str]:
     """What OpenMMLab's tools read, by where it stands."""
     return {
-        CONFIGS / "metafile.yaml": metafile.metafile(boards(), trained_by()),
+        CONFIGS / "metafile.yaml": metafile.metafile(boards(), trained_by),
         ROOT / "model-index.yml": metafile.INDEX,
     }
 

@@ -21,7 +21,8 @@ import psa_seg.engine.hooks
 import psa_seg.engine.loop
 import psa_seg.evaluation
 import psa_seg.models  # noqa: F401
-from psa_seg.datasets.synthetic import prepare
+from psa_seg.datasets.synthetic import prepare as draw
+from psa_seg.engine import launch, prepare
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import shrink
 
@@ -40,7 +41,7 @@ def _seeded():
 def streets(tmp_path_factory):
     """Sixteen synthetic scenes of 128x256 in Cityscapes' layout."""
     counts = {"train": 10, "val": 4, "test": 2}
-    return prepare(tmp_path_factory.mktemp("data") / "streets", counts=counts, size=(128, 256))
+    return draw(tmp_path_factory.mktemp("data") / "streets", counts=counts, size=(128, 256))
 
 
 def small(name, streets, work_dir, **options):
@@ -53,6 +54,16 @@ def small(name, streets, work_dir, **options):
     config.work_dir = config.visualizer.name = str(work_dir)  # one of a name lives on, and writes
     override(config, options)
     return config
+
+
+def train(config, **options):
+    """Train as the tool does once it has read its command line."""
+    launch.train(prepare.training(config, **options))
+
+
+def evaluate(config, checkpoint, **options):
+    """Test as the tool does."""
+    launch.test(prepare.scoring(config, checkpoint, **options))
 
 
 @pytest.fixture

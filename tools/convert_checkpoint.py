@@ -9,8 +9,7 @@ python tools/convert_checkpoint.py deeplabv3plus SOURCE OUT --config CONFIG
 import argparse
 from pathlib import Path
 
-from psa_seg.attention.polarized import LAYOUTS
-from psa_seg.checkpoints import KINDS, Order, convert
+from psa_seg.checkpoints.names import KINDS, LAYOUTS
 from psa_seg.engine import tool
 
 
@@ -44,6 +43,10 @@ def main() -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and end")
     order = vars(parser.parse_args())
+
+    tool.import_quietly()
+    from psa_seg.checkpoints.convert import Order, convert
+
     dry_run = order.pop("dry_run")
     print("\n".join(convert(Order(**order), dry_run)))
 

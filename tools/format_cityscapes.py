@@ -8,7 +8,7 @@ python tools/format_cityscapes.py --check submission.zip
 import argparse
 from pathlib import Path
 
-from psa_seg.engine import distributed, submit, tool
+from psa_seg.engine import tool
 
 
 def main() -> None:
@@ -29,6 +29,9 @@ def main() -> None:
     tool.common_arguments(parser)
     args = parser.parse_args()
 
+    tool.import_quietly()
+    from psa_seg.engine import distributed, prepare, submit
+
     if args.check and not args.source:
         submit.check(args.check, args.images)
     elif len(args.source) == 1 and not args.check:
@@ -36,8 +39,7 @@ def main() -> None:
     elif len(args.source) == 2 and not args.check:
         args.config, checkpoint = args.source
         distributed.start(args.launcher)
-        config = distributed.once(lambda: tool.read_config(args), each_node=True)
-        config.work_dir = args.work_dir or str(Path(checkpoint).parent / "test")
+        config = distributed.once(lambda: prepare.read(args), each_node=True)
         submit.from_checkpoint(config, checkpoint, args.out, args.tta)
     else:
         parser.error("give CONFIG CHECKPOINT, or FOLDER, or --check ZIP")

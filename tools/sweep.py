@@ -3,8 +3,6 @@
 import sys
 
 from psa_seg.engine import tool
-from psa_seg.engine.demo import NOTICE
-from psa_seg.sweep import many, one, read_experiment, slurm
 
 
 def main() -> None:
@@ -18,6 +16,10 @@ def main() -> None:
     what.add_argument("--run", metavar="RUN", help="only this one, by name or number, here")
     what.add_argument("--slurm", action="store_true", help="print a script for sbatch instead")
     args = parser.parse_args()
+
+    tool.import_quietly()
+    from psa_seg.engine.demo import NOTICE
+    from psa_seg.sweep import many, one, read_experiment, slurm
 
     experiment = read_experiment(args.experiment)
     if experiment.demo:

@@ -1,8 +1,6 @@
 """Score a checkpoint: python tools/test.py CONFIG CHECKPOINT [--tta] [--official] [--demo]."""
 
-from pathlib import Path
-
-from psa_seg.engine import distributed, launch, tool
+from psa_seg.engine import tool
 
 
 def main() -> None:
@@ -18,10 +16,13 @@ def main() -> None:
     tool.common_arguments(parser)
     args = parser.parse_args()
 
+    tool.import_quietly()
+    from psa_seg.engine import distributed, launch, prepare
+
     distributed.start(args.launcher)
-    config = distributed.once(lambda: tool.read_config(args), each_node=True)
-    config.work_dir = args.work_dir or str(Path(args.checkpoint).parent / "test")
-    launch.evaluate(config, args.checkpoint, args.tta, args.show_dir, args.official)
+    config = distributed.once(lambda: prepare.read(args), each_node=True)
+    run = prepare.scoring(config, args.checkpoint, args.tta, args.show_dir, args.official)
+    launch.test(run)
 
 
 if __name__ == "__main__":

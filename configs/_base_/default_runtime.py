@@ -1,12 +1,4 @@
-custom_imports = dict(
-    imports=[
-        "psa_seg.models",
-        "psa_seg.datasets",
-        "psa_seg.evaluation",
-        "psa_seg.engine.hooks",
-        "psa_seg.engine.loop",
-    ]
-)
+custom_imports = dict(imports=["psa_seg.registered"])
 default_scope = "mmseg"
 randomness = dict(seed=0)
 env_cfg = dict(

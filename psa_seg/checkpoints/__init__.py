@@ -1,5 +1,1 @@
-"""Bridges: others' checkpoints to ours, and back."""
-
-from psa_seg.checkpoints.convert import KINDS, Order, convert
-
-__all__ = ["KINDS", "Order", "convert"]
+"""Weights: how they are read, and others' brought to ours and back."""

@@ -1,7 +1,6 @@
 """From one file to another: renamed, compared with what it has to be, and only then written."""
 
 import io
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from psa_seg import files
 from psa_seg.checkpoints import identity, names, target
+from psa_seg.checkpoints.reading import differences, listing, load_checkpoint
 from psa_seg.checkpoints.target import State
 from psa_seg.engine.config import load_config
-from psa_seg.engine.preflight.checkpoint import differences, listing, load_checkpoint
-from psa_seg.engine.work_dir import disk_error
 from psa_seg.errors import UserError
 
-KINDS = ("port", "official", "torchvision", "deeplabv3plus")
 COUNTERS = "num_batches_tracked"  # older files lack these, and PyTorch does without
 WRAPPED = "module."  # what DistributedDataParallel puts before all names
 LISTED = 50  # keys of each way not to fit
@@ -30,7 +28,7 @@ class Order:
     """What is to be converted, and how.
 
     Args:
-        kind: of the foreign checkpoint, one of `KINDS`.
+        kind: of the foreign checkpoint, one of `names.KINDS`.
         source: the file, which is only read.
         out: the file to write, which must not exist.
         back: from ours to theirs.
@@ -116,12 +114,7 @@ def _check(order: Order) -> None:
         raise UserError(f"no such folder: {order.out.parent}\n  do         make it")
     if not order.source.is_file():
         raise UserError(f"checkpoint not found: {order.source}\n  do         name a local file")
-    _check_new(order.out)
-
-
-def _check_new(out: Path) -> None:
-    if os.path.lexists(out):  # a link that leads nowhere is somebody's, too
-        raise UserError(f"{out} exists, and stays\n  do         name another file")
+    files.must_be_new(order.out)
 
 
 def _check_layout(meta: Mapping[str, Any], order: Order) -> None:
@@ -221,7 +214,7 @@ def _target(order: Order, state: State, model: nn.Module | None) -> tuple[str, S
         return target.of_attentions(order.kind, state, order.layout)
     part, own = target.of_model(order.kind, state, model)
     for prefix, attention in target.attentions(model).items():
-        layout = attention.options.get("layout", order.layout)  # other attentions have none
+        layout = getattr(attention, "options", {}).get("layout", order.layout)  # others have none
         if order.layout and layout != order.layout:
             raise UserError(
                 f"--layout {order.layout}, but {prefix}* has layout {layout!r}: {order.config}\n"
@@ -270,12 +263,7 @@ def _write(content: Any, out: Path) -> None:
     """A file that appears whole or not at all."""
     data = io.BytesIO()
     torch.save(content, data)
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(data.getbuffer())
-        _check_new(out)
-        part.replace(out)
+        files.write(out, data.getvalue(), new=True)
     except OSError as error:
-        raise disk_error(error) from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise files.disk_error(error) from error

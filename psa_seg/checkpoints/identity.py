@@ -1,6 +1,7 @@
 """A plain model's checkpoint with attentions in it that do nothing yet."""
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,7 @@ def is_identity(attention: Attention) -> bool:
         return torch.equal(copy.deepcopy(attention).double().eval()(maps), maps)
 
 
-def _attentions(model: nn.Module) -> dict[str, Attention]:
+def _attentions(model: nn.Module) -> dict[str, Any]:
     found = attentions(model)
     if not found:
         raise UserError(f"the model of --config has no attention\n{DO}")

@@ -2,6 +2,8 @@
 
 import re
 
+KINDS = ("port", "official", "torchvision", "deeplabv3plus")
+LAYOUTS = ("parallel", "sequential")
 PARTS = {  # by which an attention is known; the port and the form `paper` have the same keys
     "port": r"(?:ch_w[qvz]|sp_w[qv])",
     "official": r"conv_[qv]_(?:left|right)",

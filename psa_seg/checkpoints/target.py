@@ -11,11 +11,10 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from psa_seg.attention import PolarizedSelfAttention
-from psa_seg.attention.base import Attention
 from psa_seg.checkpoints.names import EXAMPLES, PARTS
-from psa_seg.engine import launch
-from psa_seg.engine.explain import explaining
+from psa_seg.engine import prepare
 from psa_seg.errors import UserError
+from psa_seg.models.placement import find, settled
 
 State = Mapping[str, Tensor]
 
@@ -26,14 +25,13 @@ def build(config: Config) -> nn.Module:
     Raises:
         UserError: where it cannot be built.
     """
-    with explaining(config):
-        launch.check(config)
-        return MODELS.build(config.model)
+    prepare.buildable(config)
+    return MODELS.build(settled(config.model))
 
 
-def attentions(model: nn.Module) -> dict[str, Attention]:
+def attentions(model: nn.Module) -> dict[str, nn.Module]:
     """A model's attentions, by their prefix in its state dict."""
-    return {f"{name}.": m for name, m in model.named_modules() if isinstance(m, Attention)}
+    return {f"{name}.": attention for name, attention in find(model).items()}
 
 
 def of_model(kind: str, state: State, model: nn.Module) -> tuple[str, State]:

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from psa_seg.errors import UserError
+from psa_seg.models.placement import PARTS
+from psa_seg.records.fingerprint import look_up
 
 NEEDED = (
     "custom_imports",
@@ -31,27 +34,22 @@ NUMBERS = {
     "train_dataloader.num_workers": 0,
     "randomness.seed": 0,
 }
-READ = {
-    *inspect.signature(Runner.__init__).parameters,
-    *("custom_imports", "data_name", "data_help", "tta_model", "tta_pipeline"),
-    *(
-        "channels_last",
-        "label",
-        "exploratory",
-        "checkpoint_activations",
-        "activation_checkpointing",
-        "efficient_conv_bn_eval",
-        "compile",
-    ),
-    *("find_unused_parameters", "model_wrapper_cfg", "sync_bn"),
+# Our own options of a config, with their types and defaults.
+OWN: dict[str, tuple[type, Any]] = {
+    "label": (str, ""),  # what tables call the model; empty for its attentions
+    "exploratory": (bool, False),  # of a search, not of a comparison that was settled beforehand
+    "data_name": (str, "data"),
+    "data_help": (str, "see the page of the data set"),  # where to get it
+    "channels_last": (bool, False),
+    "checkpoint_activations": (bool, False),
 }
-DEFAULTS = {
-    "checkpoint_activations": False,
-    "exploratory": False,
-    "data_name": "data",
-    "data_help": "see the page of the data set",
-    "load_from": None,
-    "resume": False,
+WORDS = {str: "a text", bool: "True or False"}
+READ = {
+    *(set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}),
+    *OWN,
+    *("custom_imports", "tta_model", "tta_pipeline", "start"),
+    *("activation_checkpointing", "efficient_conv_bn_eval", "compile"),
+    *("find_unused_parameters", "model_wrapper_cfg", "sync_bn"),
 }
 
 
@@ -59,7 +57,8 @@ def load_config(path: str) -> Config:
     """The config at `path`; nothing that it names is imported yet.
 
     Raises:
-        UserError: where the file is missing or cannot be read as a config.
+        UserError: where the file is missing, cannot be read as a config, or has at its top what
+            nothing reads there.
     """
     if not Path(path).is_file():
         raise UserError(f"config not found: {path}\n  the ones that come along are in configs/")
@@ -67,17 +66,68 @@ def load_config(path: str) -> Config:
         config = Config.fromfile(path, import_custom_modules=False)
     except Exception as error:  # a config is a program: whatever it raises is its author's to read
         raise UserError(f"config cannot be read: {path}\n  {error}") from error
-    for key, value in DEFAULTS.items():
-        config.setdefault(key, value)
     missing = [key for key in NEEDED if key not in config]
     if missing:
         raise UserError(
             f"config has no {', '.join(missing)}: {path}\n"
             "  do         take the configs in configs/ as a base"
         )
+    _refuse_misplaced(config)
+    for key, default in {"load_from": None, "resume": False}.items():
+        config.setdefault(key, default)
+    for key, (_, default) in OWN.items():
+        config.setdefault(key, default)
     if isinstance(config.param_scheduler, dict):
         config.param_scheduler = [config.param_scheduler]
     return config
+
+
+def _refuse_misplaced(config: Config) -> None:
+    """Raise UserError for a part of a model beside `model`, and for a key misspelt.
+
+    Other names at a config's top are variables of its author's, as is mmengine's habit.
+    """
+    for key in config:
+        if key in PARTS and not _holds(config.model.get(key), config[key]):
+            raise UserError(
+                f"{key} stands beside model, where nothing reads it: {config.filename}\n"
+                f"  do         put it into the model: model = dict({key}=dict(...))"
+            )
+        meant = None if key in READ else _misspelt(key)
+        if meant:
+            raise UserError(
+                f"nothing reads {key!r}: {config.filename}\n"
+                f"  meant      {meant}?\n"
+                "  do         correct it; a variable of your own, give another name"
+            )
+
+
+def _holds(whole: Any, part: Any) -> bool:
+    """Whether all of `part` is in `whole`: a variable of which the model was made."""
+    if isinstance(whole, Mapping) and isinstance(part, Mapping):
+        return all(key in whole and _holds(whole[key], value) for key, value in part.items())
+    return whole == part
+
+
+def _misspelt(name: str) -> str | None:
+    """The key that is read and differs from `name` in one slip of the finger, two in long names."""
+    return next((k for k in sorted(READ - {"label"}) if _slips(name, k) <= 1 + (len(k) > 12)), None)
+
+
+def _slips(a: str, b: str) -> int:
+    """Letters too many, too few, wrong, or in each other's place (Damerau and Levenshtein)."""
+    if abs(len(a) - len(b)) > 2 or min(len(a), len(b)) < 5:
+        return 3
+    rows = [list(range(len(b) + 1))]
+    for i, x in enumerate(a, 1):
+        row = [i]
+        for j, y in enumerate(b, 1):
+            cost = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (x != y))
+            if i > 1 < j and x == b[j - 2] and a[i - 2] == y:
+                cost = min(cost, rows[-2][j - 2] + 1)
+            row.append(cost)
+        rows.append(row)
+    return rows[-1][-1]
 
 
 def override(config: Config, options: dict[str, Any] | None) -> None:
@@ -97,31 +147,24 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
                 f"--cfg-options {key}: nothing reads {first!r}\n"
                 + (f"  meant      {close[0]}?\n" if close else "")
                 + "  do         override what is made of it: of a crop_size, say,\n"
-                "             train_dataloader.dataset.pipeline.3.crop_size"
+                "             train_dataloader.dataset.pipeline.3.crop_size and "
+                "model.data_preprocessor.size"
             )
-    before = config.train_cfg.get("max_iters")
+    before = look_up(config, "train_cfg.max_iters")
     try:
         config.merge_from_dict(options)
-        values = {key: look_up(config, key) for key in NUMBERS}
     except (KeyError, TypeError, AttributeError, AssertionError) as error:
         raise UserError(f"--cfg-options does not fit {config.filename}\n  {error}") from error
+    where = f"  where      {config.filename}, or --cfg-options"
     for key, least in NUMBERS.items():
-        value = values[key]
+        value = look_up(config, key)
         if type(value) is not int or value < least:
-            raise UserError(
-                f"{key}={value!r} is no whole number of at least {least}\n"
-                f"  where      {config.filename}, or --cfg-options"
-            )
+            raise UserError(f"{key}={value!r} is no whole number of at least {least}\n{where}")
+    for key, (kind, _) in OWN.items():
+        if type(config[key]) is not kind:
+            raise UserError(f"{key}={config[key]!r} is not {WORDS[kind]}\n{where}")
     if not any(key.startswith("param_scheduler") for key in options):
         set_iterations(config, config.train_cfg.max_iters, before)
-
-
-def look_up(config: Config, key: str) -> Any:
-    """What stands at a dotted `key`; None if its last part is not there."""
-    value: Any = config
-    for part in key.split("."):
-        value = value.get(part)
-    return value
 
 
 def set_iterations(config: Config, iterations: int, before: int) -> None:

@@ -12,7 +12,7 @@ from mmengine.config import Config, ConfigDict
 from psa_seg.datasets.labels import CLASSES
 from psa_seg.datasets.synthetic import prepare
 from psa_seg.engine.config import set_iterations
-from psa_seg.engine.identity import decode_heads
+from psa_seg.models.placement import decode_heads
 
 DATA_ROOT = Path("data/synthetic_cityscapes")
 BASE_CHANNELS = 8  # a ResNet's usual 64, by eight

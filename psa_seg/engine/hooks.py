@@ -2,18 +2,20 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import broadcast_object_list, master_only
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 from torch.profiler import profile, schedule
 
+from psa_seg.engine.describe import begin, measure_inference, training_memory
 from psa_seg.engine.distributed import once
 from psa_seg.engine.pictures import (
     Pictured,
@@ -23,17 +25,10 @@ from psa_seg.engine.pictures import (
     save_panel,
     spatial_gate,
 )
-from psa_seg.engine.record import (
-    describe,
-    is_complete,
-    measure_inference,
-    read_record,
-    sitting,
-    training_memory,
-    write_record,
-)
 from psa_seg.errors import UserError
-from psa_seg.evaluation import ConfusionMetric, scores
+from psa_seg.evaluation import ConfusionMetric
+from psa_seg.records import Record, Validation, read, write
+from psa_seg.records.files import NAME
 
 
 @HOOKS.register_module()
@@ -50,7 +45,6 @@ class ReportHook(Hook):
         self.samples = samples
         self.pictured: dict[int, Pictured] = {}
         self.gated: Tensor | None = None
-        self.validations: list[dict[str, Any]] = []
 
     def before_train(self, runner: Runner) -> None:
         """Start the clock; a resumed run goes on with its record.
@@ -62,25 +56,31 @@ class ReportHook(Hook):
         self.metric = _find_metric(runner)
         count = len(runner.val_dataloader)
         self.chosen = set(np.linspace(0, count - 1, min(self.samples, count)).astype(int).tolist())
-        self.path = Path(runner.work_dir, "record.json")
-        earlier = read_record(self.path, runner.iter)
-        self.description, now = once(
-            lambda: (_describe(runner, self.path, earlier), sitting(runner))
-        )
-        self._take_up(earlier, now)
+        self.path = Path(runner.work_dir, NAME)
+        self.record, owes = once(lambda: self._take_up(runner))
+        self.started = time.monotonic() - self.record.wall_time_s
         self._watch(runner)
-        if self._owes(earlier, runner):
-            self.validations = [v for v in self.validations if v["iteration"] < runner.iter]
+        if owes:
             runner.val_loop.run()
-        self.validated = False  # in this sitting: memory that it took is not training's
+        self.validated = False  # in this attempt: memory that it took is not training's
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
 
-    def _take_up(self, earlier: dict[str, Any], now: dict[str, Any]) -> None:
-        self.validations = earlier.get("validations", [])
-        self.memory = earlier.get("training_memory", {"MiB": 0})
-        self.started = time.monotonic() - earlier.get("wall_time_s", 0.0)
-        self.sittings = [*earlier.get("sittings", []), now]
+    def _take_up(self, runner: Runner) -> tuple[Record, bool]:
+        """The record to go on with, and whether the validation of this very iteration is owed."""
+        now = begin(runner)
+        if runner.iter == 0 or not self.path.is_file():
+            earlier = now
+        else:
+            earlier = read(self.path)
+            now = _continued(now, earlier, self.path, runner.iter)
+        due = runner.iter % runner.val_interval == 0 or runner.iter == runner.max_iters
+        last = now.validations[-1].iteration if now.validations else 0
+        done = last == runner.iter and (earlier.is_complete or runner.iter < runner.max_iters)
+        owes = runner.iter > 0 and due and not done
+        if owes:
+            now = replace(now, validations=now.until(runner.iter - 1))
+        return now, owes
 
     def _watch(self, runner: Runner) -> None:
         """Keep what goes into the attention whose spatial gate the pictures show."""
@@ -90,15 +90,6 @@ class ReportHook(Hook):
         if self.gating:
             self.gating.register_forward_pre_hook(self._see)
 
-    def _owes(self, earlier: dict[str, Any], runner: Runner) -> bool:
-        """Whether the validation of this very iteration is still to be made."""
-        due = runner.iter % runner.val_interval == 0 or runner.iter == runner.max_iters
-        last = self.validations[-1]["iteration"] if self.validations else 0
-        done = last == runner.iter and (is_complete(earlier) or runner.iter < runner.max_iters)
-        owed = [runner.iter > 0 and due and not done]
-        broadcast_object_list(owed)  # the record is on the first rank's disk
-        return bool(owed[0])
-
     def _see(self, attention: nn.Module, inputs: tuple[Tensor]) -> None:
         if not attention.training:
             self.gated = inputs[0].detach()
@@ -107,7 +98,8 @@ class ReportHook(Hook):
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """See what memory a step takes."""
         if not self.validated:
-            self.memory = max(self.memory, training_memory(), key=lambda memory: memory["MiB"])
+            memory = max(self.record.training_memory, training_memory(), key=lambda m: m.MiB)
+            self.record = replace(self.record, training_memory=memory)
 
     @master_only
     def before_val(self, runner: Runner) -> None:
@@ -131,32 +123,26 @@ class ReportHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Add the confusion matrix to the record."""
         assert self.metric.confusion is not None, "validated without a confusion matrix"
-        validation = {"iteration": runner.iter, "confusion": self.metric.confusion.tolist()}
-        self.validations.append(validation)
+        counts = tuple(map(tuple, self.metric.confusion.tolist()))
+        validation = Validation(iteration=runner.iter, confusion=counts)
+        self.record = replace(self.record, validations=(*self.record.validations, validation))
         self.validated, self.gated = True, None
         self._write()
 
-    def _write(self, **more: Any) -> None:
-        record = {
-            **self.description,
-            "wall_time_s": round(time.monotonic() - self.started, 1),
-            "training_memory": self.memory,
-            "sittings": self.sittings,
-            **more,
-            "validations": self.validations,
-        }
-        write_record(self.path, record)
+    def _write(self) -> None:
+        elapsed = round(time.monotonic() - self.started, 1)
+        self.record = replace(self.record, wall_time_s=elapsed)
+        write(self.path, self.record)
 
     @master_only
     def after_train(self, runner: Runner) -> None:
         """Measure inference, draw the pictures, and say where everything is."""
         size = runner.val_dataloader.dataset[0]["inputs"].shape[1:]
         model, plain = runner.bare_model, runner.build_plain()
-        self._write(inference=measure_inference(model, plain, tuple(size)))
-        history = [
-            (v["iteration"], float(scores(np.array(v["confusion"]))["mIoU"]))
-            for v in self.validations
-        ]
+        cost = measure_inference(model, plain, tuple(size))
+        self.record = replace(self.record, inference=cost)
+        self._write()
+        history = [(v.iteration, float(v.scores()["mIoU"])) for v in self.record.validations]
         work_dir, title = Path(runner.work_dir), runner.cfg.data_name
         losses, _ = runner.message_hub.get_scalar("train/loss").data
         draw_curves(work_dir / "curves.png", losses, history, title)
@@ -180,18 +166,31 @@ def _find_metric(runner: Runner) -> ConfusionMetric:
     return metrics[0]
 
 
-def _describe(runner: Runner, path: Path, earlier: dict[str, Any]) -> dict[str, Any]:
-    """What the run is; its data must be those that the record of its earlier part tells of."""
-    description = describe(runner)
-    there, here = earlier.get("data_hash"), description["data_hash"]
-    if there not in (None, here):
+def _continued(now: Record, earlier: Record, path: Path, iteration: int) -> Record:
+    """The record of a run whose `earlier` part ended after an iteration.
+
+    Raises:
+        UserError: where the data are not those that the earlier part tells of.
+    """
+    if earlier.data_hash != now.data_hash:
         raise UserError(
             f"images or masks are not those that this run began with: {path}\n"
-            f"  there      data {there}, by names and sizes of the files\n"
-            f"  here       data {here}\n"
+            f"  there      data {earlier.data_hash}, by names and sizes of the files\n"
+            f"  here       data {now.data_hash}\n"
             "  do         put the files back, or choose another --work-dir"
         )
-    return description
+    known = {}
+    if earlier.version != now.version:  # it began under another rule, and is known by that one
+        same = ("version", "config_hash", "setting")
+        known = {name: getattr(earlier, name) for name in same} | {"start": {}}
+    return replace(
+        now,
+        validations=earlier.until(iteration),
+        wall_time_s=earlier.wall_time_s,
+        training_memory=earlier.training_memory,
+        attempts=(*earlier.attempts, *now.attempts),
+        **known,
+    )
 
 
 @HOOKS.register_module()

@@ -8,9 +8,8 @@ import torch
 from mmengine.config import Config
 
 from psa_seg.engine.hooks import ProfileHook
+from psa_seg.engine.tool import BACKENDS
 from psa_seg.errors import UserError
-
-BACKENDS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend"}
 
 
 def log_to(config: Config, names: Sequence[str], run: str) -> None:

@@ -9,16 +9,19 @@ from mmengine.dist import broadcast
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModule, is_model_wrapper, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
-from mmengine.runner import CheckpointLoader, Runner, set_random_seed
+from mmengine.runner import Runner, set_random_seed
 from mmseg.registry import MODELS
 from torch import nn
 from torch.utils.data import DataLoader
 
-from psa_seg.engine.identity import without_attention
+from psa_seg.checkpoints.reading import load_checkpoint, state_dict
+from psa_seg.engine.explain import explaining
 from psa_seg.engine.loop import ReplayableTrainLoop
 from psa_seg.engine.memory import checkpoint_activations
+from psa_seg.engine.run import Run
 from psa_seg.engine.summary import summarize
 from psa_seg.errors import UserError
+from psa_seg.models.placement import check_found, find, without_attention
 
 FILE_ONLY = (
     "Hooks will be executed",
@@ -42,10 +45,24 @@ class PairedRunner(Runner):
     seeding. Comparisons between attentions are paired on it.
     """
 
-    _train_loop: Any  # its config until it is built
+    _train_loop: Any  # their configs until they are built
+    _val_loop: Any
+    optim_wrapper: Any
 
-    def train(self) -> nn.Module:
-        """Train, after a screen that says what."""
+    @classmethod
+    def from_run(cls, run: Run) -> "PairedRunner":
+        """The Runner of a prepared run."""
+        runner = cls.from_cfg(run.config)
+        runner._load_from, runner._resume = run.checkpoint, run.resumed
+        return runner
+
+    def build(self) -> None:
+        """Build what training needs of the config, and print a screen that says what is trained.
+
+        Raises:
+            UserError: for a loop that does not count images as the config says, or an attention
+                that the config does not tell of.
+        """
         self._train_loop = self.build_train_loop(self._train_loop)
         if not isinstance(self._train_loop, ReplayableTrainLoop):
             raise UserError(
@@ -53,11 +70,16 @@ class PairedRunner(Runner):
                 "  why        there, train_dataloader.batch_size counts the images on all GPUs\n"
                 "  do         take configs/_base_/schedules/sgd_poly.py as a base"
             )
+        findings = check_found(self.cfg.model, self.bare_model)
+        if findings:
+            raise UserError(findings[0])
         if self.cfg.get("checkpoint_activations"):
             checkpoint_activations(self.bare_model.backbone)
+        self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+        if self._val_loop is not None:
+            self._val_loop = self.build_val_loop(self._val_loop)
         if self.rank == 0:
             self.logger.info(summarize(self))
-        return super().train()
 
     @property
     def has_trained(self) -> bool:
@@ -104,9 +126,26 @@ class PairedRunner(Runner):
                 )
             passes = self.train_loop.split.accumulated
             optim_wrapper = {**optim_wrapper, "accumulative_counts": passes}
+            optim_wrapper |= {"paramwise_cfg": self._placed(optim_wrapper.get("paramwise_cfg"))}
         return super().build_optim_wrapper(optim_wrapper)
 
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """The schedulers, which must follow the scaling of learning rates in `train`."""
+        with explaining(self.cfg):
+            return super().build_param_scheduler(scheduler)
+
+    def _placed(self, paramwise: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Rates by name, with `attention` for the parameters of all attentions, and no others."""
+        keys = dict((paramwise or {}).get("custom_keys") or {})
+        if paramwise is None or "attention" not in keys:
+            return paramwise
+        rates = keys.pop("attention")
+        keys |= {f"{name}.": rates for name in find(self.bare_model)}
+        return {**paramwise, "custom_keys": keys}
+
     def _init_model_weights(self) -> None:
+        if self._resume:  # the checkpoint has every weight, and files of a start may be gone
+            return
         super()._init_model_weights()
         set_random_seed(self.seed)
         twin = MODELS.build(without_attention(self.cfg.model))
@@ -144,8 +183,7 @@ def _check_pretrained(plain: BaseModule, attending: BaseModule) -> None:
     init = plain.init_cfg
     if not isinstance(init, dict) or init["type"] != "Pretrained":
         return
-    checkpoint = CheckpointLoader.load_checkpoint(init["checkpoint"], "cpu")
-    given = checkpoint.get("state_dict", checkpoint)
+    given = state_dict(load_checkpoint(init["checkpoint"]))
     prefix = init["prefix"].rstrip(".") + "." if init.get("prefix") else ""
     given = {name.removeprefix(prefix): tensor for name, tensor in given.items()}
     backbone = attending if any(".attention." in name for name in given) else plain

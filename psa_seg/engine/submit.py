@@ -9,7 +9,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dist import get_rank
 
-from psa_seg.engine import launch
+from psa_seg import files
+from psa_seg.engine import launch, prepare
 from psa_seg.engine.distributed import once
 from psa_seg.engine.preflight.data import size_on_disk
 from psa_seg.errors import UserError
@@ -23,7 +24,7 @@ def from_checkpoint(config: Config, checkpoint: str, target: Path, tta: bool) ->
     """Predict the test images, and zip the predictions.
 
     Args:
-        config: with `work_dir` set, of a model for Cityscapes; its test split lies under
+        config: of a model for Cityscapes; its test split lies under
             `test_dataloader.dataset.data_root`, wherever the config itself tests.
         checkpoint: path of a checkpoint of this very model.
         target: of the zip.
@@ -38,7 +39,7 @@ def from_checkpoint(config: Config, checkpoint: str, target: Path, tta: bool) ->
     folder = once(lambda: _begin(target))
     try:
         expected = once(lambda: awaited(images))
-        launch.predict(config, checkpoint, folder, tta)
+        launch.test(prepare.predicting(config, checkpoint, folder, tta))
         once(lambda: submission.write(target, Path(folder), expected, "train"))
     finally:
         if get_rank() == 0:
@@ -49,7 +50,7 @@ def from_checkpoint(config: Config, checkpoint: str, target: Path, tta: bool) ->
 
 def _begin(target: Path) -> str:
     """A folder for predictions beside the zip, which is not there yet."""
-    submission.check_new(target)
+    files.must_be_new(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     return tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent)
 

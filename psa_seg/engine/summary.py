@@ -6,9 +6,9 @@ from mmengine.dist import get_backend
 from mmengine.runner import Runner
 from torch import nn
 
-from psa_seg.attention.base import Attention
+from psa_seg.engine.describe import environment
 from psa_seg.engine.flops import count_flops
-from psa_seg.engine.record import environment
+from psa_seg.models.placement import find
 
 PARTS = ("backbone", "neck", "decode_head")
 
@@ -37,7 +37,7 @@ def summarize(runner: Runner) -> str:
         f"{len(train.metainfo['classes'])} classes",
         f"batch      {split}; {loop.max_iters} steps = "
         f"{loop.max_iters * split.images / len(train):.1f} epochs",
-        f"device     {environment()['device']}"
+        f"device     {environment().device}"
         + (f", {runner.world_size} over {get_backend()}" if runner.distributed else "")
         + f", {runner.cfg.optim_wrapper.get('dtype', 'float32')}"
         + (", activations checkpointed" if runner.cfg.get("checkpoint_activations") else ""),
@@ -48,9 +48,8 @@ def summarize(runner: Runner) -> str:
 
 def _attention_lines(model: nn.Module, flops: dict[str, int]) -> list[str]:
     placed: dict[str, list[tuple[str, nn.Module]]] = {}
-    for name, module in model.named_modules():
-        if isinstance(module, Attention):
-            placed.setdefault(name.partition(".")[0], []).append((name, module))
+    for name, module in find(model).items():
+        placed.setdefault(name.partition(".")[0], []).append((name, module))
     lines = []
     for where, found in placed.items():
         first, attention = found[0]

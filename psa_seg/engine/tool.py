@@ -1,21 +1,18 @@
-"""What the command-line tools share."""
+"""What the command-line tools share. Nothing heavy is imported before arguments are parsed."""
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from mmengine.config import Config, DictAction
-from mmengine.dist import is_distributed
-from torch.distributed import destroy_process_group
-
-from psa_seg.engine.config import load_config, override
-from psa_seg.engine.demo import make_demo
-from psa_seg.engine.work_dir import DISK_TROUBLE, disk_error
 from psa_seg.errors import DataError, UserError
+from psa_seg.files import DISK_TROUBLE, disk_error
 
+BACKENDS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend"}
 FIRST = os.environ.get("RANK", "0") == "0"
 
 
@@ -29,13 +26,16 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-class Overrides(DictAction):
-    """mmengine's `KEY=VALUE` pairs; what is none is a message, and not a traceback."""
+class Overrides(argparse.Action):
+    """mmengine's `KEY=VALUE` pairs; anything else is a message, and not a traceback."""
 
     def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
         """Read the pairs."""
+        from mmengine.config import DictAction
+
+        read = DictAction(self.option_strings, self.dest, nargs=self.nargs)
         try:
-            super().__call__(parser, *args, **kwargs)
+            read(parser, *args, **kwargs)
         except ValueError:
             parser.error("--cfg-options wants KEY=VALUE pairs, such as train_cfg.max_iters=300")
 
@@ -57,19 +57,12 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_config(args: argparse.Namespace, more: dict[str, Any] | None = None) -> Config:
-    """The config that the common arguments describe: its demo if asked for, then the overrides.
-
-    Args:
-        args: parsed.
-        more: overrides besides those of `--cfg-options`.
-    """
-    config = load_config(args.config)
-    if args.demo:
-        make_demo(config)
-    override(config, {**(args.cfg_options or {}), **(more or {})})
-    config.launcher = args.launcher
-    return config
+def import_quietly() -> None:
+    """Import MMSegmentation, which announces optional parts that nothing here uses."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        import mmseg.datasets
+        import mmseg.models  # noqa: F401
 
 
 def run(main: Callable[[], None], when_interrupted: str = "") -> None:
@@ -87,9 +80,9 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
             raise
         # All processes make the same mistake, but each reads files of its own.
         if FIRST or isinstance(error, OSError | DataError):
-            told = disk_error(error) if isinstance(error, OSError) else error
-            print(f"error: {told}", file=sys.stderr, flush=True)
-        if is_distributed():  # others may wait for this process, and it must not wait for them
+            message = disk_error(error) if isinstance(error, OSError) else error
+            print(f"error: {message}", file=sys.stderr, flush=True)
+        if _is_distributed():  # others may wait for this process, and it must not wait for them
             os._exit(2)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -97,5 +90,11 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
             print("; ".join(filter(None, ["interrupted", when_interrupted])))
         sys.stdout.flush()
         os._exit(130)
-    if is_distributed():
-        destroy_process_group()
+    if _is_distributed():
+        sys.modules["torch.distributed"].destroy_process_group()
+
+
+def _is_distributed() -> bool:
+    """Whether processes have met; where none has imported PyTorch, none has."""
+    distributed = sys.modules.get("torch.distributed")
+    return bool(distributed and distributed.is_available() and distributed.is_initialized())

@@ -1,7 +1,7 @@
 """Scores: importing this package registers the metrics."""
 
 from psa_seg.evaluation.cityscapes import CityscapesPixelMetric
-from psa_seg.evaluation.confusion import ConfusionMetric, scores
+from psa_seg.evaluation.confusion import ConfusionMetric
 from psa_seg.evaluation.submission import PredictionWriter
 
-__all__ = ["CityscapesPixelMetric", "ConfusionMetric", "PredictionWriter", "scores"]
+__all__ = ["CityscapesPixelMetric", "ConfusionMetric", "PredictionWriter"]

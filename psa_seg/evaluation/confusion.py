@@ -16,6 +16,7 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
 from psa_seg.errors import DataError, UserError
+from psa_seg.records.scores import scores
 
 
 @METRICS.register_module()
@@ -64,7 +65,8 @@ class ConfusionMetric(BaseMetric):
             size: images in the set.
 
         Raises:
-            UserError: where the sampler gave another number of images to the processes.
+            UserError: where the sampler gave another number of images to the processes, or no pixel
+                of any image counts.
         """
         classes = len(self.dataset_meta["classes"])
         none = torch.zeros(classes, classes, dtype=torch.int64)  # more processes than images
@@ -72,6 +74,13 @@ class ConfusionMetric(BaseMetric):
         add_up(self.images, size, counts)
         self.results.clear()
         self.images = 0
+        if not counts.any():
+            raise UserError(
+                f"no pixel of {size} images counts: every one is marked {self.ignore_index}\n"
+                "  where      the masks of the set that is scored, or ConfusionMetric's "
+                "ignore_index\n"
+                "  do         give masks that hold classes; without a pixel there is no score"
+            )
         return self.compute_metrics([counts.numpy()])
 
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
@@ -107,28 +116,3 @@ def add_up(images: int, size: int, *tensors: torch.Tensor) -> None:
             "  where      the sampler of val_dataloader or test_dataloader\n"
             "  do         dict(type='DefaultSampler', shuffle=False, round_up=False)"
         )
-
-
-def scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
-    """Figures of a confusion matrix, in percent.
-
-    Args:
-        confusion: `[classes, classes]`, truth by row, prediction by column.
-
-    Returns:
-        `IoU` and `Acc` per class (NaN for a class that neither truth nor prediction has), their
-        means over the others `mIoU` and `mAcc`, and the share of right pixels `aAcc`.
-    """
-    right = np.diag(confusion).astype(np.float64)
-    truth, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        iou = 100 * right / (truth + predicted - right)
-        acc = 100 * right / truth
-    all_right = np.asarray(100 * right.sum() / max(confusion.sum(), 1))
-    return {
-        "IoU": iou,
-        "Acc": acc,
-        "mIoU": np.nanmean(iou),
-        "mAcc": np.nanmean(acc),
-        "aAcc": all_right,
-    }

@@ -4,7 +4,6 @@ One single-channel 8-bit PNG of label ids for each image, of its size, named
 `<city>_<sequence>_<frame>*.png`: cityscapesscripts finds predictions by that pattern.
 """
 
-import os
 import re
 import zipfile
 import zlib
@@ -21,6 +20,7 @@ from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 from PIL import Image
 
+from psa_seg import files
 from psa_seg.datasets.labels import CLASSES, LABEL_ID_OF
 from psa_seg.errors import UserError
 
@@ -99,7 +99,7 @@ def write(
     Raises:
         UserError: for every fault, and where the ids could be either; nothing is written then.
     """
-    check_new(target)
+    files.must_be_new(target)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     if not paths:
         raise UserError(f"no predictions in {folder}\n  do         correct the path")
@@ -110,40 +110,25 @@ def write(
     table = np.arange(256, dtype=np.uint8)
     if ids == "train":
         table[: len(LABEL_ID_OF)] = LABEL_ID_OF
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    with files.whole(target, new=True) as part:
         with zipfile.ZipFile(part, "x") as archive:  # stored: PNGs are compressed already
             for path in paths:
                 _, png = cv2.imencode(".png", table[_read(path.read_bytes())])
                 archive.writestr(f"{frame_of(path.name)}_labelIds.png", png.tobytes())
         check(part, expected)
-        check_new(target)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
-def check_new(target: Path) -> None:
-    """Nothing lies where a zip is to be written.
-
-    Raises:
-        UserError: where something does.
-    """
-    if target.exists():
-        raise UserError(f"{target} exists, and stays\n  do         move it, or name another --out")
-
-
-def survey(files: Files, expected: Mapping[str, Size] | None) -> Survey:
+def survey(given: Files, expected: Mapping[str, Size] | None) -> Survey:
     """Look at every file: its name, its format, its size and the ids in it.
 
     Args:
-        files: names, and what gives the bytes of each.
+        given: names, and what gives the bytes of each.
         expected: as for `check`.
     """
     faults: dict[str, list[str]] = defaultdict(list)
     ids: dict[str, frozenset[int]] = {}
     first_of: dict[str, str] = {}
-    for name, read in files:
+    for name, read in given:
         frame = frame_of(name)
         if frame is None or (expected is not None and frame not in expected):
             faults["foreign"].append(name)

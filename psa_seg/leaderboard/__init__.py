@@ -2,18 +2,22 @@
 
 from pathlib import Path
 
+from psa_seg import files
 from psa_seg.errors import UserError
-from psa_seg.leaderboard.board import Board, read_boards
+from psa_seg.leaderboard.board import Board, Boards, read_boards
 from psa_seg.leaderboard.page import page
 from psa_seg.leaderboard.table import markdown, to_csv
 
-__all__ = ["Board", "markdown", "read_boards", "write"]
+__all__ = ["Board", "Boards", "markdown", "read_boards", "write"]
 
 MARK = "<title>psa_seg: "
 
 
-def write(records: str, out: str, pictures: bool) -> list[Path]:
+def write(records: str, out: str, pictures: bool) -> tuple[list[Path], list[str]]:
     """Write `leaderboard.md`, `leaderboard.csv` and `index.html`, over those of an earlier time.
+
+    Returns:
+        Paths of the files, and a line for each file in `records` that stands on no board.
 
     Args:
         records: folder of records.
@@ -24,13 +28,14 @@ def write(records: str, out: str, pictures: bool) -> list[Path]:
         UserError: for records that cannot be read, or a folder that holds files of these names
             which are something else.
     """
-    boards = read_boards(records)
-    files = {
+    found = read_boards(records)
+    boards = found.boards
+    texts = {
         "index.html": page(boards, pictures),  # first: by it, a folder is known to be ours
         "leaderboard.md": markdown(boards) + "\n",
         "leaderboard.csv": to_csv(boards),
     }
-    paths = [Path(out, name) for name in files]
+    paths = [Path(out, name) for name in texts]
     page_there = paths[0].is_file() and MARK in paths[0].read_text(errors="replace")
     for path in paths:
         if path.exists() and not page_there:
@@ -41,6 +46,6 @@ def write(records: str, out: str, pictures: bool) -> list[Path]:
         Path(out).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(f"--out {out} is no folder\n  do         name another") from error
-    for path, text in zip(paths, files.values(), strict=True):
-        path.write_text(text)
-    return paths
+    for path, text in zip(paths, texts.values(), strict=True):
+        files.write(path, text)
+    return paths, found.left_out

@@ -3,32 +3,34 @@
 import itertools
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import mean, median, stdev
-from typing import Any
 
 import numpy as np
 
-from psa_seg.engine.record import is_complete, load_record
 from psa_seg.errors import UserError
-from psa_seg.evaluation import scores
-from psa_seg.evaluation.paired import Comparison, compare
-
-Record = dict[str, Any]
+from psa_seg.leaderboard.paired import Comparison, compare
+from psa_seg.records import Attempt, Inference, Record, find
 
 
 class Model:
-    """The runs of one model, by seed; every figure is of the last iteration, in percent."""
+    """The runs of one model, by seed; every figure is of the last iteration, in percent.
 
-    def __init__(self, label: str, runs: dict[int, Record]) -> None:
-        self.label = label
+    Args:
+        runs: complete records by seed.
+        paths: of the records, by seed.
+    """
+
+    def __init__(self, runs: dict[int, Record], paths: dict[int, Path]) -> None:
         self.runs = dict(sorted(runs.items()))
         self.first = next(iter(self.runs.values()))
+        self.label, self.path = self.first.label, paths[self.first.seed]
 
     def scores(self, name: str = "mIoU") -> dict[int, float]:
         """By seed: `mIoU`, `mAcc` or `aAcc`."""
-        return {seed: float(_last(record)[name]) for seed, record in self.runs.items()}
+        return {seed: float(run.last.scores()[name]) for seed, run in self.runs.items()}
 
     def mean_and_sd(self, name: str = "mIoU") -> tuple[float, float]:
         """Over seeds; the standard deviation of one is NaN."""
@@ -38,27 +40,36 @@ class Model:
     def per_class(self, seeds: Iterable[int] | None = None) -> np.ndarray:
         """IoU of each class, mean over (all) seeds; NaN for what no pixel was or was called."""
         chosen = self.runs if seeds is None else seeds
-        return np.mean([_last(self.runs[seed])["IoU"] for seed in chosen], axis=0)
+        return np.mean([self.runs[seed].last.scores()["IoU"] for seed in chosen], axis=0)
 
     def curve(self) -> list[tuple[int, float]]:
         """Iteration and mIoU of each validation, mean over seeds."""
         histories = [
-            {v["iteration"]: float(_scores(v)["mIoU"]) for v in record["validations"]}
-            for record in self.runs.values()
+            {v.iteration: float(v.scores()["mIoU"]) for v in run.validations}
+            for run in self.runs.values()
         ]
         shared = set.intersection(*(set(history) for history in histories))
         return [(i, mean(history[i] for history in histories)) for i in sorted(shared)]
 
+    def inference(self) -> dict[int, Inference]:
+        """What one image costs, by seed."""
+        return {seed: run.inference for seed, run in self.runs.items() if run.inference}
+
     @property
     def slowdown(self) -> float:
         """Time of inference as a multiple of the plain network's, timed in turns by each run."""
-        costs = [record["inference"] for record in self.runs.values()]
-        return median(cost["milliseconds"] / cost["plain_milliseconds"] for cost in costs)
+        costs = self.inference().values()
+        return median(cost.milliseconds / cost.plain_milliseconds for cost in costs)
+
+    @property
+    def flops(self) -> float | None:
+        """GFLOPs of one image; None where they could not be counted."""
+        return self.inference()[self.first.seed].GFLOPs
 
     @property
     def memory(self) -> int:
         """The most memory in training, MiB."""
-        return max(record["training_memory"]["MiB"] for record in self.runs.values())
+        return max(run.training_memory.MiB for run in self.runs.values())
 
 
 class Board:
@@ -68,13 +79,20 @@ class Board:
         models: by label.
         baseline: the plain network under the same conditions; it may stand in another board.
         exploratory: whether this is a search, and no comparison that was settled beforehand.
+        alone: whether all boards beside it are of records of the same version.
     """
 
-    def __init__(self, models: dict[str, Model], baseline: Model | None, exploratory: bool) -> None:
+    def __init__(
+        self,
+        models: dict[str, Model],
+        baseline: Model | None,
+        exploratory: bool,
+        alone: bool = True,
+    ) -> None:
         ranked = sorted(models.values(), key=lambda model: -model.mean_and_sd()[0])
         self.models = {model.label: model for model in ranked}
         self.baseline, self.exploratory = baseline, exploratory
-        self.about = ranked[0].first
+        self.about, self.alone = ranked[0].first, alone
 
     @cached_property
     def comparisons(self) -> dict[str, Comparison]:
@@ -82,7 +100,7 @@ class Board:
         if self.baseline is None:
             return {}
         rivals = {
-            label: model.scores() for label, model in self.models.items() if _attends(model.first)
+            label: model.scores() for label, model in self.models.items() if model.first.attentions
         }
         return compare(rivals, self.baseline.scores())
 
@@ -96,120 +114,126 @@ class Board:
     def title(self) -> str:
         """What was trained."""
         about = self.about
-        crop = "x".join(map(str, about["crop"]))
+        crop = " " + "x".join(map(str, about.crop)) if about.crop else ""
         return (
-            f"{about['data']}: {about['decoder']} {about['backbone']}, "
-            f"{about['max_iterations']} steps of {about['batch_size']} images {crop}, "
-            f"{about['precision']}"
+            f"{about.data}: {about.decoder} {about.backbone}, "
+            f"{about.max_iterations} steps of {about.batch_size} images{crop}, "
+            f"{about.precision}" + ("" if self.alone else f", records of version {about.version}")
         )
 
     @property
     def synthetic(self) -> bool:
         """Whether the data are made up."""
-        return self.about["data"].startswith("synthetic")
+        return self.about.data.startswith("synthetic")
 
     @property
     def machines(self) -> list[str]:
         """Hardware and PyTorch of all runs."""
-        return sorted({machine(part["environment"]) for part in self.sittings})
+        return sorted({str(attempt.environment) for attempt in self.attempts})
 
     @property
     def commits(self) -> list[str]:
         """Of the code that made the runs."""
-        return sorted({part["commit"] or "unknown" for part in self.sittings})
+        return sorted({attempt.commit or "unknown" for attempt in self.attempts})
 
     @property
-    def sittings(self) -> list[dict[str, Any]]:
+    def attempts(self) -> list[Attempt]:
         """Of all runs."""
         runs = [run for model in self.models.values() for run in model.runs.values()]
-        return [part for run in runs for part in run["sittings"]]
+        return [attempt for run in runs for attempt in run.attempts]
 
 
-def machine(environment: dict[str, Any]) -> str:
-    """Hardware and PyTorch of a record's `environment`, in a few words."""
-    cpu = "" if environment["cuda"] else f"{environment['processor']}, "
-    return f"{cpu}{environment['device']}, torch {environment['packages']['torch']}"
+@dataclass
+class Boards:
+    """All boards of a folder, and what lies there and stands on none."""
+
+    boards: list[Board]
+    left_out: list[str] = field(default_factory=list)  # a line each, with the path
 
 
-def read_boards(folder: str) -> list[Board]:
+def read_boards(folder: str) -> Boards:
     """The boards of all records in `folder` and below: settled comparisons before searches.
 
+    Of two records of one run, the first by name counts: nobody chooses between them.
+
     Raises:
-        UserError: for a folder without records, a file that is none, a run that has not ended, two
-            records of one run, or labels that do not tell models apart.
+        UserError: for a folder without records, a record that cannot be read, or labels that do
+            not tell models apart.
     """
     if not Path(folder).is_dir():
         raise UserError(f"no such folder: {folder}\n  do         name one that holds records")
-    paths = sorted(Path(folder).rglob("*.json"))
-    paths = [path for path in paths if path.parent.name != "vis_data"]  # a run's own log
-    if not paths:
+    found = find(Path(folder))
+    left_out = [f"no record of a run: {path}" for path in found.others]
+    complete: dict[Path, Record] = {}
+    first: dict[tuple[object, ...], Path] = {}
+    for path, record in found.records.items():
+        if not record.is_complete:
+            left_out.append(f"the record of a run that has not ended: {path}")
+            continue
+        run = (*_group(record), record.config_hash, record.seed)
+        if run in first:
+            left_out.append(f"a second record of the run in {first[run]}: {path}")
+            continue
+        first[run], complete[path] = path, record
+    if not complete:
         raise UserError(
-            f"no records (*.json) in {folder}\n  do         make some with tools/sweep.py"
+            "\n  ".join([f"no records of runs that have ended in {folder}", *left_out])
+            + "\n  do         train some: tools/train.py, or tools/sweep.py"
         )
-    groups: dict[tuple[bool, str, str], list[Record]] = {}
-    for path in paths:
-        record = load_record(path)
-        if not is_complete(record):
-            raise UserError(
-                f"the record of a run that has not ended: {path}\n"
-                "  do         let it end, or take the record away"
-            )
-        key = (record["exploratory"], record["setting"], record["data_hash"])
-        groups.setdefault(key, []).append({**record, "path": path})
+    groups: dict[tuple[bool, int, str, str], dict[Path, Record]] = {}
+    for path, record in complete.items():
+        groups.setdefault(_group(record), {})[path] = record
     models = {key: _models(records) for key, records in groups.items()}
+    alone = len({record.version for record in complete.values()}) == 1
     boards = [
-        Board(found, _plain(found) or _plain(models.get((False, *key[1:]), {})), key[0])
+        Board(found, _plain(found) or _plain(models.get((False, *key[1:]), {})), key[0], alone)
         for key, found in sorted(models.items(), key=lambda item: item[0])
     ]
-    return sorted(boards, key=lambda board: (board.exploratory, board.synthetic))
+    boards.sort(key=lambda board: (board.exploratory, board.synthetic))
+    return Boards(boards, left_out)
 
 
-def _models(records: list[Record]) -> dict[str, Model]:
+def _group(record: Record) -> tuple[bool, int, str, str]:
+    """What runs of one board have in common; fingerprints of two versions cannot be compared."""
+    return record.exploratory, record.version, record.setting, record.data_hash
+
+
+def _models(records: dict[Path, Record]) -> dict[str, Model]:
     """The models of one board, by label.
 
     Raises:
         UserError: where it cannot be told from labels and configs which runs are of one model.
     """
-    runs: dict[str, dict[int, Record]] = {}
-    for one, other in itertools.combinations(records, 2):
+    for (path, one), (elsewhere, other) in itertools.combinations(records.items(), 2):
         trouble = _trouble(one, other)
         if trouble:
             raise UserError(
-                f"{trouble}: {one['label']}, {other['label']}\n"
-                f"  where      {one['path']}\n             {other['path']}\n"
-                "  do         take one away"
+                f"{trouble}: {one.label}, {other.label}\n"
+                f"  where      {path}\n             {elsewhere}\n"
+                "  do         name them apart, or alike, with --cfg-options label=NAME; of runs "
+                "that\n             have ended, in the records themselves"
             )
-    for record in records:
-        runs.setdefault(record["label"], {})[record["seed"]] = record
-    return {label: Model(label, by_seed) for label, by_seed in runs.items()}
+    runs: dict[str, dict[int, Record]] = {}
+    paths: dict[str, dict[int, Path]] = {}
+    for path, record in records.items():
+        runs.setdefault(record.label, {})[record.seed] = record
+        paths.setdefault(record.label, {})[record.seed] = path
+    return {label: Model(by_seed, paths[label]) for label, by_seed in runs.items()}
 
 
 def _trouble(one: Record, other: Record) -> str:
     """Why two records cannot be of one board; empty if they can."""
-    same_config = one["config_hash"] == other["config_hash"]
-    same_label = one["label"] == other["label"]
-    if same_config and one["seed"] == other["seed"]:
-        return f"two records of one run, seed {one['seed']}"
+    same_config, same_label = one.config_hash == other.config_hash, one.label == other.label
+    if one.classes != other.classes:
+        return "two records of one data set differ in its classes"
     if same_label and not same_config:
         return "two models go by one name"
     if same_config and not same_label:
         return "one model goes by two names"
-    if not same_label and not (_attends(one) or _attends(other)):
+    if not same_label and not (one.attentions or other.attentions):
         return "two networks without attention"
     return ""
 
 
 def _plain(models: dict[str, Model]) -> Model | None:
-    return next((model for model in models.values() if not _attends(model.first)), None)
-
-
-def _attends(record: Record) -> bool:
-    return bool(record["attentions"])
-
-
-def _last(record: Record) -> dict[str, np.ndarray]:
-    return _scores(record["validations"][-1])
-
-
-def _scores(validation: dict[str, Any]) -> dict[str, np.ndarray]:
-    return scores(np.array(validation["confusion"]))
+    return next((model for model in models.values() if not model.first.attentions), None)

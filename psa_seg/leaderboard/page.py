@@ -35,8 +35,8 @@ def _board(board: Board, pictures: bool) -> dict[str, Any]:
         "title": board.title,
         "exploratory": board.exploratory,
         "synthetic": board.synthetic,
-        "classes": board.about["classes"],
-        "images": [board.about["train_images"], board.about["val_images"]],
+        "classes": board.about.classes,
+        "images": [board.about.train_images, board.about.val_images],
         "machines": board.machines,
         "commits": board.commits,
         "published": published.beside(board),
@@ -60,12 +60,12 @@ def _model(board: Board, model: Model, pictures: bool) -> dict[str, Any]:
         "aAcc": model.mean_and_sd("aAcc")[0],
         "comparison": comparison and comparison._asdict(),
         "classDifferences": comparison and board.class_differences(model.label),
-        "parameters": model.first["parameters"] / 1e6,
-        "GFLOPs": model.first["inference"]["GFLOPs"],
+        "parameters": model.first.parameters / 1e6,
+        "GFLOPs": model.flops,
         "inference": model.slowdown,
         "memory": model.memory / 1024,
         "curve": model.curve(),
-        "picture": _picture(model.first["path"]) if pictures else None,
+        "picture": _picture(model.path) if pictures else None,
     }
 
 

@@ -20,11 +20,11 @@ def beside(board: Board) -> dict[str, Any] | None:
         None for a board of any other setting, and for a search.
     """
     about = board.about
-    setting = (about["data"], about["crop"], about["batch_size"])
-    recipe = (about["optimizer"]["type"], about["optimizer"]["lr"])
-    if setting != ("Cityscapes", [512, 1024], 8) or recipe != ("SGD", 0.01) or board.exploratory:
+    setting = (about.data, about.crop, about.batch_size)
+    recipe = (about.optimizer["type"], about.optimizer.get("lr"))
+    if setting != ("Cityscapes", (512, 1024), 8) or recipe != ("SGD", 0.01) or board.exploratory:
         return None
-    column = STEPS.get(about["max_iterations"])
+    column = STEPS.get(about.max_iterations)
     zoo = json.loads(FILE.read_text())["cityscapes_val"]
     rows = [
         {"method": row["method"], "backbone": row["backbone"], "mIoU": row[column]}

@@ -4,8 +4,8 @@ import csv
 import io
 import math
 
-from psa_seg.evaluation.paired import Comparison
 from psa_seg.leaderboard.board import Board, Model
+from psa_seg.leaderboard.paired import Comparison
 
 HEADINGS = (
     "attention",
@@ -44,20 +44,20 @@ def _table(board: Board) -> str:
     ]
     for label, model in board.models.items():
         lines.append(f"| {' | '.join(_cells(model, board.comparisons.get(label)))} |")
-    images = f"{board.about['train_images']} training and {board.about['val_images']} validation"
+    images = f"{board.about.train_images} training and {board.about.val_images} validation"
     lines += ["", f"{images} images; {'; '.join(board.machines)}."]
     return "\n".join(lines)
 
 
 def _cells(model: Model, comparison: Comparison | None) -> list[str]:
     mean, sd = model.mean_and_sd()
-    flops = model.first["inference"]["GFLOPs"]
+    flops = model.flops
     return [
         model.label.replace("|", "\\|"),
         f"{mean:.2f} ± {_number(sd)}",
         _seeds(model, comparison),
         *_against(comparison),
-        f"{model.first['parameters'] / 1e6:.2f} M",
+        f"{model.first.parameters / 1e6:.2f} M",
         "not counted" if flops is None else f"{flops:.2f}",
         f"{model.slowdown:.2f} x",
         f"{model.memory / 1024:.2f} GiB",
@@ -95,15 +95,15 @@ def to_csv(boards: list[Board]) -> str:
             "attention": label,
             "seed": seed,
             **{name: round(model.scores(name)[seed], 4) for name in ("mIoU", "mAcc", "aAcc")},
-            "parameters": record["parameters"],
-            "GFLOPs": record["inference"]["GFLOPs"],
-            "inference_ms": record["inference"]["milliseconds"],
-            "plain_inference_ms": record["inference"]["plain_milliseconds"],
-            "training_MiB": record["training_memory"]["MiB"],
-            "wall_time_s": record["wall_time_s"],
-            "commits": " ".join(part["commit"] or "unknown" for part in record["sittings"]),
-            "config_hash": record["config_hash"],
-            "data_hash": record["data_hash"],
+            "parameters": record.parameters,
+            "GFLOPs": model.inference()[seed].GFLOPs,
+            "inference_ms": model.inference()[seed].milliseconds,
+            "plain_inference_ms": model.inference()[seed].plain_milliseconds,
+            "training_MiB": record.training_memory.MiB,
+            "wall_time_s": record.wall_time_s,
+            "commits": " ".join(part.commit or "unknown" for part in record.attempts),
+            "config_hash": record.config_hash,
+            "data_hash": record.data_hash,
         }
         for board in boards
         for label, model in board.models.items()

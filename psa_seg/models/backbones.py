@@ -15,8 +15,8 @@ from psa_seg.attention.base import Attention
 from psa_seg.attention.blocks import BLOCKS, attend_in_blocks
 
 
-class _Attending(nn.Module):
-    """What they have in common.
+class Attending(nn.Module):
+    """What backbones with an attention in their blocks have in common.
 
     Args:
         attention: config of any registered attention (it is given `in_channels`), or None.
@@ -32,8 +32,9 @@ class _Attending(nn.Module):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.attended: list[str] = []  # names of the blocks that have one
         if attention:
-            attend_in_blocks(
+            self.attended = attend_in_blocks(
                 self, lambda width: MODELS.build({**attention, "in_channels": width}), blocks
             )
             # What attends in a frozen stage is frozen from the beginning: DDP looks once.
@@ -41,32 +42,32 @@ class _Attending(nn.Module):
 
 
 @MODELS.register_module()
-class PolarizedResNet(_Attending, ResNet):
+class PolarizedResNet(Attending, ResNet):
     """`ResNet`: 18 and 34 of BasicBlocks, 50 and more of Bottlenecks."""
 
 
 @MODELS.register_module()
-class PolarizedResNetV1c(_Attending, ResNetV1c):
+class PolarizedResNetV1c(Attending, ResNetV1c):
     """`ResNetV1c`: three 3x3 convolutions as stem."""
 
 
 @MODELS.register_module()
-class PolarizedResNetV1d(_Attending, ResNetV1d):
+class PolarizedResNetV1d(Attending, ResNetV1d):
     """`ResNetV1d`: with an average pool in the shortcuts, too."""
 
 
 @MODELS.register_module()
-class PolarizedResNeXt(_Attending, ResNeXt):
+class PolarizedResNeXt(Attending, ResNeXt):
     """`ResNeXt`: the attention has the width that its grouped convolution has."""
 
 
 @MODELS.register_module()
-class PolarizedHRNet(_Attending, HRNet):
+class PolarizedHRNet(Attending, HRNet):
     """`HRNet`: Bottlenecks in its first stage, BasicBlocks in the others."""
 
 
 @MODELS.register_module()
-class PolarizedMobileNetV2(_Attending, MobileNetV2):
+class PolarizedMobileNetV2(Attending, MobileNetV2):
     """`MobileNetV2`: on the widened map, after the depthwise convolution."""
 
     def __init__(

@@ -21,8 +21,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from psa_seg.engine import launch
+from psa_seg.engine import prepare
 from psa_seg.errors import UserError
+from psa_seg.records import read
 from psa_seg.sweep.experiment import Experiment, Run
 from psa_seg.sweep.one import BUSY, BusyError, configure, is_finished
 
@@ -111,7 +112,7 @@ def run_all(experiment: Experiment, free: list[str]) -> None:
         steps[run.name] = config.train_cfg.max_iters
         if not is_finished(experiment, run, config):
             if all(run.label != other.label for other in waiting):
-                launch.check(config)
+                prepare.buildable(config)
             waiting.append(run)
     for number in (signal.SIGTERM, signal.SIGHUP):  # or runs would go on alone
         signal.signal(number, lambda number, _: sys.exit(128 + number))
@@ -213,5 +214,6 @@ def _outcome(experiment: Experiment, one: Going) -> str:
         return f"{one.run.name}: another process is at it"
     if one.process.returncode:
         return f"{one.run.name}: failed, see {one.log}"
-    record = json.loads(experiment.record_of(one.run).read_text())
-    return f"{one.run.name}: mIoU {record['mIoU']:.2f} in {record['wall_time_s'] / 60:.0f} min"
+    record = read(experiment.record_of(one.run))
+    miou = float(record.last.scores()["mIoU"])
+    return f"{one.run.name}: mIoU {miou:.2f} in {record.wall_time_s / 60:.0f} min"

@@ -7,19 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 from mmengine.config import Config
 
-from psa_seg.datasets.synthetic import prepare
-from psa_seg.engine import launch
+from psa_seg import files
+from psa_seg.datasets.synthetic import prepare as draw
+from psa_seg.engine import launch, prepare, weights
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import DATA_ROOT, shrink
-from psa_seg.engine.identity import attentions, fingerprint
+from psa_seg.engine.describe import plain
 from psa_seg.engine.options import use_amp
-from psa_seg.engine.record import is_complete, load_record
-from psa_seg.engine.work_dir import disk_error
 from psa_seg.errors import UserError
+from psa_seg.models.placement import attentions, settled
+from psa_seg.records import Record, read
+from psa_seg.records.files import NAME
+from psa_seg.records.fingerprint import fingerprint
 from psa_seg.sweep.experiment import Experiment, Run
 
 PICTURE_WIDTH = 1100  # pixels
@@ -45,7 +49,7 @@ def configure(experiment: Experiment, run: Run) -> Config:
             "  do         take a plain one, configs/baseline_*.py"
         )
     if experiment.demo:
-        shrink(config, prepare(DATA_ROOT))
+        shrink(config, draw(DATA_ROOT))
     try:
         override(config, {**run.options, "randomness.seed": run.seed})
     except UserError as error:
@@ -67,6 +71,7 @@ def configure(experiment: Experiment, run: Run) -> Config:
     config.label, config.resume = run.label, True
     config.exploratory = experiment.exploratory
     config.work_dir = str(experiment.work_dir_of(run))
+    config.model = settled(config.model)
     return config
 
 
@@ -84,22 +89,44 @@ def is_finished(experiment: Experiment, run: Run, config: Config) -> bool:
     path = experiment.record_of(run)
     if not path.is_file():
         return False
-    record = load_record(path)
-    there = _told(*(record[key] for key in ("label", "config_hash", "seed", "exploratory")))
-    here = _told(run.label, fingerprint(config), run.seed, experiment.exploratory)
-    if not is_complete(record) or there != here:
+    record = read(path)
+    there, here = _of_record(record), _of_config(run, config, record)
+    if not record.is_complete or there != here:
+        different = next((key for key in there if there[key] != here[key]), "its end")
         raise UserError(
             f"{path} is the record of another run than {experiment.path} describes now\n"
-            f"  there      {there}\n"
-            f"  here       {here}\n"
+            f"  there      {different} {there.get(different, 'has not come')}\n"
+            f"  here       {here.get(different, 'it must have')}\n"
             "  do         give the changed experiment a file and a records folder of its own"
         )
     return True
 
 
-def _told(label: str, config_hash: str, seed: int, exploratory: bool) -> str:
-    kind = "exploratory" if exploratory else "settled"
-    return f"{label!r}, config {config_hash}, seed {seed}, {kind}"
+def _of_record(record: Record) -> dict[str, Any]:
+    """By what a record is known to be a run's: of version 1, what it tells in words."""
+    names = ("label", "seed", "exploratory", "max_iterations", "batch_size", "precision")
+    known = {name: getattr(record, name) for name in names}
+    if record.version == 1:
+        return known | {"lr": record.optimizer.get("lr"), "attentions": record.attentions}
+    return known | {"config_hash": record.config_hash}
+
+
+def _of_config(run: Run, config: Config, record: Record) -> dict[str, Any]:
+    """The same of a run that is described; weights are taken to hold what the record says."""
+    known = {
+        "label": run.label,
+        "seed": run.seed,
+        "exploratory": config.exploratory,
+        "max_iterations": config.train_cfg.max_iters,
+        "batch_size": config.train_dataloader.batch_size,
+        "precision": config.optim_wrapper.get("dtype", "float32"),
+    }
+    if record.version == 1:
+        rate = config.optim_wrapper.optimizer.get("lr")
+        return known | {"lr": rate, "attentions": plain(attentions(config.model))}
+    described = copy.deepcopy(config)
+    described.start = record.start | weights.digests_here(config)
+    return known | {"config_hash": fingerprint(described)}
 
 
 def train(experiment: Experiment, run: Run) -> None:
@@ -113,19 +140,13 @@ def train(experiment: Experiment, run: Run) -> None:
     with _alone(Path(f"{config.work_dir}.lock"), run):
         if is_finished(experiment, run, config):
             return
-        launch.train(config)
+        launch.train(prepare.training(config))
         record = experiment.record_of(run)
         record.parent.mkdir(parents=True, exist_ok=True)
         pictures = Path(config.work_dir, "samples.png")
         if pictures.is_file():
-            _file(_small(pictures), record.with_suffix(".webp"))
-        _file(Path(config.work_dir, "record.json").read_bytes(), record)
-
-
-def _file(content: bytes, path: Path) -> None:
-    part = path.with_name(f".{path.name}.part")  # whatever happens, no half file by its name
-    part.write_bytes(content)
-    part.replace(path)
+            files.write(record.with_suffix(".webp"), _small(pictures))
+        files.write(record, Path(config.work_dir, NAME).read_bytes())
 
 
 def _small(path: Path) -> bytes:
@@ -150,7 +171,7 @@ def _alone(path: Path, run: Run) -> Iterator[None]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
-                raise disk_error(error) from error
+                raise files.disk_error(error) from error
             raise BusyError(
                 f"another process is at run {run.name}\n  do         let it end, or stop it"
             ) from None

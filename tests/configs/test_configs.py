@@ -7,8 +7,10 @@ from mmseg.registry import DATASETS
 
 from benchmarks.tables import baseline_of
 from psa_seg.engine.config import load_config
-from psa_seg.engine.identity import decode_heads, without_attention
+from psa_seg.engine.preflight import check_sizes
 from psa_seg.engine.preflight.data import leaves
+from psa_seg.engine.runner import PairedRunner
+from psa_seg.models.placement import decode_heads, without_attention
 from tests.conftest import ROOT
 
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
@@ -41,13 +43,12 @@ def test_differs_from_its_baseline_in_the_attention_alone(name):
 def test_classes_are_those_of_the_data(name):
     config = load_config(str(ROOT / f"configs/{name}.py"))
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
-        for dataset in leaves(loader.dataset):
+        for _, dataset in leaves(loader.dataset):
             classes = DATASETS.get(dataset.type).METAINFO["classes"]
             for head in [*decode_heads(config.model), config.model.get("auxiliary_head")]:
                 assert head is None or head.num_classes == len(classes)
             assert dataset.pipeline[0].type == "LoadImageFromFile"
-        crops = [step.crop_size for step in config.train_pipeline if "crop_size" in step]
-        assert crops == [config.model.data_preprocessor.size]
+    assert check_sizes(config) == []
 
 
 def test_the_main_config_is_mmsegmentations_baseline():
@@ -65,7 +66,7 @@ def test_gates_have_a_setting_of_their_own(tiny):
     """`attention` in the one `paramwise_cfg` reaches the gates, though they lie in the head."""
     config = tiny("psa_deeplabv3plus_camvid")
     config.optim_wrapper.paramwise_cfg.custom_keys.attention.lr_mult = 3.0
-    runner = Runner.from_cfg(config)
+    runner = PairedRunner.from_cfg(config)
     groups = runner.build_optim_wrapper(runner.optim_wrapper).optimizer.param_groups
     rate = {id(p): group["lr"] for group in groups for p in group["params"]}
     base = config.optim_wrapper.optimizer.lr

@@ -10,11 +10,12 @@ from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from psa_seg.engine import launch, options
+from psa_seg.engine import options
 from psa_seg.engine.flops import count_flops
 from psa_seg.engine.memory import checkpoint_activations
 from psa_seg.engine.summary import summarize
 from psa_seg.errors import UserError
+from tests.conftest import train
 from tests.engine.test_loop import built
 from tests.engine.test_runner import place
 
@@ -113,7 +114,7 @@ def test_the_first_screen(tiny, placement, line):
     screen = summarize(built(config))
     for part in (
         line,
-        r"model      .*ResNetV1c \+ .*PolarizedASPPHead: 0\.\d+ M parameters, 0\.\d GFLOPs forward",
+        r"model      .*ResNetV1c \+ .*ASPPHead: 0\.\d+ M parameters, 0\.\d GFLOPs forward",
         "data       synthetic street scenes: 10 training images, 19 classes",
         r"4 images a step = 1 process x 2 at once x 2 accumulated; 700 steps = 280",
         r"device     CPU, 1 thread, float32",
@@ -125,7 +126,7 @@ def test_the_first_screen(tiny, placement, line):
 def test_a_profile_is_a_few_steps_and_a_trace(tiny, tmp_path, capsys):
     config = tiny(NAME, checkpoint_activations=True)
     options.profile(config, 2)
-    launch.train(config)
+    train(config)
     events = json.loads((tmp_path / "work/trace.json").read_text())["traceEvents"]
     steps = {e["name"] for e in events if str(e.get("name")).startswith("ProfilerStep#")}
     assert steps == {"ProfilerStep#2", "ProfilerStep#3"}
@@ -139,7 +140,7 @@ def test_a_profile_is_a_few_steps_and_a_trace(tiny, tmp_path, capsys):
 def test_losses_and_scores_go_to_tensorboard(tiny, tmp_path):
     config = tiny(NAME, **{"train_cfg.max_iters": 2, "default_hooks.logger.interval": 1})
     options.log_to(config, ["tensorboard"], "run")
-    launch.train(config)
+    train(config)
     (file,) = (tmp_path / "work").rglob("events.out.tfevents.*")
     events = EventAccumulator(str(file))
     events.Reload()

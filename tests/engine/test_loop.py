@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
-from psa_seg.engine import launch
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.errors import UserError
+from tests.conftest import train
 from tests.engine.two_processes import weights
 
 NAME = "psa_deeplabv3plus_cityscapes"
@@ -49,7 +49,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tiny, tmp_path, monkeyp
     def run(folder, iterations):
         config = tiny(NAME, **options, **{"train_cfg.max_iters": iterations})
         config.work_dir, config.resume = str(tmp_path / folder), True
-        launch.train(config)
+        train(config)
         return ended[-1]
 
     whole = weights(run("whole", 4))
@@ -66,7 +66,7 @@ def test_another_loop_is_refused(tiny):
     config = tiny(NAME)
     config.train_cfg = dict(type="IterBasedTrainLoop", max_iters=2)
     with pytest.raises(UserError, match="ReplayableTrainLoop"):
-        launch.train(config)
+        train(config)
 
 
 def test_another_sampler_is_refused(tiny):

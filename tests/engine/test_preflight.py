@@ -4,6 +4,8 @@ import copy
 import errno
 import os
 import shutil
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,11 @@ import torch
 from mmengine.fileio import LocalBackend
 from mmseg.registry import MODELS
 
-from psa_seg.engine import launch, options, preflight, tool
+from psa_seg.engine import options, tool, weights
 from psa_seg.engine.config import load_config, override
-from psa_seg.engine.work_dir import choose_work_dir, find_run
+from psa_seg.engine.work_dir import checkpoint_in, claim, find
 from psa_seg.errors import UserError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, evaluate, train
 
 MAIN = str(ROOT / "configs/psa_deeplabv3plus_cityscapes.py")
 
@@ -36,7 +38,7 @@ def test_weights_that_cannot_be_reached(config, monkeypatch, tmp_path):
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
     with pytest.raises(UserError) as error:
-        preflight.check_weights(config)
+        weights.fetch(config)
     file = "resnet50_v1c-2cccc1ad.pth"
     for part in ("no route to host", "https://", str(tmp_path / "cache"), file, "init_cfg"):
         assert part in str(error.value)
@@ -47,7 +49,7 @@ def test_weights_in_the_cache_are_taken(config, monkeypatch, tmp_path):
     cached = tmp_path / "hub/checkpoints/resnet50_v1c-2cccc1ad.pth"
     cached.parent.mkdir(parents=True)
     torch.save({}, cached)
-    preflight.check_weights(config)
+    weights.fetch(config)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def test_weights_in_the_cache_are_taken(config, monkeypatch, tmp_path):
 def test_weights_with_a_wrong_name(config, source, message):
     override(config, {"model.backbone.init_cfg.checkpoint": source})
     with pytest.raises(UserError, match=message):
-        preflight.check_weights(config)
+        weights.fetch(config)
 
 
 def test_amp_without_a_gpu(config):
@@ -71,7 +73,7 @@ def test_checkpoint_of_another_model(tiny, tmp_path):
     torch.save({"state_dict": plain.state_dict()}, tmp_path / "plain.pth")
     config = tiny("psa_deeplabv3plus_cityscapes")
     with pytest.raises(UserError, match="another model") as error:
-        launch.evaluate(config, str(tmp_path / "plain.pth"))
+        evaluate(config, str(tmp_path / "plain.pth"))
     assert "missing" in str(error.value)
     assert "decode_head.attention." in str(error.value)
 
@@ -79,10 +81,10 @@ def test_checkpoint_of_another_model(tiny, tmp_path):
 def test_checkpoint_that_is_none(tiny, tmp_path):
     config = tiny("psa_deeplabv3plus_cityscapes")
     with pytest.raises(UserError, match="checkpoint not found"):
-        launch.evaluate(config, str(tmp_path / "none.pth"))
+        evaluate(config, str(tmp_path / "none.pth"))
     (tmp_path / "broken.pth").write_bytes(b"not a checkpoint")
     with pytest.raises(UserError, match="cannot be read"):
-        launch.evaluate(config, str(tmp_path / "broken.pth"))
+        evaluate(config, str(tmp_path / "broken.pth"))
 
 
 @pytest.mark.parametrize("name", ["psa_deeplabv3plus_cityscapes", "psa_hrnet48_ocr_cityscapes"])
@@ -90,7 +92,7 @@ def test_augmentation_that_wants_logits(tiny, tmp_path, name):
     config = tiny(name, **{"tta_model.type": "SegTTAModel"})
     torch.save(MODELS.build(config.model).state_dict(), tmp_path / "model.pth")
     with pytest.raises(UserError, match=rf"reads logits that {config.model.type} leaves out"):
-        launch.evaluate(config, str(tmp_path / "model.pth"), tta=True)
+        evaluate(config, str(tmp_path / "model.pth"), tta=True)
 
 
 def test_start_from_another_model(tiny, tmp_path):
@@ -100,7 +102,7 @@ def test_start_from_another_model(tiny, tmp_path):
     torch.save({"state_dict": plain}, tmp_path / "plain.pth")
     config = tiny("psa_deeplabv3plus_cityscapes", load_from=str(tmp_path / "plain.pth"))
     with pytest.raises(UserError, match=r"missing +1: decode_head\.conv_seg\.weight"):
-        launch.train(config)
+        train(config)
 
 
 def test_config_that_cannot_be_read(tmp_path):
@@ -161,7 +163,7 @@ def test_an_attention_that_does_not_exist(tiny, place, options, message):
     else:
         config.model.neck = dict(type="PolarizedNeck", in_channels=[8, 16, 32, 64], **options)
     with pytest.raises(UserError, match=message) as error:
-        launch.train(config)
+        train(config)
     assert "options " in str(error.value)
 
 
@@ -178,35 +180,53 @@ def test_an_attention_that_does_not_exist(tiny, place, options, message):
 )
 def test_a_key_or_a_type_that_does_not_exist(tiny, options):
     with pytest.raises(UserError, match="asks for what does not exist"):
-        launch.train(tiny("psa_deeplabv3plus_cityscapes", **options))
+        train(tiny("psa_deeplabv3plus_cityscapes", **options))
 
 
 def test_work_dir_never_holds_another_run(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert choose_work_dir("a", None, resume=False) == "work_dirs/a"
-    (tmp_path / "work_dirs/a/iter_1.pth").touch()
-    assert choose_work_dir("a", None, resume=False) == "work_dirs/a_2"
-    assert choose_work_dir("a", None, resume=False) == "work_dirs/a_3", "two starts at once get two"
-    assert choose_work_dir("a", None, resume=True) == "work_dirs/a"
-    (tmp_path / "work_dirs/a_3/iter_1.pth").touch()
-    assert choose_work_dir("a", None, resume=True) == "work_dirs/a_3", "a gap is no end"
-    assert choose_work_dir("a", "work_dirs/a", resume=True) == "work_dirs/a"
-    with pytest.raises(UserError, match="is not empty"):
-        choose_work_dir("a", "work_dirs/a", resume=False)
+    assert find("a", None) is None
+    assert [str(claim("a", None).path) for _ in range(3)] == [
+        "work_dirs/a",
+        "work_dirs/a_2",
+        "work_dirs/a_3",
+    ], "starts at once get one each"
+    shutil.rmtree("work_dirs/a_2")
+    assert str(find("a", None)) == "work_dirs/a_3", "a gap is no end"
+    assert str(find("a", "work_dirs/a")) == "work_dirs/a"
+    for taken in ("work_dirs/a", __file__):
+        with pytest.raises(UserError, match="is not empty"):
+            claim("a", taken)
+
+
+def test_of_two_starts_in_one_directory_one_goes_on(tmp_path):
+    (tmp_path / "mine").mkdir()
+    claims = []
+
+    def start():
+        with suppress(UserError):
+            claims.append(claim("", str(tmp_path / "mine")))
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(claims) == 1
 
 
 @pytest.fixture
 def held(tiny, tmp_path):
     """The config of a run of two iterations, of which the work directory holds the end."""
     config = tiny("psa_deeplabv3plus_cityscapes", **{"train_cfg.max_iters": 2, "resume": True})
-    launch.train(config)
+    train(config)
     return config
 
 
 @pytest.mark.parametrize("key", ["model.backbone.depht", "train_cfg.max_iter"])
 def test_a_start_that_failed_leaves_nothing(tiny, tmp_path, key):
     with pytest.raises(UserError, match=f"where      {key}"):
-        launch.train(tiny("psa_deeplabv3plus_cityscapes", **{key: 5}))
+        train(tiny("psa_deeplabv3plus_cityscapes", **{key: 5}))
     assert not (tmp_path / "work").exists()
 
 
@@ -237,7 +257,7 @@ def test_an_override_that_would_do_nothing_or_harm(config, options, message):
 )
 def test_a_value_that_does_not_fit(tiny, options, message):
     with pytest.raises(UserError, match=message):
-        launch.train(tiny("psa_deeplabv3plus_cityscapes", **options))
+        train(tiny("psa_deeplabv3plus_cityscapes", **options))
 
 
 def test_a_config_that_lies_in_the_work_dir_stays_as_it_is(tiny, tmp_path):
@@ -247,7 +267,7 @@ def test_a_config_that_lies_in_the_work_dir_stays_as_it_is(tiny, tmp_path):
     own.write_text('_base_ = ["../all.py"]  # a note to myself\n')
     config = load_config(str(own))
     config.resume = True  # or a directory that holds anything would be refused
-    launch.train(config)
+    train(config)
     assert own.read_text().endswith("# a note to myself\n")
 
 
@@ -255,7 +275,7 @@ def test_auto_resume_overwrites_nothing_foreign(tiny, tmp_path):
     (tmp_path / "work/20260101_000000").mkdir(parents=True)  # a start that was killed: no matter
     (tmp_path / "work/thesis.txt").touch()
     with pytest.raises(UserError, match="no checkpoint to resume, but other files: thesis"):
-        launch.train(tiny("psa_deeplabv3plus_cityscapes", resume=True))
+        train(tiny("psa_deeplabv3plus_cityscapes", resume=True))
 
 
 def test_work_dir_of_another_experiment(held, tiny, tmp_path):
@@ -289,11 +309,11 @@ def test_work_dir_of_another_experiment(held, tiny, tmp_path):
     for config, message in zip(others, told, strict=True):
         config.resume = True
         with pytest.raises(UserError, match="holds another experiment, a run of psa_") as error:
-            launch.train(config)
+            train(config)
         assert message in str(error.value)
     other_seed = tiny("psa_deeplabv3plus_cityscapes", **{"resume": True, "randomness.seed": 1})
     with pytest.raises(UserError, match="resume it with --seed 0"):
-        launch.train(other_seed)
+        train(other_seed)
     assert {path: path.read_bytes() for path in files} == files, "nothing of it was touched"
 
 
@@ -303,7 +323,7 @@ def test_checkpoint_of_another_number_of_classes(tiny, tmp_path):
     model.decode_head.num_classes = model.auxiliary_head.num_classes = 21
     torch.save({"state_dict": MODELS.build(model).state_dict()}, tmp_path / "voc.pth")
     with pytest.raises(UserError, match="checkpoint has 21 classes, and this config 19"):
-        launch.evaluate(config, str(tmp_path / "voc.pth"))
+        evaluate(config, str(tmp_path / "voc.pth"))
 
 
 @pytest.mark.parametrize(
@@ -320,7 +340,7 @@ def test_work_dir_that_cannot_be_written(tiny, monkeypatch, number, message):
 
     monkeypatch.setattr(Path, "write_text", refuse)
     with pytest.raises(UserError, match=message):
-        launch.train(tiny("psa_deeplabv3plus_cityscapes"))
+        train(tiny("psa_deeplabv3plus_cityscapes"))
 
 
 def test_work_dir_below_a_file(tiny, tmp_path):
@@ -328,14 +348,14 @@ def test_work_dir_below_a_file(tiny, tmp_path):
     config = tiny("psa_deeplabv3plus_cityscapes")
     config.work_dir = str(tmp_path / "file/work")
     with pytest.raises(UserError, match="Not a directory"):
-        launch.train(config)
+        train(config)
 
 
 def test_a_disk_too_full_for_the_checkpoints(tiny, monkeypatch):
     usage = shutil.disk_usage("/")._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"0.00 GB free, .*0.03 GB"):
-        launch.train(tiny("psa_deeplabv3plus_cityscapes"))
+        train(tiny("psa_deeplabv3plus_cityscapes"))
 
 
 def test_a_disk_that_fills_up_in_training_is_a_message(held, tmp_path, monkeypatch, capsys):
@@ -349,8 +369,8 @@ def test_a_disk_that_fills_up_in_training_is_a_message(held, tmp_path, monkeypat
     monkeypatch.setattr(LocalBackend, "put", lambda self, data, path: full(data, path))
     held.train_cfg.max_iters, held.resume = 4, True
     with pytest.raises(SystemExit) as status:
-        tool.run(lambda: launch.train(held))
+        tool.run(lambda: train(held))
     assert status.value.code == 2
     assert "error: No space left on device" in capsys.readouterr().err
     assert (tmp_path / "work/iter_2.pth").read_bytes() == before
-    assert find_run(held) == str(tmp_path / "work/iter_2.pth")
+    assert checkpoint_in(tmp_path / "work") == str(tmp_path / "work/iter_2.pth")

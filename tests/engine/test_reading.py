@@ -6,9 +6,9 @@ from collections import OrderedDict
 import pytest
 import torch
 
-from psa_seg.engine import launch
-from psa_seg.engine.preflight.checkpoint import load_checkpoint
+from psa_seg.checkpoints.reading import load_checkpoint
 from psa_seg.errors import UserError
+from tests.conftest import train
 
 
 class Trap:
@@ -52,7 +52,7 @@ def test_neither_does_training(tiny, tmp_path, monkeypatch):
     pretrained.model.backbone.init_cfg = init
     for config in (started, pretrained):
         with pytest.raises(UserError, match="holds more than data"):
-            launch.train(config)
+            train(config)
     assert not sprung.exists()
 
 
@@ -75,7 +75,7 @@ def test_what_stands_in_for_logs_calls_nothing(tmp_path):
 
 def test_a_checkpoint_of_a_run_is_read_to_the_last_tensor(tiny, tmp_path):
     config = tiny("baseline_deeplabv3plus_cityscapes", **{"train_cfg.max_iters": 1})
-    launch.train(config)
+    train(config)
     path = tmp_path / "work/iter_1.pth"
     with pytest.raises(Exception, match="Weights only load failed"):
         torch.load(path, weights_only=True)  # it does hold more than weights

@@ -6,9 +6,9 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 from psa_seg.engine.demo import BASE_CHANNELS
-from psa_seg.engine.identity import without_attention
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.errors import UserError
+from psa_seg.models.placement import without_attention
 
 IDENTITY = {"type": "PolarizedSelfAttention", "init": "identity"}
 BASELINE = "baseline_deeplabv3plus_cityscapes"
@@ -17,7 +17,7 @@ BASELINE = "baseline_deeplabv3plus_cityscapes"
 def place(model, placement, attention):
     """Put an attention into a plain model's config."""
     if placement == "head":
-        model.decode_head.attention = attention
+        model.decode_head.update(type="PolarizedASPPHead", attention=attention)
     elif placement == "neck":
         channels = [4 * BASE_CHANNELS * 2**stage for stage in range(4)]
         model.neck = dict(

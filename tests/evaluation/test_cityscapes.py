@@ -13,9 +13,9 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import MODELS
 
 from psa_seg.datasets.labels import CLASSES, LABEL_ID_OF, TRAIN_ID_OF
-from psa_seg.engine import launch
 from psa_seg.errors import DataError, UserError
 from psa_seg.evaluation import CityscapesPixelMetric, ConfusionMetric, cityscapes
+from tests import conftest
 from tests.conftest import ROOT
 
 pytest.importorskip("cityscapesscripts")
@@ -157,7 +157,7 @@ def test_a_test_run_prints_them(tmp_path, tiny, capsys):
     config = tiny("psa_deeplabv3plus_cityscapes")
     path = str(tmp_path / "a.pth")
     save_checkpoint({"state_dict": MODELS.build(config.model).state_dict()}, path)
-    launch.evaluate(config, path, official=True)
+    conftest.evaluate(config, path, official=True)
     told = capsys.readouterr().out
     for name in MEANS | INSTANCE_MEANS | {"mIoU"}:
         assert f"{name}: " in told

@@ -6,7 +6,8 @@ import torch
 from mmseg.evaluation import IoUMetric
 
 from psa_seg.errors import DataError, UserError
-from psa_seg.evaluation import ConfusionMetric, scores
+from psa_seg.evaluation import ConfusionMetric
+from psa_seg.records.scores import scores
 
 CLASSES = ("a", "b", "c", "d")
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import statistics
 
 import numpy as np
@@ -10,13 +9,15 @@ import pytest
 from scipy import stats
 
 from psa_seg.errors import UserError
-from psa_seg.leaderboard import markdown, published, read_boards, write
+from psa_seg.leaderboard import markdown, published, read_boards
+from psa_seg.leaderboard import write as write_page
 from psa_seg.leaderboard.table import to_csv
+from psa_seg.records import write
 from tests.leaderboard import invented
 
 
 def read(folder, **changes):
-    return read_boards(str(invented.write(folder, **changes)))
+    return read_boards(str(invented.write_all(folder, **changes))).boards
 
 
 def test_the_table_is_of_the_last_iteration_and_says_what_the_seeds_say(tmp_path):
@@ -24,7 +25,7 @@ def test_the_table_is_of_the_last_iteration_and_says_what_the_seeds_say(tmp_path
     assert list(board.models) == ["PSA parallel", "SE", "none"], "the highest mean first"
 
     def last(label, seed):
-        counts = np.array(board.models[label].runs[seed]["validations"][-1]["confusion"])
+        counts = np.array(board.models[label].runs[seed].last.confusion)
         right, union = np.diag(counts), counts.sum(0) + counts.sum(1) - np.diag(counts)
         return float(100 * np.mean(right[:3] / union[:3]))  # no pixel of the fourth class
 
@@ -50,26 +51,26 @@ def test_only_runs_of_one_setting_share_a_board(tmp_path):
     read(tmp_path / "c", data_hash="another split")
     boards = read(tmp_path / "d", exploratory=True)
     assert len(boards) == 1
-    boards = read_boards(str(tmp_path))
+    boards = read_boards(str(tmp_path)).boards
     assert len(boards) == 4
     assert [board.exploratory for board in boards] == [False, False, False, True]
     assert "(exploratory)" in markdown(boards[-1:])
 
 
 def test_a_search_is_compared_with_the_settled_baseline(tmp_path):
-    invented.write(tmp_path / "a")
+    invented.write_all(tmp_path / "a")
     for seed in range(2):
         made = invented.record("SE", seed, 70.0, exploratory=True)
-        (tmp_path / f"{seed}.json").write_text(json.dumps(made))
-    search = read_boards(str(tmp_path))[1]
+        write(tmp_path / f"{seed}.json", made)
+    search = read_boards(str(tmp_path)).boards[1]
     assert list(search.models) == ["SE"]
     assert search.comparisons["SE"].seeds == (0, 1)
 
 
 def test_classes_are_compared_over_shared_seeds(tmp_path):
-    invented.write(tmp_path)
+    invented.write_all(tmp_path)
     (tmp_path / "PSA parallel 0.json").unlink()
-    (board,) = read_boards(str(tmp_path))
+    (board,) = read_boards(str(tmp_path)).boards
     psa, none = (board.models[label].scores() for label in ("PSA parallel", "none"))
     difference = statistics.mean(psa[seed] - none[seed] for seed in (1, 2))
     found = board.class_differences("PSA parallel")
@@ -78,8 +79,8 @@ def test_classes_are_compared_over_shared_seeds(tmp_path):
 
 
 def test_without_a_baseline_nothing_is_compared(tmp_path):
-    (tmp_path / "1.json").write_text(json.dumps(invented.record("SE")))
-    (board,) = read_boards(str(tmp_path))
+    write(tmp_path / "1.json", invented.record("SE"))
+    (board,) = read_boards(str(tmp_path)).boards
     assert board.comparisons == {}
     assert "| SE | 42.86 ± ? | 1 |  |  |  |  |" in markdown([board])
 
@@ -87,8 +88,8 @@ def test_without_a_baseline_nothing_is_compared(tmp_path):
 def test_one_seed_tells_nothing(tmp_path):
     for label in ("none", "SE"):
         made = invented.record(label, 0, 60.0 + len(label))
-        (tmp_path / f"{label}.json").write_text(json.dumps(made))
-    (board,) = read_boards(str(tmp_path))
+        write(tmp_path / f"{label}.json", made)
+    (board,) = read_boards(str(tmp_path)).boards
     assert "[?, ?] | ? | ? | not tested |" in markdown([board])
 
 
@@ -100,43 +101,69 @@ def test_csv_has_a_row_a_run(tmp_path):
     assert float(row["mIoU"]) == pytest.approx(boards[0].models["SE"].scores()[2], abs=1e-4)
 
 
-UNFINISHED = {key: part for key, part in invented.record().items() if key != "inference"}
+def test_what_stands_on_no_board_is_told(tmp_path):
+    """What a work directory holds beside its record, and runs that are not over, stop nothing."""
+    invented.write_all(tmp_path)
+    records = {
+        "unfinished": invented.record("SE", 7, inference=None),
+        "cut": invented.record("SE", 8, validations=invented.record().validations[:1]),
+        "run/record": invented.record("SE", 9),
+    }
+    for name, record in records.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(tmp_path / f"{name}.json", record)
+    others = ("run/20260101_000000/vis_data/scalars", "run/test/figures", "trace", "notes")
+    for name in others:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}.json").write_text('{"step": 1}' if "run" in name else "[1]")
+    found = read_boards(str(tmp_path))
+    assert sorted(found.boards[0].models["SE"].runs) == [0, 1, 2, 9]
+    assert found.left_out == [
+        f"no record of a run: {tmp_path}/notes.json",
+        f"no record of a run: {tmp_path}/trace.json",
+        f"the record of a run that has not ended: {tmp_path}/cut.json",
+        f"the record of a run that has not ended: {tmp_path}/unfinished.json",
+    ]
+
+
+def test_of_two_records_of_one_run_the_first_counts(tmp_path):
+    """By name, as a run of the same command is numbered; not by its figures."""
+    for name, share in (("demo", 60.0), ("demo_2", 70.0), ("demo_10", 80.0)):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "record.json", invented.record("none", 0, share))
+    found = read_boards(str(tmp_path))
+    assert found.boards[0].models["none"].path == tmp_path / "demo/record.json"
+    assert [line.rpartition(": ")[2] for line in found.left_out] == [
+        f"{tmp_path}/demo_2/record.json",
+        f"{tmp_path}/demo_10/record.json",
+    ]
+
+
+def test_records_of_two_versions_share_no_board(tmp_path):
+    """Digests of one rule say nothing beside those of another."""
+    invented.write_all(tmp_path / "new")
+    invented.write_all(tmp_path / "old", version=1)
+    boards = read_boards(str(tmp_path)).boards
+    assert [board.about.version for board in boards] == [1, 2]
+    assert len({board.title for board in boards}) == 2
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("record", "message"),
     [
-        ("", "no record of a run"),
-        ("[]", "no record of a run"),
-        (json.dumps({"validations": []}), "no record of a run.*\n  it has no label"),
-        (json.dumps(UNFINISHED), "a run that has not ended"),
-        (json.dumps(invented.record(validations=[])), "a run that has not ended"),
-        (json.dumps(invented.record("none", 0)), "two records of one run, seed 0: none"),
+        (invented.record("squeeze", 7, config_hash="c-SE"), "one model goes by two names: SE"),
+        (invented.record("plain", 7), "two networks without attention: none, plain"),
+        (invented.record("none", 7, config_hash="b"), "two models go by one name: none"),
         (
-            json.dumps(invented.record("SE", 0) | {"label": "squeeze"}),
-            "two records of one run, seed 0: SE, squeeze",
-        ),
-        (
-            json.dumps(invented.record("SE", 7) | {"label": "squeeze"}),
-            "one model goes by two names: SE, squeeze",
-        ),
-        (
-            json.dumps(invented.record("plain", 7)),
-            "two networks without attention: none, plain",
-        ),
-        (
-            json.dumps(invented.record("none", 7, config_hash="b")),
-            "two models go by one name: none",
+            invented.record("none", 7, classes=("road", "car", "sky", "ever")),
+            "two records of one data set differ in its classes",
         ),
     ],
-    ids=[
-        *("empty", "a list", "another", "unfinished", "never validated", "double"),
-        *("double by another name", "two names", "two baselines", "another config"),
-    ],
+    ids=["two names", "two baselines", "another config", "other classes"],
 )
-def test_what_is_no_record_is_a_message(tmp_path, text, message):
-    invented.write(tmp_path)
-    (tmp_path / "wrong.json").write_text(text)
+def test_models_that_cannot_be_told_apart_are_a_message(tmp_path, record, message):
+    invented.write_all(tmp_path)
+    write(tmp_path / "wrong.json", record)
     with pytest.raises(UserError, match=message) as raised:
         read_boards(str(tmp_path))
     assert "wrong.json" in str(raised.value)
@@ -150,17 +177,17 @@ def test_no_records_is_a_message(tmp_path):
 
 
 def test_files_of_others_are_not_overwritten(tmp_path):
-    records, out = invented.write(tmp_path / "records"), tmp_path / "site"
+    records, out = invented.write_all(tmp_path / "records"), tmp_path / "site"
     out.mkdir()
     (out / "index.html").write_text("mine")
     with pytest.raises(UserError, match=r"index\.html is there already"):
-        write(str(records), str(out), pictures=False)
+        write_page(str(records), str(out), pictures=False)
     assert (out / "index.html").read_text() == "mine"
     for _ in range(2):
-        write(str(records), str(tmp_path / "new"), pictures=False)
+        write_page(str(records), str(tmp_path / "new"), pictures=False)
 
 
-CITYSCAPES = dict(data="Cityscapes", crop=[512, 1024], batch_size=8)
+CITYSCAPES = dict(data="Cityscapes", crop=(512, 1024), batch_size=8)
 
 
 def test_published_figures_stand_beside_their_own_setting_only(tmp_path):
@@ -172,7 +199,7 @@ def test_published_figures_stand_beside_their_own_setting_only(tmp_path):
     assert rows["DeepLabV3+", "R-50-D8"] == 79.61
     others = [
         {**CITYSCAPES, "max_iterations": 300},
-        {**CITYSCAPES, "max_iterations": 80_000, "crop": [768, 768]},
+        {**CITYSCAPES, "max_iterations": 80_000, "crop": (768, 768)},
         {**CITYSCAPES, "max_iterations": 80_000, "batch_size": 16},
         {**CITYSCAPES, "max_iterations": 80_000, "optimizer": {"type": "AdamW", "lr": 0.01}},
         {**CITYSCAPES, "max_iterations": 80_000, "exploratory": True},

@@ -32,7 +32,7 @@ def opened(browser, tmp_path):
     context = browser.new_context(offline=True)
 
     def open_page(pictures=False, **changes):
-        records = invented.write(tmp_path / "records", **changes)
+        records = invented.write_all(tmp_path / "records", **changes)
         rng = np.random.default_rng(0)
         cv2.imwrite(str(records / "SE 0.webp"), rng.integers(0, 255, (30, 60, 3), dtype=np.uint8))
         write(str(records), str(tmp_path / "out"), pictures)
@@ -59,7 +59,7 @@ def heading(page, name):
 
 def test_it_shows_sorts_and_filters(opened, tmp_path):
     page = opened()
-    (board,) = read_boards(str(tmp_path / "records"))
+    (board,) = read_boards(str(tmp_path / "records")).boards
     means = [f"{model.mean_and_sd()[0]:.2f}" for model in board.models.values()]
     assert column(page, 1) == ["PSA parallel", "SE", "none"]
     assert [text.split(" ")[0] for text in column(page, 2)] == means

@@ -10,8 +10,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from benchmarks.measure import peak_bytes
-from psa_seg.engine.identity import decode_heads
 from psa_seg.models import segmentors
+from psa_seg.models.placement import decode_heads
 
 CONFIG = "psa_deeplabv3plus_cityscapes"
 CASCADE = "psa_hrnet48_ocr_cityscapes"

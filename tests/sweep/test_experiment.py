@@ -4,9 +4,11 @@ import pytest
 import torch
 import yaml
 
-from psa_seg.engine import identity
 from psa_seg.engine.config import load_config
+from psa_seg.engine.describe import setting
 from psa_seg.errors import UserError
+from psa_seg.models.placement import attentions
+from psa_seg.records.fingerprint import fingerprint
 from psa_seg.sweep import one, read_experiment
 from tests.conftest import ROOT
 
@@ -59,43 +61,14 @@ def test_a_run_is_its_config(tmp_path):
     plain, psa = (one.configure(found, run) for run in found.runs[3:5])
     assert (psa.randomness.seed, psa.train_cfg.max_iters, psa.label) == (1, 7, "PSA")
     assert psa.exploratory
-    assert identity.setting(plain) == identity.setting(psa)
-    assert identity.fingerprint(plain) != identity.fingerprint(psa)
+    assert setting(plain) == setting(psa)
+    assert fingerprint(plain) != fingerprint(psa)
 
 
 def test_an_experiment_starts_from_a_plain_config(tmp_path):
     found = experiment(tmp_path, config=str(ROOT / "configs/psa_deeplabv3plus_cityscapes.py"))
     with pytest.raises(UserError, match="has an attention of its own"):
         one.configure(found, found.runs[0])
-
-
-def test_a_fingerprint_is_of_what_figures_depend_on():
-    def fingerprint(**options):
-        config = load_config(RIGHT["config"])
-        config.merge_from_dict(options)
-        return identity.fingerprint(config)
-
-    same = [
-        {"randomness.seed": 5},
-        {"work_dir": "elsewhere"},
-        {"train_dataloader.num_workers": 9},
-        {"train_cfg.val_interval": 9},
-        {"load_from": None},
-        {"train_dataloader.dataset.data_root": "/other/disk"},
-        {"model.backbone.init_cfg.checkpoint": "/other/weights.pth"},
-    ]
-    other = [
-        {"train_cfg.max_iters": 9},
-        {"load_from": "folder/plain.pth"},
-        {"custom_hooks": [dict(type="EMAHook")]},
-        {"val_evaluator.ignore_index": 0},
-        {"optim_wrapper.optimizer.lr": 0.5},
-        {"train_dataloader.batch_size": 4},
-        {"model.backbone.init_cfg": None},
-        {"val_dataloader.dataset.data_prefix.img_path": "leftImg8bit/test"},
-    ]
-    assert {fingerprint(**options) for options in same} == {fingerprint()}
-    assert len({fingerprint(**options) for options in (*other, {})}) == len(other) + 1
 
 
 def test_a_run_in_mixed_precision_is_known_by_it(tmp_path, monkeypatch):
@@ -107,7 +80,7 @@ def test_a_run_in_mixed_precision_is_known_by_it(tmp_path, monkeypatch):
     wrapper = config.optim_wrapper
     assert (wrapper.type, wrapper.dtype) == ("AmpOptimWrapper", "bfloat16")
     plain = experiment(tmp_path)
-    assert identity.fingerprint(config) != identity.fingerprint(one.configure(plain, plain.runs[0]))
+    assert fingerprint(config) != fingerprint(one.configure(plain, plain.runs[0]))
 
 
 def pretend_a_gpu(monkeypatch):
@@ -123,14 +96,14 @@ def test_a_run_that_would_leave_no_record_is_refused(tmp_path):
 
 def test_the_gates_learning_rate_is_no_other_setting():
     config = load_config(RIGHT["config"])
-    before = identity.setting(config)
+    before = setting(config)
     config.optim_wrapper.paramwise_cfg.custom_keys.attention.lr_mult = 10.0
-    assert identity.setting(config) == before != identity.fingerprint(config)
+    assert setting(config) == before != fingerprint(config)
     for there in ({}, None):
         config.optim_wrapper.paramwise_cfg = there
-        without = identity.setting(config)
+        without = setting(config)
         config.optim_wrapper.paramwise_cfg = dict(custom_keys=dict(attention=dict(lr_mult=10.0)))
-        assert identity.setting(config) == without
+        assert setting(config) == without
 
 
 @pytest.mark.parametrize(
@@ -168,7 +141,7 @@ def test_an_option_that_does_not_fit_is_a_message_that_names_the_file(tmp_path, 
 
 
 def test_an_attention_that_would_not_be_seen_is_no_plain_network(tmp_path):
-    found = experiment(tmp_path, placements={"auxiliary": {"model.auxiliary_head.x": "ATTENTION"}})
+    found = experiment(tmp_path, placements={"nowhere": {"model.test_cfg.x": "ATTENTION"}})
     with pytest.raises(UserError, match=r"psa_seed0 .* would train a network without attention"):
         one.configure(found, found.find("psa_seed0"))
 
@@ -185,12 +158,12 @@ def test_what_is_no_experiment_is_a_message(tmp_path, text):
     "path", sorted((ROOT / "benchmarks/experiments").glob("*.yaml")), ids=lambda p: p.stem
 )
 def test_ours_can_be_run(path, streets, monkeypatch):
-    monkeypatch.setattr(one, "prepare", lambda root: streets)
+    monkeypatch.setattr(one, "draw", lambda root: streets)
     monkeypatch.setenv("CAMVID_ROOT", "somewhere")
     pretend_a_gpu(monkeypatch)
     found = read_experiment(str(path))
     for run in found.runs:
         config = one.configure(found, run)
-        placed = identity.attentions(config.model)
+        placed = attentions(config.model)
         assert bool(placed) == (run.label != "none"), "a placement that places nothing"
         assert found.record_of(run).parent.parent == ROOT / "benchmarks/experiments/../results"

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from psa_seg.errors import UserError
+from psa_seg.records import read, write
 from psa_seg.sweep import many, one, read_experiment, slurm
 from tests.conftest import ROOT
 
@@ -69,8 +71,7 @@ def test_killed_it_goes_on_and_repeats_no_finished_run(trial, tmp_path):
 
     listed = subprocess.run([*SWEEP, str(trial), "--list"], capture_output=True, text=True)
     assert listed.stdout.split() == ["0", "finished", "none_seed0", "1", "finished", "psa_seed0"]
-    record["config_hash"] = "another"
-    second.write_text(json.dumps(record))
+    write(second, replace(read(second), config_hash="another"))
     with pytest.raises(UserError, match="record of another run"):
         many.run_all(read_experiment(str(trial)), [""])
 

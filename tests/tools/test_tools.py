@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import pytest
 import torch
 
-from psa_seg.engine import demo, tool
+from psa_seg.engine import demo, launch, tool
 from psa_seg.errors import UserError
+from psa_seg.records import read, write
 from tests.conftest import ROOT
 from tools import test as test_tool
 from tools import train as train_tool
@@ -45,9 +47,8 @@ def test_demo_trains_resumes_and_tests(call, tmp_path, capsys):
     longer = {"train_cfg.max_iters": 4, "param_scheduler.0.end": 2}
     call(train_tool, MAIN, "--demo", "--resume", "--seed", "3", **longer)
     assert not work_dir.with_name(f"{work_dir.name}_2").exists()
-    stopped = json.loads((work_dir / "record.json").read_text())
-    stopped["validations"].pop()  # as when stopped between the checkpoint and its validation
-    (work_dir / "record.json").write_text(json.dumps(stopped))
+    stopped = read(work_dir / "record.json")  # between the checkpoint and its validation
+    write(work_dir / "record.json", replace(stopped, validations=stopped.validations[:-1]))
     save_best = {"default_hooks.checkpoint.save_best": "mIoU"}
     call(train_tool, MAIN, "--demo", "--resume", "--seed", "3", **longer, **save_best)
     record = json.loads((work_dir / "record.json").read_text())
@@ -72,10 +73,10 @@ def test_demo_trains_resumes_and_tests(call, tmp_path, capsys):
 
 
 def test_config_that_says_resume_is_obeyed(call, monkeypatch):
-    seen = {}
-    monkeypatch.setattr(train_tool.launch, "train", lambda config, **_: seen.update(config))
-    call(train_tool, MAIN, resume=True)
-    assert seen["resume"] is True
+    seen = []
+    monkeypatch.setattr(launch, "train", seen.append)
+    call(train_tool, MAIN, "--demo", resume=True)
+    assert seen[0].config.resume is True
 
 
 def test_resume_without_a_run_is_no_fresh_start(call):

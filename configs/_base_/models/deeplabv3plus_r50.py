@@ -22,7 +22,7 @@ model = dict(
         ),
     ),
     decode_head=dict(
-        type="PolarizedASPPHead",
+        type="DepthwiseSeparableASPPHead",
         in_channels=2048,
         in_index=3,
         channels=512,

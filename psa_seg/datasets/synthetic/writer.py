@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from psa_seg import files
 from psa_seg.errors import UserError
 
 from ..labels import LABELS
@@ -79,7 +80,7 @@ def prepare(
     if _state(root, wanted) == MARKER:
         return root
     root.mkdir(parents=True, exist_ok=True)
-    _write(root / UNFINISHED, json.dumps(wanted, indent=2).encode())
+    files.write(root / UNFINISHED, json.dumps(wanted, indent=2))
     jobs = [job for job in _jobs(root, counts, size, seed) if not _is_done(job)]
     for folder in {file.parent for job in jobs for file in job.files()}:
         folder.mkdir(parents=True, exist_ok=True)
@@ -178,7 +179,7 @@ def _draw(job: Job) -> None:
     image, *labels = job.files()
     # The picture last: whoever lists pictures finds labels to each.
     for file, data in zip((*labels, image), _encoded(scene), strict=True):
-        _write(file, data)
+        files.write(file, data)
 
 
 def _encoded(scene: Scene) -> Iterator[bytes]:
@@ -196,10 +197,3 @@ def _png(pixels: np.ndarray) -> bytes:
     strategy = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
     _, data = cv2.imencode(".png", pixels, (cv2.IMWRITE_PNG_COMPRESSION, 1, *strategy))
     return data.tobytes()
-
-
-def _write(file: Path, data: bytes) -> None:
-    """Write a file so that it appears whole or not at all."""
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    os.replace(part, file)

@@ -1,8 +1,18 @@
-"""What can be known to go wrong is found before anything is trained: one message each."""
+"""What can be known to go wrong is found before anything is trained.
 
-from psa_seg.engine.preflight.checkpoint import check_checkpoint
+A check acts on nothing, and returns its findings: one message each, the first of which stops a run.
+"""
+
+from psa_seg.engine.preflight.checkpoint import check_checkpoint, check_same_run, tells_its_config
 from psa_seg.engine.preflight.data import check_data
 from psa_seg.engine.preflight.model import check_model
-from psa_seg.engine.preflight.weights import check_weights
+from psa_seg.engine.preflight.sizes import check_sizes
 
-__all__ = ["check_checkpoint", "check_data", "check_model", "check_weights"]
+__all__ = [
+    "check_checkpoint",
+    "check_data",
+    "check_model",
+    "check_same_run",
+    "check_sizes",
+    "tells_its_config",
+]

@@ -13,7 +13,6 @@ from PIL import Image
 
 from psa_seg.datasets import RawCityscapesDataset
 from psa_seg.datasets.labels import IGNORED
-from psa_seg.errors import UserError
 
 SAMPLED_MASKS = 32
 WHOLE = dict(pipeline=[], serialize_data=False, indices=None)  # a set as it lies on the disk
@@ -28,47 +27,55 @@ class Pair(NamedTuple):
     mask: Path
 
 
-def check_data(config: Config, *loaders: str) -> None:
-    """All that the named data loaders read is there and fits together.
+def check_data(config: Config, *loaders: str) -> list[str]:
+    """What is wrong with what the named data loaders read: the first fault of each data set.
 
     Looks at the name, the size and the end of every file, and at the ids in a sample of the masks
     (`NumberedDataset` sees the others when they are read).
-
-    Raises:
-        UserError: says what is wrong, with which file, and what to do.
     """
-    for loader in filter(config.get, loaders):
-        for dataset in leaves(config[loader].dataset):
-            _check_folders(config, dataset)
-            built = DATASETS.build({**dataset, **WHOLE})
-            entries = [built.get_data_info(i) for i in range(len(built))]
-            pairs = [Pair(Path(e["img_path"]), Path(e["seg_map_path"])) for e in entries]
-            _check_pairs(config, built, pairs)
-            _check_files(config.data_name, pairs)
-            _check_ids(config, built, [pair.mask for pair in pairs])
+    sets = [s for loader in filter(config.get, loaders) for _, s in leaves(config[loader].dataset)]
+    return [finding for dataset in sets if (finding := _fault(config, dataset))]
 
 
-def leaves(dataset: ConfigDict) -> Iterator[ConfigDict]:
-    """The data sets within concatenated or wrapped ones."""
-    inner = dataset.get("datasets") or ([dataset.dataset] if "dataset" in dataset else [])
+def _fault(config: Config, dataset: ConfigDict) -> str | None:
+    """What is wrong, with which file, and what to do."""
+    absence = _wrong_folders(config, dataset)
+    if absence:
+        return absence
+    built = DATASETS.build({**dataset, **WHOLE})
+    entries = [built.get_data_info(i) for i in range(len(built))]
+    pairs = [Pair(Path(e["img_path"]), Path(e["seg_map_path"])) for e in entries]
+    return (
+        _wrong_pairs(config, built, pairs)
+        or _wrong_files(config.data_name, pairs)
+        or _wrong_ids(config, built, [pair.mask for pair in pairs])
+    )
+
+
+def leaves(dataset: ConfigDict, where: str = "dataset") -> Iterator[tuple[str, ConfigDict]]:
+    """The data sets within concatenated or wrapped ones, each with its key."""
+    inner = {f"{where}.datasets.{i}": d for i, d in enumerate(dataset.get("datasets") or [])}
+    if "dataset" in dataset:
+        inner[f"{where}.dataset"] = dataset.dataset
     if not inner:
-        yield dataset
-    for one in inner:
-        yield from leaves(one)
+        yield where, dataset
+    for key, one in inner.items():
+        yield from leaves(one, key)
 
 
-def _check_folders(config: Config, dataset: ConfigDict) -> None:
+def _wrong_folders(config: Config, dataset: ConfigDict) -> str | None:
     root = dataset.get("data_root") or ""
     paths = [Path(root, prefix) for prefix in dataset.get("data_prefix", {}).values()]
     if dataset.get("ann_file"):
         paths.append(Path(root, dataset.ann_file))
     for path in paths:
         if not (path.is_file() or any(path.glob("*"))):
-            raise _absence(config, f"nothing in {path}", path)
+            return _absence(config, f"nothing in {path}", path)
+    return None
 
 
-def _absence(config: Config, told: str, path: Path) -> UserError:
-    return UserError(
+def _absence(config: Config, told: str, path: Path) -> str:
+    return (
         f"{config.data_name}: {told}\n"
         f"  looked in  {path.resolve()}\n"
         f"  get it     {config.data_help}\n"
@@ -77,17 +84,17 @@ def _absence(config: Config, told: str, path: Path) -> UserError:
     )
 
 
-def _check_pairs(config: Config, built: Any, pairs: Sequence[Pair]) -> None:
+def _wrong_pairs(config: Config, built: Any, pairs: Sequence[Pair]) -> str | None:
     images, masks = (built.data_prefix[key] for key in ("img_path", "seg_map_path"))
     if not pairs:
         listed = f" that {built.ann_file} lists" if built.ann_file else ""
-        raise _absence(config, f"no image *{built.img_suffix}{listed}", Path(images))
+        return _absence(config, f"no image *{built.img_suffix}{listed}", Path(images))
     for kind, paths in zip(Pair._fields, zip(*pairs, strict=True), strict=True):
         missing = [path for path in paths if not path.is_file()]
         if missing:
             stem = missing[0].name.removesuffix(built.seg_map_suffix)
             beside = sorted(path.name for path in missing[0].parent.glob(f"{stem}*"))
-            raise UserError(
+            return (
                 f"{config.data_name}: {len(missing)} of {len(pairs)} {kind}s missing\n"
                 f"  first      {missing[0]}\n"
                 f"  beside it  {', '.join(beside) or 'nothing of that name'}\n"
@@ -95,25 +102,26 @@ def _check_pairs(config: Config, built: Any, pairs: Sequence[Pair]) -> None:
                 f"             and {masks} must correspond"
             )
     if built.ann_file:  # lists what is used: the folders may hold more
-        return
+        return None
     found = Path(masks).rglob(f"*{built.seg_map_suffix}")
     seen = {path for path in found if not path.name.startswith(".")}  # as upstream lists them
     extra = sorted(seen - {pair.mask for pair in pairs})
     if extra:
-        raise UserError(
+        return (
             f"{config.data_name}: {len(extra)} masks without an image\n"
             f"  first      {extra[0]}\n"
             f"  do         copy the images that are missing to {images}, or take these masks away"
         )
+    return None
 
 
-def _check_files(name: str, pairs: Sequence[Pair]) -> None:
+def _wrong_files(name: str, pairs: Sequence[Pair]) -> str | None:
     with ThreadPoolExecutor(16) as pool:  # waits for a disk, mostly
         sizes = list(pool.map(size_on_disk, [path for pair in pairs for path in pair]))
     sized = list(zip(pairs, zip(sizes[::2], sizes[1::2], strict=True), strict=True))
     damaged = [p for pair, two in sized for p, size in zip(pair, two, strict=True) if size is None]
     if damaged:
-        raise UserError(
+        return (
             f"{name}: {len(damaged)} of {len(sizes)} files are cut short, or no images\n"
             f"  first      {damaged[0]}\n"
             "  do         copy or unpack them again"
@@ -121,12 +129,13 @@ def _check_files(name: str, pairs: Sequence[Pair]) -> None:
     unequal = [(pair, two) for pair, two in sized if two[0] != two[1]]
     if unequal:
         pair, (image, mask) = unequal[0]
-        raise UserError(
+        return (
             f"{name}: {len(unequal)} masks are not of the size of their image\n"
             f"  first      {pair.mask}: {mask}\n"
             f"             {pair.image}: {image}\n"
             "  do         take both from the same release of the data, at the same scale"
         )
+    return None
 
 
 def size_on_disk(path: Path) -> tuple[int, int] | None:
@@ -152,24 +161,25 @@ def size_on_disk(path: Path) -> tuple[int, int] | None:
     return size if whole.get(kind or "", True) else None
 
 
-def _check_ids(config: Config, built: Any, masks: Sequence[Path]) -> None:
+def _wrong_ids(config: Config, built: Any, masks: Sequence[Path]) -> str | None:
     chosen = np.unique(np.linspace(0, len(masks) - 1, SAMPLED_MASKS).astype(int))
     with ThreadPoolExecutor() as pool:
         ids_of = dict(zip(chosen, pool.map(_ids, [masks[i] for i in chosen]), strict=True))
     found = set().union(*ids_of.values())
     told = _mistaken_ids(built, found)
     if told:
-        raise UserError(f"{config.data_name}: {told}\n  for one    {masks[chosen[0]]}")
+        return f"{config.data_name}: {told}\n  for one    {masks[chosen[0]]}"
     classes = len(built.METAINFO.get("classes") or built.metainfo["classes"])
     valid = {*range(classes + built.reduce_zero_label), *(built.label_map or {}), IGNORED}
     for i, ids in ids_of.items():
         if ids - valid:
-            raise UserError(
+            return (
                 f"{config.data_name}: label ids out of range: {sorted(ids - valid)}\n"
                 f"  in         {masks[i]}\n"
                 f"  expected   {classes} classes, in the ids of {type(built).__name__}\n"
                 "  do         give the masks of this data set, or the dataset type of these masks"
             )
+    return None
 
 
 def _ids(path: Path) -> set[int]:

@@ -1,6 +1,5 @@
 """The parts of a model that are ours: options that exist, with values that fit."""
 
-import difflib
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -9,45 +8,48 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
-from psa_seg.errors import UserError
+from psa_seg.engine.explain import near, options
 from psa_seg.ops.implementation import VARIABLE, interpreted, requested
 
 CHANNELS = 256  # of an attention, which its place will give it: any width splits into its parts
 
 
-def check_model(config: Config) -> None:
-    """Every part of the model that is one of ours, wherever it stands, can be built as written.
+def check_model(config: Config) -> list[str]:
+    """What is wrong with the parts of the model that are ours, wherever they stand.
 
-    Raises:
-        UserError: names the part, what is wrong with it, and the options it has; or says why
-            `PSA_SEG_IMPL` cannot be followed.
+    A finding names the part, what is wrong with it, and the options it has; or says why
+    `PSA_SEG_IMPL` cannot be followed.
     """
     try:
         implementation = requested()
     except ValueError as error:
-        raise UserError(f"{error}\n  do         correct it, or leave it unset") from error
+        return [f"{error}\n  do         correct it, or leave it unset"]
     if implementation == "triton" and not (torch.cuda.is_available() or interpreted()):
-        raise UserError(
+        return [
             f"{VARIABLE}=triton needs a GPU, and PyTorch sees none here\n"
             "  do         leave it unset: plain PyTorch is what suits a CPU"
-        )
+        ]
+    return list(_faults(config))
+
+
+def _faults(config: Config) -> Iterator[str]:
     for where, part in _parts(dict(config.model, type=None), "model"):  # the whole is upstream's
         kind = MODELS.get(part["type"])
-        options = _options(kind)
+        names = options(kind)
         head = f"{config.filename}: {where}, {part['type']}"
-        tail = f"  options    {', '.join(options)}"
+        tail = f"  options    {', '.join(names)}"
         for key in part:
-            if key not in (*options, "type", "_scope_"):
-                close = difflib.get_close_matches(key, options, n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                raise UserError(f"{head} has no option {key!r}{hint}\n{tail}")
+            if key not in (*names, "type", "_scope_"):
+                meant = near(str(key), names)
+                hint = f"; did you mean {meant!r}?" if meant else ""
+                yield f"{head} has no option {key!r}{hint}\n{tail}"
+                return
         try:
             with torch.device("meta"):  # shapes alone
-                MODELS.build(
-                    {"in_channels": CHANNELS, **part} if "in_channels" in options else part
-                )
+                MODELS.build({"in_channels": CHANNELS, **part} if "in_channels" in names else part)
         except (TypeError, ValueError, KeyError, AssertionError) as error:
-            raise UserError(f"{head} cannot be built\n  {error}\n{tail}") from error
+            yield f"{head} cannot be built\n  {error}\n{tail}"
+            return
 
 
 def _parts(node: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -62,14 +64,3 @@ def _parts(node: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     elif isinstance(node, list | tuple):
         for index, value in enumerate(node):
             yield from _parts(value, f"{where}.{index}")
-
-
-def _options(kind: type) -> list[str]:
-    """Names of a class's options, those it hands on to its parents included."""
-    names: dict[str, None] = {}
-    for parent in kind.__mro__:
-        parameters = inspect.signature(parent).parameters.values()
-        names |= dict.fromkeys(p.name for p in parameters if p.kind is not p.VAR_KEYWORD)
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return list(names)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from psa_seg.evaluation.paired import BETTER, UNDECIDED, UNTESTED, WORSE, compare, holm
+from psa_seg.leaderboard.paired import BETTER, UNDECIDED, UNTESTED, WORSE, compare, holm
 
 
 def by_seed(values):

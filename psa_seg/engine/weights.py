@@ -1,7 +1,8 @@
-"""The weights that training starts from: on this disk, or fetched now."""
+"""The weights that training starts from: on this disk, or fetched now, and what they hold."""
 
 import re
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlparse
@@ -10,30 +11,43 @@ import torch
 from mmengine.config import Config
 from mmengine.runner.checkpoint import get_external_models, get_mmcls_models
 
-from psa_seg.engine.preflight.checkpoint import load_checkpoint
+from psa_seg.checkpoints.reading import load_checkpoint
 from psa_seg.errors import UserError
+from psa_seg.records.fingerprint import digest, sources
 
 CONNECT_TIMEOUT_S = 20
 SCHEMES = ("http://", "https://", "open-mmlab://", "mmcls://")
 
 
-def check_weights(config: Config) -> None:
-    """The weights that training starts from are on this disk, or fetched now into torch's cache.
+def fetch(config: Config) -> dict[str, str]:
+    """Have the weights that a run starts from on this disk, in torch's cache where need be.
 
-    They are the checkpoint in `load_from`, which becomes a local path, and ImageNet's for the
-    backbone.
+    They are the checkpoint in `load_from`, and every file that the model's config names.
+
+    Returns:
+        A local path for each, by its key in the config; another of mmengine's addresses as it is.
 
     Raises:
-        UserError: with the address, the cache path and the override; a run never starts from
-            random weights where the config says pretrained ones.
+        UserError: with the address, the cache path and the override, or for a file that holds more
+            than data; a run never starts from random weights where the config says others.
     """
-    if config.load_from:
-        config.load_from = _fetch("checkpoint", config.load_from, "load_from", config.filename)
-    init = config.model.backbone.get("init_cfg")
-    if isinstance(init, dict) and init.get("type") == "Pretrained":
-        key = "model.backbone.init_cfg.checkpoint"
-        source = _fetch("backbone weights", init["checkpoint"], key, config.filename)
-        load_checkpoint(source)  # data alone, before mmengine's loader takes it for a program
+    found = {}
+    for key, source in sources(config).items():
+        what = "checkpoint" if key == "load_from" else "weights"
+        found[key] = _fetch(what, source, key, config.filename)
+        load_checkpoint(found[key])  # data alone, before mmengine's loader takes it for a program
+    return found
+
+
+def digests(paths: Mapping[str, str]) -> dict[str, str]:
+    """What local files of weights hold, by their keys."""
+    local = {key: Path(path).expanduser() for key, path in paths.items()}
+    return {key: digest(path) for key, path in local.items() if path.is_file()}
+
+
+def digests_here(config: Config) -> dict[str, str]:
+    """`digests` of what a config names and this disk has; nothing is fetched."""
+    return digests({key: cached(source) or source for key, source in sources(config).items()})
 
 
 def _fetch(what: str, source: str, key: str, config: str) -> str:
@@ -50,7 +64,7 @@ def _fetch(what: str, source: str, key: str, config: str) -> str:
                 f"  do         correct the path, or override it: {override}"
             )
         return source
-    cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(address).path).name)
+    cached = _cache(address)
     if cached.is_file():
         return str(cached)
     cached.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +87,18 @@ def _fetch(what: str, source: str, key: str, config: str) -> str:
     finally:
         socket.setdefaulttimeout(before)
     return str(cached)
+
+
+def cached(source: str) -> str | None:
+    """The path of an address in torch's cache, if it is there; None for a local file."""
+    if not source.startswith(SCHEMES):
+        return None
+    path = _cache(_address(source) or "")
+    return str(path) if path.is_file() else None
+
+
+def _cache(address: str) -> Path:
+    return Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(address).path).name)
 
 
 def _address(source: str) -> str | None:

@@ -1,0 +1,289 @@
+"""From a command line and a config file to one frozen `Run`: here, and nowhere later, configs are
+written to.
+"""
+
+import argparse
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import get_world_size
+from mmseg.registry import MODELS
+
+from psa_seg.checkpoints.reading import config_of, load_checkpoint
+from psa_seg.engine import options, weights, work_dir
+from psa_seg.engine.config import load_config, override
+from psa_seg.engine.demo import make_demo
+from psa_seg.engine.distributed import once
+from psa_seg.engine.explain import explaining, register
+from psa_seg.engine.loop import split_batch
+from psa_seg.engine.preflight import (
+    check_checkpoint,
+    check_data,
+    check_model,
+    check_same_run,
+    check_sizes,
+    tells_its_config,
+)
+from psa_seg.engine.run import Run
+from psa_seg.engine.work_dir import Claim
+from psa_seg.errors import UserError
+from psa_seg.models import LeanEncoderDecoder
+from psa_seg.models.placement import settled
+from psa_seg.records.fingerprint import sources
+
+MASK_LOADERS = ("LoadLabelIds", "LoadAnnotations")
+
+
+def read(args: argparse.Namespace, more: dict[str, Any] | None = None) -> Config:
+    """The config that the common arguments describe: its demo if asked for, then the overrides.
+
+    Args:
+        args: parsed.
+        more: overrides besides those of `--cfg-options`.
+    """
+    config = load_config(args.config)
+    if args.demo:
+        make_demo(config)
+    override(config, {**(args.cfg_options or {}), **(more or {})})
+    config.launcher = args.launcher
+    if args.work_dir:
+        config.work_dir = args.work_dir
+    return config
+
+
+def training_of(args: argparse.Namespace) -> Run:
+    """The training that the command line of `tools/train.py` describes."""
+    config = once(lambda: _training_config(args), each_node=True)
+    return training(config, _name(args), must_resume=args.resume)
+
+
+def _training_config(args: argparse.Namespace) -> Config:
+    config = read(args, {} if args.seed is None else {"randomness.seed": args.seed})
+    config.resume = args.resume or args.auto_resume or config.resume
+    config.checkpoint_activations |= args.checkpoint_activations
+    if args.amp:
+        options.use_amp(config)
+    options.log_to(config, args.log_to, _name(args))
+    if args.profile is not None:
+        options.profile(config, args.profile)
+    return config
+
+
+def _name(args: argparse.Namespace) -> str:
+    """What the run is called."""
+    parts = [Path(args.config).stem, "demo" * args.demo]
+    parts += [f"seed{args.seed}" if args.seed is not None else "", "profile" * bool(args.profile)]
+    return "_".join(filter(None, parts))
+
+
+def training(config: Config, name: str = "run", must_resume: bool = False) -> Run:
+    """Check a training, and find or make its work directory.
+
+    Args:
+        config: overridden; `work_dir` in it goes before `name`.
+        name: of the run.
+        must_resume: a run that cannot be resumed is an error, and not a fresh start.
+
+    Raises:
+        UserError: for all that a user can mend; nothing is left behind then.
+    """
+    given = config.get("work_dir")
+    register(config)
+    with explaining(config):
+        found = once(lambda: work_dir.find(name, given) if config.resume else None)
+        run = once(lambda: _checked(config, found, must_resume), each_node=True)
+    if found is None:
+        claim = once(lambda: work_dir.claim(name, given))
+    else:
+        claim = once(lambda: _claim_again(found))
+    run.config.work_dir = str(claim.path)
+    try:
+        once(lambda: work_dir.try_writing(claim.path), each_node=True)
+    except UserError:
+        work_dir.abandon(claim)
+        raise
+    return Run(run.config, claim, run.checkpoint, run.resumed)
+
+
+def _claim_again(folder: Path) -> Claim:
+    """The directory of a run that goes on, or that was to go on and has not begun."""
+    empty = not folder.is_dir() or not any(folder.iterdir())
+    return work_dir.claim("", str(folder)) if empty else Claim(folder)
+
+
+def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
+    """The run, but for its work directory; `folder` is that which it would go on in."""
+    config = copy.deepcopy(config)
+    config.model = settled(config.model)
+    split_batch(
+        config.train_dataloader.batch_size,
+        get_world_size(),
+        config.train_cfg.get("micro_batch_size"),
+    )
+    stop_at(check_model(config))
+    stop_at(check_sizes(config))
+    stop_at(check_data(config, "train_dataloader", "val_dataloader"))
+    resumed = work_dir.checkpoint_in(folder) if folder else None
+    if resumed:
+        checkpoint = load_checkpoint(resumed)
+        held = (config_of(checkpoint) or {}).get("start") or {}
+        named = sources(config)
+        here = weights.digests_here(config)  # some may be gone: no file of a start is needed now
+        config.start = {key: value for key, value in (held | here).items() if key in named}
+        stop_at(check_same_run(config, checkpoint, resumed))
+        stop_at(check_checkpoint(config.model, checkpoint, resumed))
+        return Run(config, Claim(Path()), resumed, resumed=True)
+    if folder:
+        stop_at(work_dir.check_foreign(config, folder))
+    if must_resume:
+        raise UserError(
+            f"nothing to resume: no checkpoint in {folder or 'work_dirs'}\n"
+            "  do         correct --work-dir or --seed, or leave --resume out to start anew"
+        )
+    fetched = weights.fetch(config)
+    config.start = weights.digests(fetched)
+    start = fetched.get("load_from")
+    if start:
+        _check_weights_of(config, start, new="attention")
+    return Run(config, Claim(Path()), start)
+
+
+def scoring(
+    config: Config,
+    checkpoint: str,
+    tta: bool = False,
+    show_dir: str | None = None,
+    official: bool = False,
+) -> Run:
+    """Check a test of a checkpoint on the config's test loader.
+
+    Args:
+        config: overridden; without a `work_dir`, the test is written beside the checkpoint.
+        checkpoint: path of a checkpoint of this very model.
+        tta: average over the config's test-time augmentations (`tta_pipeline`).
+        show_dir: folder for one picture per image: image, truth, prediction.
+        official: add the figures of Cityscapes' own evaluator.
+
+    Raises:
+        UserError: for all that a user can mend.
+    """
+    config = copy.deepcopy(config)
+    config.custom_hooks = [dict(type="PanelHook", out_dir=show_dir)] if show_dir else []
+    if official:
+        scorers = config.test_evaluator
+        scorers = scorers if isinstance(scorers, list) else [scorers]
+        config.test_evaluator = [*scorers, dict(type="CityscapesPixelMetric")]
+    return _tested(config, checkpoint, tta, [show_dir] if show_dir else [], ["test_dataloader"])
+
+
+def predicting(config: Config, checkpoint: str, folder: str, tta: bool = False) -> Run:
+    """Check a prediction of images that have no masks: those of the test loader.
+
+    Args:
+        config: as for `scoring`; its test loader's pipelines lose the loading of masks.
+        checkpoint: path of a checkpoint of this very model.
+        folder: of the predictions, PNGs of train ids named as the images.
+        tta: as for `scoring`.
+
+    Raises:
+        UserError: for all that a user can mend.
+    """
+    config = copy.deepcopy(config)
+    dataset = config.test_dataloader.dataset
+    dataset.pipeline = without_masks(dataset.pipeline)
+    config.tta_pipeline = without_masks(config.get("tta_pipeline", []))
+    config.custom_hooks = []
+    config.test_evaluator = dict(type="PredictionWriter", folder=folder)
+    return _tested(config, checkpoint, tta, [], [])
+
+
+def without_masks(steps: Sequence[Any]) -> list[Any]:
+    """A pipeline, or a list of test-time augmentations, without steps that load masks."""
+    kept: list[Any] = []
+    for step in steps:
+        if isinstance(step, list):
+            step = without_masks(step)
+        elif "transforms" in step:
+            step = {**step, "transforms": without_masks(step["transforms"])}
+        elif step["type"] in MASK_LOADERS:
+            continue
+        if step:  # of alternatives none may be left
+            kept.append(step)
+    return kept
+
+
+def _tested(
+    config: Config, checkpoint: str, tta: bool, folders: Sequence[str], loaders: Sequence[str]
+) -> Run:
+    """The run of a test loop; `folders` are written to, `loaders` checked."""
+    if not Path(checkpoint).is_file():
+        kind = "is a folder" if Path(checkpoint).is_dir() else "not found"
+        raise UserError(f"checkpoint {kind}: {checkpoint}\n  do         name a file, iter_*.pth")
+    config.setdefault("work_dir", str(Path(checkpoint).parent / "test"))
+    config.model = settled(config.model)
+    config.model.backbone.init_cfg = None  # every weight comes from the checkpoint
+    config.load_from, config.resume = checkpoint, False
+
+    def check_all() -> None:
+        stop_at(check_model(config))
+        stop_at(check_data(config, *loaders))
+        _check_weights_of(config, checkpoint)
+        if tta:
+            stop_at(check_views(config))
+        for folder in (config.work_dir, *folders):
+            work_dir.try_writing(Path(folder))
+
+    register(config)
+    with explaining(config):
+        once(check_all, each_node=True)
+    if tta:
+        config.test_dataloader.dataset.pipeline = config.tta_pipeline
+        config.model = dict(config.tta_model, module=config.model)
+    return Run(config, Claim(Path(config.work_dir)), checkpoint)
+
+
+def check_views(config: Config) -> list[str]:
+    """What keeps a config from test-time augmentation."""
+    if "tta_model" not in config or "tta_pipeline" not in config:
+        return [
+            f"--tta needs tta_model and tta_pipeline: {config.filename}\n"
+            "  do         take the bases of configs/, which have both, or leave --tta out"
+        ]
+    kind = config.model.type
+    lean = issubclass(MODELS.get(kind), LeanEncoderDecoder)
+    if lean and config.tta_model.type == "SegTTAModel":
+        return [
+            f"tta_model.type is 'SegTTAModel', which reads logits that {kind} leaves "
+            f"out: {config.filename}\n  do         make it 'LeanTTAModel': same label maps, less "
+            "memory"
+        ]
+    return []
+
+
+def buildable(config: Config) -> None:
+    """Look whether the model can be built: of many runs, before the first of them is trained.
+
+    Raises:
+        UserError: where it cannot.
+    """
+    register(config)
+    with explaining(config):
+        stop_at(check_model(config))
+
+
+def _check_weights_of(config: Config, path: str, new: str | None = None) -> None:
+    checkpoint = load_checkpoint(path)
+    stop_at(check_checkpoint(config.model, checkpoint, path, new))
+    if not tells_its_config(checkpoint):
+        print(
+            f"{path} does not tell the config it was trained with: its tensors fit, and are taken"
+        )
+
+
+def stop_at(findings: Sequence[str]) -> None:
+    """Raise UserError with the first of a check's findings, if there are any."""
+    if findings:
+        raise UserError(findings[0])

@@ -1,0 +1,64 @@
+"""Files appear whole or not at all, and never over somebody else's."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from psa_seg.errors import UserError
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DISK_TROUBLE = {*NO_SPACE, errno.EROFS, errno.EACCES, errno.EIO}
+
+
+@contextmanager
+def whole(path: Path, new: bool = False) -> Iterator[Path]:
+    """A file to write beside `path`, which takes its place at the end of the block.
+
+    Whatever ends the block early leaves `path` as it was, and nothing beside it.
+
+    Args:
+        path: of the file, in a folder that exists.
+        new: something else at `path` is an error, before the block and after it.
+
+    Raises:
+        UserError: where `path` must be new and is not.
+    """
+    if new:
+        must_be_new(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        if new:
+            must_be_new(path)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write(path: Path, content: bytes | str, new: bool = False) -> None:
+    """Write a file as `whole` does; text is UTF-8."""
+    with whole(path, new) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def must_be_new(path: Path) -> None:
+    """Nothing lies where a file is to be written: a link that leads nowhere is somebody's, too.
+
+    Raises:
+        UserError: where something does.
+    """
+    if os.path.lexists(path):
+        raise UserError(f"{path} exists, and stays\n  do         move it, or name another file")
+
+
+def disk_error(error: OSError) -> UserError:
+    """The message for a disk that does not take, or give, a file."""
+    remedy = "correct the path, or its permissions"
+    if error.errno in NO_SPACE:
+        remedy = "make room there; a training goes on with --resume from its last checkpoint"
+    return UserError(
+        f"{error.strerror or error}: {error.filename or 'the work directory'}\n"
+        f"  do         {remedy}"
+    )

@@ -1,0 +1,87 @@
+"""Whether two configs are of one function: equal weights then give equal logits.
+
+Keys of a state dict do not tell: a layout, a dilation or `align_corners` has no weights of its own.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from mmseg.registry import MODELS
+
+from psa_seg.models.placement import placed, settled, without_attention
+
+# What may differ: how a model is trained, how its logits are read, how its weights started.
+FREE = {
+    *("init", "init_cfg", "pretrained", "zero_init_residual", "requires_grad"),
+    *("train_cfg", "test_cfg", "with_cp", "norm_eval", "frozen_stages", "momentum"),
+    *("dropout_ratio", "dropout", "drop_rate", "drop_path_rate", "sampler", "ignore_index"),
+    *(
+        "threshold",
+        "size",
+        "size_divisor",
+        "pad_val",
+        "seg_pad_val",
+        "batch_augments",
+        "non_blocking",
+    ),
+    *("_scope_", "_delete_"),
+}
+SAME_TYPES = {
+    "LeanEncoderDecoder": "EncoderDecoder",
+    "LeanCascadeEncoderDecoder": "CascadeEncoderDecoder",
+    "SyncBN": "BN",
+    "BN2d": "BN",
+    "MMSyncBN": "BN",
+}
+Config = Mapping[str, Any]
+
+
+def differences(there: Config, here: Config) -> list[str]:
+    """Options in which two models' configs are of different functions, a line each.
+
+    Args:
+        there: config of the model that weights are of. Attentions that it does not have are no
+            difference: it is compared with the model without them.
+        here: of the model that takes them.
+    """
+    there = settled(there)
+    here = without_attention(here, keep={placement for placement, _, _ in placed(there)})
+    if "data_preprocessor" not in there:  # of older files, which tell of a model alone
+        here = {key: part for key, part in here.items() if key != "data_preprocessor"}
+    return list(_different(there, here, "model"))
+
+
+def _different(there: Any, here: Any, where: str) -> Iterator[str]:
+    lists = isinstance(there, list | tuple) and isinstance(here, list | tuple)
+    if lists and len(there) == len(here):
+        there, here = dict(enumerate(there)), dict(enumerate(here))
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for key in dict.fromkeys([*there, *here]):
+            if key not in FREE and "loss" not in str(key):
+                values = (_value(config, key) for config in (there, here))
+                yield from _different(next(values), next(values), f"{where}.{key}")
+    elif there != here:
+        yield f"{where} is {there!r} there, and {here!r} here"
+
+
+def _value(config: Config, key: Any) -> Any:
+    """What a config has at `key`, or what its type takes without it."""
+    if key == "type":
+        kind = config.get("type")
+        kind = kind if isinstance(kind, str) or kind is None else kind.__name__
+        return SAME_TYPES.get(kind, kind) if kind else None
+    return config[key] if key in config else _defaults(str(config.get("type"))).get(str(key))
+
+
+@cache
+def _defaults(kind: str) -> dict[str, Any]:
+    """Options of a registered type that have a default, those of its parents included."""
+    found: dict[str, Any] = {}
+    for parent in getattr(MODELS.get(kind), "__mro__", ()):
+        parameters = inspect.signature(parent).parameters.values()
+        found = {p.name: p.default for p in parameters if p.default is not p.empty} | found
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return found

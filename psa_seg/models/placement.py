@@ -1,0 +1,205 @@
+"""Where attentions sit: the one rule, for a model's config and for a built model.
+
+In a config, an attention is what stands at `attention` with a `type` (of a head, a neck, a
+backbone), the `cfg` of each of a backbone's `plugins`, whichever library either is from, and
+whatever else has one of our attentions as its `type`. Placements: `backbone`, `neck`, `head` and
+`auxiliary`.
+"""
+
+import copy
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mmseg.registry import MODELS
+from torch import nn
+
+from psa_seg.attention.base import Attention
+from psa_seg.errors import UserError
+from psa_seg.models.backbones import Attending
+from psa_seg.models.decode_heads import PolarizedASPPHead
+from psa_seg.models.necks import DEFAULT_ATTENTION, PolarizedNeck
+
+PARTS = {
+    "backbone": "backbone",
+    "neck": "neck",
+    "decode_head": "head",
+    "auxiliary_head": "auxiliary",
+}
+NECK = "PolarizedNeck"
+# A type that can attend, by the plain one that it is without an attention.
+ATTENDING = {
+    "DepthwiseSeparableASPPHead": "PolarizedASPPHead",
+    **{
+        kind: f"Polarized{kind}"
+        for kind in ("ResNet", "ResNetV1c", "ResNetV1d", "ResNeXt", "HRNet", "MobileNetV2")
+    },
+}
+PLAIN = {attending: plain for plain, attending in ATTENDING.items()}
+ONLY_WITH_ATTENTION = ("attention", "blocks")  # options that a plain type does not have
+PLUGIN_NAMES = tuple(f"after_conv{number}_plugin_names" for number in (1, 2, 3))
+Config = Mapping[str, Any]
+
+
+class Placed(NamedTuple):
+    """An attention in a config."""
+
+    placement: str
+    where: str  # its key, below `model`
+    config: dict[str, Any]
+
+
+def placed(model: Config) -> list[Placed]:
+    """The attentions of a model's config, in the order of backbone, neck and heads."""
+    return [
+        Placed(placement, where, dict(config))
+        for part, placement in PARTS.items()
+        for where, config in _walk(model.get(part), part)
+    ]
+
+
+def attentions(model: Config) -> dict[str, dict[str, Any]]:
+    """Configs of a model's attentions by placement; a second one of a placement is `head 2`."""
+    found: dict[str, dict[str, Any]] = {}
+    for placement, _, config in placed(model):
+        count = sum(key.split()[0] == placement for key in found)
+        found[f"{placement} {count + 1}" if count else placement] = config
+    return found
+
+
+def decode_heads(model: Any) -> Sequence[Any]:
+    """Configs of a model's decode heads: one, or a cascade whose last one's logits count."""
+    head = model["decode_head"]
+    return head if isinstance(head, list | tuple) else [head]
+
+
+def _walk(node: Any, where: str) -> Iterator[tuple[str, Config]]:
+    if isinstance(node, list | tuple):
+        node = dict(enumerate(node))
+    if not isinstance(node, Mapping):
+        return
+    if node.get("type") == NECK and "attention" not in node:
+        yield f"{where}.attention", DEFAULT_ATTENTION
+    for key, value in node.items():
+        place = f"{where}.{key}"
+        if key == "plugins" and isinstance(value, list | tuple):
+            for index, plugin in enumerate(value):
+                yield f"{place}.{index}.cfg", plugin["cfg"]
+        elif isinstance(value, Mapping) and "type" in value and _is_one(key, value["type"]):
+            yield place, value
+        else:
+            yield from _walk(value, place)
+
+
+def _is_one(key: Any, kind: Any) -> bool:
+    found = MODELS.get(kind) if isinstance(kind, str) else kind
+    return key == "attention" or (isinstance(found, type) and issubclass(found, Attention))
+
+
+def settled(model: Config) -> Any:
+    """The config with types that follow from its attentions.
+
+    A plain type that is given an `attention` becomes the one that takes it, and one of ours without
+    an attention becomes the plain type that it is to the bit: a baseline reads as one.
+    """
+    result = copy.deepcopy(model)
+    for part in _parts(result):
+        kind = part.get("type")
+        if part.get("attention") and kind in ATTENDING:
+            part["type"] = ATTENDING[kind]
+        elif not part.get("attention") and kind in PLAIN:
+            _make_plain(part)
+    return result
+
+
+def without_attention(model: Config, keep: Collection[str] = ()) -> Any:
+    """The config of the plain twin: no attention anywhere, and no neck of ours.
+
+    Args:
+        model: config.
+        keep: placements whose attentions stay.
+
+    Raises:
+        UserError: where an attention is part of something that may be nothing without it.
+    """
+    plain: Any = copy.deepcopy(model)
+    for placement, where, _ in placed(model):
+        if placement in keep:
+            continue
+        *path, last = where.split(".")
+        if last not in ("attention", "cfg"):
+            raise UserError(
+                f"the plain network without model.{where} cannot be told\n"
+                "  why        runs start from, and are compared with, the network without "
+                "attention\n"
+                "  do         give the attention to a part that can be built without it, as its "
+                "option\n             `attention`, or to a ResNet as a plugin"
+            )
+        if last == "attention":
+            part_of(plain, path).pop("attention", None)
+        elif last == "cfg":
+            part_of(plain, path[:-2]).pop("plugins", None)
+    if (plain.get("neck") or {}).get("type") == NECK and "neck" not in keep:
+        plain.pop("neck")
+    return settled(plain)
+
+
+def part_of(model: Any, path: Sequence[str]) -> Any:
+    """What stands at `path` in a config."""
+    for key in path:
+        model = model[int(key) if isinstance(model, list | tuple) else key]
+    return model
+
+
+def _make_plain(part: Any) -> None:
+    part["type"] = PLAIN[part["type"]]
+    for option in ONLY_WITH_ATTENTION:
+        part.pop(option, None)
+
+
+def _parts(model: Any) -> Iterator[Any]:
+    """Backbone, neck and heads of a config, to be changed in place."""
+    for name in PARTS:
+        part = model.get(name)
+        yield from part if isinstance(part, list | tuple) else [part] if part else []
+
+
+def find(model: nn.Module) -> dict[str, nn.Module]:
+    """The attentions of a built model by their names in it; none of them within another."""
+    found: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():
+        prefix = f"{name}." if name else ""
+        if any(name.startswith(f"{outer}.") for outer in found):
+            continue
+        if isinstance(module, Attention):
+            found[name] = module
+        found |= {f"{prefix}{child}": part for child, part in _children(module).items()}
+    return found
+
+
+def _children(module: nn.Module) -> dict[str, nn.Module]:
+    """What sits in a place for attentions, of whatever library it is."""
+    if isinstance(module, PolarizedASPPHead) and module.attention is not None:
+        return {"attention": module.attention}
+    if isinstance(module, PolarizedNeck):
+        return {f"attentions.{level}": part for level, part in module.attentions.items()}
+    if isinstance(module, Attending):
+        return {f"{b}.attention": module.get_submodule(f"{b}.attention") for b in module.attended}
+    names = [name for attribute in PLUGIN_NAMES for name in getattr(module, attribute, ())]
+    return {name: getattr(module, name) for name in names}
+
+
+def check_found(config: Config, model: nn.Module) -> list[str]:
+    """What is wrong where a built model has attentions that its config does not tell of.
+
+    Args:
+        config: of the model.
+        model: built from it.
+    """
+    told = {placement for placement, _, _ in placed(config)}
+    return [
+        f"{name} is an attention that the model's config does not tell of\n"
+        "  why        the run would be taken for one of the plain network\n"
+        "  do         build it from a config at the option `attention` of its part"
+        for name in find(model)
+        if PARTS.get(name.partition(".")[0]) not in told
+    ]

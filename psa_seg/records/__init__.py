@@ -1,0 +1,23 @@
+"""Records of runs: written here, read here, and known to no other package by their keys."""
+
+from psa_seg.records.files import find, read, write
+from psa_seg.records.schema import (
+    Attempt,
+    Environment,
+    Inference,
+    Memory,
+    Record,
+    Validation,
+)
+
+__all__ = [
+    "Attempt",
+    "Environment",
+    "Inference",
+    "Memory",
+    "Record",
+    "Validation",
+    "find",
+    "read",
+    "write",
+]

@@ -1,0 +1,139 @@
+"""Records as JSON files."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from psa_seg import files
+from psa_seg.errors import UserError
+from psa_seg.records.schema import VERSION, Record, rounded
+from psa_seg.records.typed import from_plain
+
+NAME = "record.json"  # in a work directory
+DERIVED = ("iterations", "mIoU", "mAcc", "aAcc", "IoU")
+MARKS = {"config_hash", "validations"}  # no other JSON has both
+RUNS_OWN = re.compile(r"\d{8}_\d{6}|vis_data")  # folders in which mmengine leaves JSON of its own
+TOLERANCE = 1e-3  # of derived figures, which are written with four digits
+
+
+def write(path: Path, record: Record) -> None:
+    """Write a run's record, as far as the run has come.
+
+    Raises:
+        OSError: where the disk does not take it; the record before is left as it was.
+    """
+    text = json.dumps(to_plain(record), indent=1, allow_nan=False)
+    files.write(path, _rows_in_line(text) + "\n")
+
+
+def to_plain(record: Record) -> dict[str, Any]:
+    """What is written: the record, and the figures that follow from it."""
+    plain = asdict(record)
+    validations, inference = plain.pop("validations"), plain.pop("inference")
+    if record.version == 1:
+        plain["sittings"] = plain.pop("attempts")
+        del plain["version"], plain["start"]
+    return {
+        **plain,
+        **({} if inference is None else {"inference": inference}),
+        "validations": validations,
+        **rounded(record.validations, record.classes),
+    }
+
+
+def read(path: Path) -> Record:
+    """The record at `path`.
+
+    Raises:
+        UserError: says what is wrong with it; nothing but a whole and consistent record is read.
+    """
+    try:
+        return _record(json.loads(path.read_text()))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"record cannot be read: {path}\n  {error}\n"
+            "  do         copy it again from where it was made, or make it again"
+        ) from error
+
+
+def _record(read: Any) -> Record:
+    if not isinstance(read, dict):
+        raise ValueError("it must be a mapping")
+    plain = {key: value for key, value in read.items() if key not in DERIVED}
+    version = plain.setdefault("version", 1)
+    if version == 1 and "sittings" in plain:
+        plain["attempts"] = plain.pop("sittings")
+    if type(version) is not int or not 1 <= version <= VERSION:
+        raise ValueError(f"version {version!r} is not one of 1 to {VERSION}: update psa_seg")
+    record = from_plain(Record, plain)
+    derived = rounded(record.validations, record.classes)
+    for key in DERIVED:
+        if key in read and not _agree(read[key], derived.get(key)):
+            raise ValueError(f"{key} is not what its counts give: {str(derived.get(key))[:60]}")
+    return record
+
+
+def _agree(told: Any, derived: Any) -> bool:
+    """Whether figures that a file tells are those of its counts."""
+    if isinstance(derived, Mapping):
+        same = isinstance(told, Mapping) and told.keys() == derived.keys()
+        return same and all(_agree(told[key], derived[key]) for key in derived)
+    if isinstance(derived, float):
+        return type(told) in (int, float) and math.isclose(told, derived, abs_tol=TOLERANCE)
+    return type(told) is type(derived) and told == derived
+
+
+class Found(NamedTuple):
+    """What lies in a folder, and below it."""
+
+    records: dict[Path, Record]
+    others: list[Path]  # JSON that is no record
+
+
+def find(folder: Path) -> Found:
+    """The records in `folder` and below it; of a work directory, `record.json` alone.
+
+    Raises:
+        UserError: where a file is no JSON, or says that it is a record and cannot be read.
+    """
+    records, others = {}, []
+    for path in sorted(folder.rglob("*.json"), key=_natural):
+        if not path.is_file() or _is_a_runs_own(path, folder):
+            continue
+        if _looks_like_one(path):
+            records[path] = read(path)
+        else:
+            others.append(path)
+    return Found(records, others)
+
+
+def _is_a_runs_own(path: Path, folder: Path) -> bool:
+    """Whether a run left it beside its record: logs, traces, figures of a test."""
+    below = path.relative_to(folder).parts[:-1]
+    if any(RUNS_OWN.fullmatch(part) for part in below):
+        return True
+    within = path.parents[: len(below) + 1]
+    return path.name != NAME and any((parent / NAME).is_file() for parent in within)
+
+
+def _looks_like_one(path: Path) -> bool:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return True  # half a record, maybe: not passed over in silence
+    return isinstance(found, dict) and bool(MARKS & found.keys())
+
+
+def _natural(path: Path) -> list[Any]:
+    """Orders `run_2` before `run_10`, and `run` before both."""
+    parts = (re.split(r"(\d+)", part) for part in path.with_suffix("").parts)
+    return [[int(p) if p.isdecimal() else p for p in part] for part in parts]
+
+
+def _rows_in_line(text: str) -> str:
+    """Lists of numbers, such as a row of a confusion matrix, in one line each."""
+    return re.sub(r"\[[\s\d,.]*\]", lambda match: " ".join(match[0].split()), text)

@@ -1,0 +1,150 @@
+"""Which run it is: twelve hexadecimal digits of all that its figures depend on.
+
+Not the seed and the machine, and not where files lie: of weights that a run starts from, the
+content counts, as `config.start` has it (`digest`), by the key at which the config names the file.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+# What an interrupted run must have in common with the one that goes on.
+SAME_RUN = (
+    *("data_name", "model", "train_dataloader", "val_dataloader.dataset", "val_cfg"),
+    *("val_evaluator", "optim_wrapper", "auto_scale_lr", "param_scheduler", "sync_bn"),
+    *("custom_hooks", "default_hooks", "load_from"),
+)
+SAME_FIGURES = (  # another machine may hold fewer images at once: each attempt says how many
+    *SAME_RUN,
+    *("train_cfg.max_iters", "train_cfg.micro_batch_size"),
+)
+# What changes no figure: where files lie, how fast they are read, what is told of a run.
+LOADING = {"num_workers", "persistent_workers", "pin_memory", "prefetch_factor", "timeout"}
+WITHOUT = {"data_root", "palette", "serialize_data", *LOADING}
+TELLING = {"timer", "logger", "checkpoint", "sampler_seed", "visualization"}  # default hooks
+TELLERS = {"ReportHook", "PanelHook", "ProfileHook", "CheckpointHook", "LoggerHook"}
+# With these a pretrained start is named in a model's config.
+PRETRAINED = "Pretrained"
+FILES = {"checkpoint", "pretrained", "load_from"}
+Config = Mapping[str, Any]
+
+
+def fingerprint(config: Config) -> str:
+    """The fingerprint of the run that `config` describes."""
+    return _digest(json.dumps(parts(config, SAME_FIGURES), sort_keys=True))
+
+
+def parts(config: Config, keys: Iterable[str], contents: bool = True) -> dict[str, Any]:
+    """What two runs can be compared by, at each of the dotted `keys`.
+
+    Args:
+        config: of a run, with the digests of its weights at `start`.
+        keys: of `SAME_FIGURES`.
+        contents: of weights, their content; without it only that there are some, for records and
+            checkpoints that know no more.
+    """
+    start = config.get("start") or {}
+
+    def weights(where: str, source: str) -> str:
+        return start.get(where, Path(source).name) if contents else "weights"
+
+    found = {key: _portable(look_up(config, key), key, weights) for key in keys}
+    for key in ("custom_hooks", "default_hooks"):
+        if key in found:
+            found[key] = _acting(found[key])
+    return found
+
+
+def sources(config: Config) -> dict[str, str]:
+    """Files and addresses of weights that a run starts from, by the key that names each."""
+    found: dict[str, str] = {}
+
+    def note(where: str, source: str) -> str:
+        found[where] = source
+        return source
+
+    for key in ("load_from", "model"):
+        _portable(config.get(key), key, note)
+    return found
+
+
+def digest(path: Path) -> str:
+    """The content of a file, as `config.start` has it."""
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def of_data(*datasets: Any) -> str:
+    """Twelve hexadecimal digits of names and sizes of all images and masks, in their order.
+
+    Args:
+        *datasets: mmengine's, such as those of training and validation.
+    """
+    return _digest("\n".join(line for dataset in datasets for line in _files(dataset)))
+
+
+def look_up(config: Config, key: str) -> Any:
+    """What stands at a dotted `key`; None where a part of it is not there."""
+    value: Any = config
+    for part in key.split("."):
+        value = value.get(part) if hasattr(value, "get") else None
+    return value
+
+
+def difference(where: str, there: Any, here: Any) -> str:
+    """The first value in which two of `parts` differ; empty if they do not."""
+    if isinstance(there, list) and isinstance(here, list):
+        if len(there) != len(here):
+            return f"{where} has {len(there)} entries there, and {len(here)} here"
+        there, here = dict(enumerate(there)), dict(enumerate(here))
+    if isinstance(there, dict) and isinstance(here, dict):
+        found = (
+            difference(f"{where}.{key}", there.get(key), here.get(key))
+            for key in dict.fromkeys([*there, *here])
+        )
+        return next(filter(None, found), "")
+    return "" if there == here else f"{where} is {there!r} there, and {here!r} here"
+
+
+def _portable(value: Any, where: str, weights: Any) -> Any:
+    """`value` as plain JSON, the same on every machine and however it is written."""
+    if isinstance(value, Mapping):
+        return {
+            str(key): _portable(part, f"{where}.{key}", weights)
+            for key, part in value.items()
+            if key not in WITHOUT
+        }
+    if isinstance(value, list | tuple):
+        return [_portable(part, f"{where}.{i}", weights) for i, part in enumerate(value)]
+    if isinstance(value, str):
+        return weights(where, value) if where.rpartition(".")[2] in FILES else value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _acting(hooks: Any) -> Any:
+    """Hooks without those that only tell of a run."""
+    if isinstance(hooks, dict):
+        return {name: hook for name, hook in hooks.items() if name not in TELLING}
+    kept = [h for h in hooks or [] if not (isinstance(h, dict) and h.get("type") in TELLERS)]
+    return kept
+
+
+def _files(dataset: Any) -> Iterator[str]:
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        for key in ("img_path", "seg_map_path"):
+            path = Path(info[key])
+            yield f"{path.parent.name}/{path.name} {path.stat().st_size}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

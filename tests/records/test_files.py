@@ -1,0 +1,148 @@
+"""Records on the disk: read whole and consistent, or refused with one message that names them."""
+
+import copy
+import json
+import random
+import re
+
+import numpy as np
+import pytest
+
+from psa_seg.errors import UserError
+from psa_seg.leaderboard import write as write_page
+from psa_seg.records import read, write
+from psa_seg.records.files import to_plain
+from psa_seg.records.scores import scores
+from tests.conftest import ROOT
+from tests.leaderboard import invented
+
+OURS = sorted((ROOT / "benchmarks/results").rglob("*.json"))
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_ours_are_read_as_version_1_and_keep_their_digests(path):
+    record, told = read(path), json.loads(path.read_text())
+    assert record.version == 1
+    assert record.is_complete
+    for key in ("config_hash", "setting", "data_hash", "seed", "label", "wall_time_s"):
+        assert getattr(record, key) == told[key], key
+    assert np.array_equal(record.last.confusion, told["validations"][-1]["confusion"])
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("inference", [None, invented.record().inference])
+def test_what_is_written_is_read(tmp_path, version, inference):
+    record = invented.record("SE", 3, version=version, inference=inference)
+    write(tmp_path / "a.json", record)
+    assert read(tmp_path / "a.json") == record
+    assert record.is_complete == (inference is not None)
+
+
+def test_an_optional_entry_more_leaves_old_records_readable(tmp_path):
+    """`start` came with version 2; a file of version 2 without it is one, too."""
+    plain = to_plain(invented.record())
+    del plain["start"]
+    (tmp_path / "a.json").write_text(json.dumps(plain))
+    assert read(tmp_path / "a.json") == invented.record()
+
+
+WRONG = {
+    "seed": ("0", "seed must be a whole number, and is '0'"),
+    "exploratory": (0, "exploratory must be true or false"),
+    "setting": (None, "setting must be a text"),
+    "label": ("", "label must not be empty"),
+    "parameters": (True, "parameters must be a whole number"),
+    "wall_time_s": (float("nan"), "wall_time_s must be a number"),
+    "inference": ({}, "it has no inference.size"),
+    "classes": (["a", "a", "b", "c"], "two classes have one name"),
+    "attempts": ([], "attempts must not be empty"),
+    "attentions": ({"head": {"layout": "parallel"}}, "attentions.head has no type"),
+    "crop": ([256], "crop must be rows and columns"),
+    "mIoU": (99.0, "mIoU is not what its counts give"),
+    "IoU": ({"road": 1.0}, "IoU is not what its counts give"),
+    "version": (3, "version 3 is not one of 1 to 2: update psa_seg"),
+    "labels": ("SE", "labels is no entry of a record"),
+}
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_an_entry_that_is_wrong_is_named(tmp_path, key):
+    value, message = WRONG[key]
+    path = tmp_path / "wrong.json"
+    path.write_text(json.dumps({**to_plain(invented.record("SE")), key: value}))
+    with pytest.raises(UserError, match=re.escape(message)) as raised:
+        read(path)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("confusion", "message"),
+    [
+        ([[1, 2], [3, 4]], "validations.1.confusion is not of 4 classes"),
+        ([[1] * 4] * 3, "validations.1.confusion must be square"),
+        ([[-1] * 4] * 4, "validations.1.confusion must count pixels"),
+        ([[1.5] * 4] * 4, "validations.1.confusion.0.0 must be a whole number"),
+        ([[0] * 4] * 4, "validations.1.confusion counts no pixel"),
+        ("many", "validations.1.confusion must be a list"),
+    ],
+)
+def test_counts_that_are_none(tmp_path, confusion, message):
+    plain = json.loads(json.dumps(to_plain(invented.record())))
+    plain["validations"][1]["confusion"] = confusion
+    (tmp_path / "wrong.json").write_text(json.dumps(plain))
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / "wrong.json")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\x00", '{"validations": []}'])
+def test_half_a_file_is_a_message(tmp_path, text):
+    (tmp_path / "half.json").write_text(text)
+    with pytest.raises(UserError, match=r"record cannot be read: .*half\.json"):
+        read(tmp_path / "half.json")
+
+
+VALUES = (None, {}, [], "0", "x", 0, -1, 1.5, True, float("nan"), [[]], {"a": 1}, 10**30)
+
+
+def places(node, path=()):
+    if path:
+        yield path
+    if isinstance(node, dict | list):
+        keys = node if isinstance(node, dict) else range(len(node))
+        for key in keys:
+            yield from places(node[key], (*path, key))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_thousand_swapped_values_give_a_board_or_one_message(tmp_path, seed):
+    """500 each of a record of today, of version 1, and of one of ours; nothing is a traceback."""
+    plains = [
+        to_plain(invented.record("SE", 1)),
+        to_plain(invented.record("SE", 1, version=1)),
+        json.loads(OURS[0].read_text()),
+    ]
+    rng, plain = random.Random(seed), json.loads(json.dumps(plains[seed]))
+    (tmp_path / "records").mkdir()
+    write(tmp_path / "records/none.json", invented.record())
+    spots, outcomes = sorted(places(plain), key=str), []
+    for _ in range(500):
+        swapped = copy.deepcopy(plain)
+        *outer, last = rng.choice(spots)
+        node = swapped
+        for key in outer:
+            node = node[key]
+        node[last] = rng.choice(VALUES)
+        (tmp_path / "records/swapped.json").write_text(json.dumps(swapped))
+        try:
+            write_page(str(tmp_path / "records"), str(tmp_path / "out"), pictures=True)
+            outcomes.append("a board")
+        except UserError as error:
+            outcomes.append(str(error))
+    assert all("swapped.json" in outcome for outcome in outcomes if outcome != "a board")
+    assert 0 < outcomes.count("a board") < len(outcomes)
+
+
+def test_no_pixel_is_no_score(recwarn):
+    figures = scores(np.zeros((3, 3), int))
+    assert all(np.isnan(value).all() for value in figures.values())
+    assert not recwarn.list
