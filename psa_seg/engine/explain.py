@@ -17,7 +17,7 @@ from psa_seg.errors import UserError
 
 FOREIGN = "             where it belongs to another type: {0}._delete_=True {0}.type=..."
 TAKE_VALUES_OF_A_CONFIG = ("psa_seg.attention", "psa_seg.models", "torch.optim")
-UNKNOWN_TYPE = re.compile(r"(\S+) is not in the \S+ registry")
+UNKNOWN_TYPE = re.compile(r"(\S+) is not in the .+ registry")
 UNKNOWN_OPTION = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 
 
@@ -59,17 +59,19 @@ def explaining(config: Config) -> Iterator[None]:
         yield
     except (TypeError, KeyError) as error:
         message = str(error.args[0]) if error.args else ""
-        kind, option = UNKNOWN_TYPE.search(message), UNKNOWN_OPTION.search(message)
-        if not (kind or "__init__() " in message):
-            raise
+        option = UNKNOWN_OPTION.search(message)
+        if not (UNKNOWN_TYPE.search(message) or "__init__() " in message):
+            absent = next(_absent_types(config.to_dict()), None)
+            if absent is None:
+                raise
+            message = f"{absent} is not in the mmseg registry, or in any of mmengine"
         unknown = option[2] if option else ""
         where = [path for path in _paths(config, "") if unknown and path.endswith(f".{unknown}")]
-        near = _near_type(kind[1]) if kind else _near_option(*option.groups()) if option else ""
         raise UserError(
             f"{config.filename} (with --cfg-options) asks for what does not exist\n  {message}\n"
             f"  where      {where[0][1:] if where else 'see above'}\n"
-            + (f"  meant      {near}?\n" if near else "")
-            + "  do         correct the name of that option, type or module"
+            f"{meant(message)}"
+            "  do         correct the name of that option, type or module"
             + (f"\n{FOREIGN.format(where[0][1:].rpartition('.')[0])}" if where else "")
         ) from error
     except ValueError as error:
@@ -80,6 +82,13 @@ def explaining(config: Config) -> Iterator[None]:
             f"{config.filename} (with --cfg-options): a value does not fit\n  {error}\n"
             "  do         correct it; an attention takes the channels and maps of its place"
         ) from error
+
+
+def meant(message: str) -> str:
+    """A line with the type or option that a registry, or a class, did not find; or nothing."""
+    kind, option = UNKNOWN_TYPE.search(message), UNKNOWN_OPTION.search(message)
+    found = _near_type(kind[1]) if kind else _near_option(*option.groups()) if option else ""
+    return f"  meant      {found}?\n" if found else ""
 
 
 def near(name: str, names: list[str]) -> str:
@@ -94,6 +103,18 @@ def _registries() -> Iterator[Registry]:
         while isinstance(value, Registry):  # and mmengine's, of which it is a child
             yield value
             value = value.parent
+
+
+def _absent_types(node: Any) -> Iterator[str]:
+    """Types in a config that no registry has; a library may say less of one than its name."""
+    values = node.values() if isinstance(node, dict) else node
+    kind = node.get("type") if isinstance(node, dict) else None
+    if isinstance(kind, str) and "." not in kind:
+        if not any(kind in registry.module_dict for registry in _registries()):
+            yield kind
+    for value in values:
+        if isinstance(value, dict | list | tuple):
+            yield from _absent_types(value)
 
 
 def _near_type(name: str) -> str:

@@ -5,18 +5,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
-import matplotlib
 import numpy as np
 import torch
+from matplotlib.figure import Figure  # by itself, it asks for no screen, and sets no backend
+from matplotlib.patches import Rectangle
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from psa_seg import PolarizedSelfAttention
 from psa_seg.datasets.labels import IGNORED
 from psa_seg.ops import naive
-
-matplotlib.use("Agg")  # no window, no screen
-from matplotlib import pyplot as plt
 
 COLUMNS = ("image", "truth (black: ignored)", "prediction")
 
@@ -27,7 +25,8 @@ def draw_curves(
     """Loss per iteration with its running mean, and mIoU (percent) at each validation."""
     window = max(1, len(losses) // 25)
     smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
-    figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axis = figure.subplots()
     axis.plot(np.arange(1, len(losses) + 1), losses, color="tab:blue", alpha=0.25, lw=0.8)
     axis.plot(np.arange(window, len(losses) + 1), smooth, color="tab:blue")
     axis.set(xlabel="iteration", title=title, xlim=(0, 1.06 * len(losses)), ylim=(0, None))
@@ -39,7 +38,6 @@ def draw_curves(
     for iteration, miou in history:
         right.annotate(f"{miou:.1f}", (iteration, miou), (0, 6), textcoords="offset points")
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 class Pictured(NamedTuple):
@@ -72,13 +70,9 @@ def draw_samples(path: Path, rows: Sequence[Pictured], meta: dict[str, Any], tit
     if rows[0].gate is not None:
         columns.append("spatial gate (dark to bright)")
     height, width = rows[0].sample.ori_shape[:2]
-    figure, axes = plt.subplots(
-        len(rows),
-        len(columns),
-        figsize=(2.15 * width / height * len(columns), 2.3 * len(rows) + 1.2),
-        squeeze=False,
-        layout="constrained",
-    )
+    inches = (2.15 * width / height * len(columns), 2.3 * len(rows) + 1.2)
+    figure = Figure(figsize=inches, layout="constrained")
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for axis, name in zip(axes[0], columns, strict=True):
         axis.set_title(name)
     for row, (sample, gate) in zip(axes, rows, strict=True):
@@ -96,13 +90,10 @@ def draw_samples(path: Path, rows: Sequence[Pictured], meta: dict[str, Any], tit
                 transform=row[-1].transAxes,
             )
             row[-1].set_axis_off()
-    patches = [
-        plt.Rectangle((0, 0), 1, 1, color=np.array(color) / 255) for color in meta["palette"]
-    ]
+    patches = [Rectangle((0, 0), 1, 1, color=np.array(color) / 255) for color in meta["palette"]]
     figure.legend(patches, meta["classes"], loc="outside lower center", ncols=10, fontsize=8)
     figure.suptitle(title)
     figure.savefig(path, dpi=80)
-    plt.close(figure)
 
 
 def _errors(image: np.ndarray, sample: SegDataSample) -> np.ndarray:

@@ -54,9 +54,10 @@ def differences(there: Config, here: Config) -> list[str]:
 
 
 def _different(there: Any, here: Any, where: str) -> Iterator[str]:
-    lists = isinstance(there, list | tuple) and isinstance(here, list | tuple)
-    if lists and len(there) == len(here):
-        there, here = dict(enumerate(there)), dict(enumerate(here))
+    if isinstance(there, list | tuple) and isinstance(here, list | tuple):
+        there, here = list(there), list(here)
+        if any(isinstance(part, Mapping) for part in [*there, *here]) and len(there) == len(here):
+            there, here = dict(enumerate(there)), dict(enumerate(here))
     if isinstance(there, Mapping) and isinstance(here, Mapping):
         for key in dict.fromkeys([*there, *here]):
             if key not in FREE and "loss" not in str(key):

@@ -40,15 +40,15 @@ def _faults(config: Config) -> Iterator[str]:
         tail = f"  options    {', '.join(names)}"
         for key in part:
             if key not in (*names, "type", "_scope_"):
-                meant = near(str(key), names)
-                hint = f"; did you mean {meant!r}?" if meant else ""
+                close = near(str(key), names)
+                hint = f"; did you mean {close!r}?" if close else ""
                 yield f"{head} has no option {key!r}{hint}\n{tail}"
                 return
         try:
             with torch.device("meta"):  # shapes alone
                 MODELS.build({"in_channels": CHANNELS, **part} if "in_channels" in names else part)
         except (TypeError, ValueError, KeyError, AssertionError) as error:
-            yield f"{head} cannot be built\n  {error}\n{tail}"
+            yield f"{head} cannot be built\n  {error}\n{meant(str(error))}{tail}"
             return
 
 

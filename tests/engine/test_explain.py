@@ -1,0 +1,91 @@
+"""Messages are for what they are about, the building of things; what follows keeps its traceback."""
+
+import re
+
+import pytest
+
+from psa_seg.engine import launch, prepare
+from psa_seg.engine.hooks import ReportHook
+from psa_seg.errors import UserError
+from tests.conftest import train
+
+NAME = "psa_deeplabv3plus_cityscapes"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model.decode_head.attention.type": "CBMA"}, r"meant +CBAM\?"),
+        ({"model.backbone.type": "ResnetV1c"}, r"meant +ResNetV1c\?"),
+        ({"train_cfg.max_iter": 5}, r"meant +max_iters\?"),
+        ({"default_hooks.logger.intervall": 5}, r"meant +interval\?"),
+        ({"optim_wrapper.optimizer.type": "AdmaW"}, r"meant +AdamW\?"),
+        ({"param_scheduler.0.type": "PolyLr"}, r"meant +PolyLR\?"),
+        ({"train_dataloader.dataset.type": "RawCityscapes"}, r"meant +RawCityscapesDataset\?"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_misspelt_names_what_is_near(tiny, options, message):
+    with pytest.raises(UserError, match=message):
+        train(tiny(NAME, **options))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("x is not in the mmseg::model registry"),
+        ImportError("no module"),
+        TypeError("f.__init__() got an unexpected keyword argument 'max_iter'"),
+    ],
+    ids=["KeyError", "ImportError", "TypeError"],
+)
+def test_an_error_in_training_is_no_message_about_the_config(tiny, monkeypatch, error):
+    def fail(self, runner, *args, **kwargs):
+        if runner.iter == 1:
+            raise error
+
+    monkeypatch.setattr(ReportHook, "after_train_iter", fail)
+    with pytest.raises(type(error), match=re.escape(str(error.args[0]))):
+        train(tiny(NAME, **{"train_cfg.max_iters": 2}))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import nowhere_at_all", r"ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("x = 1\nprint(undefined)", r"NameError: name 'undefined' is not defined"),
+        ("def f(:", "SyntaxError"),
+    ],
+)
+def test_a_users_module_that_fails_says_what_failed_inside_it(
+    tiny, tmp_path, monkeypatch, text, message
+):
+    (tmp_path / "their_module.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = tiny(NAME, **{"custom_imports.imports": ["their_module"]})
+    with pytest.raises(UserError, match=message) as error:
+        train(config)
+    assert "their_module of custom_imports cannot be imported" in str(error.value)
+    assert "SyntaxError" in message or f"{tmp_path}/their_module.py:" in str(error.value)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_start_that_failed_takes_away_what_it_made_and_nothing_above_it(
+    tiny, tmp_path, monkeypatch, there
+):
+    """A folder that was the user's stays, empty as it was; one that was made for the run goes."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    config = tiny(NAME)
+    config.work_dir = str(mine if there else mine / "runs/first")
+    run = prepare.training(config)
+    assert (run.work_dir / ".run").is_file()
+
+    def fail(run):
+        raise RuntimeError("out of everything")
+
+    monkeypatch.setattr(launch.PairedRunner, "from_run", fail)
+    with pytest.raises(RuntimeError, match="out of everything"):
+        launch.train(run)
+    assert list(tmp_path.iterdir()) == [mine]
+    assert list(mine.iterdir()) == []

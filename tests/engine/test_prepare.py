@@ -1,0 +1,146 @@
+"""One run: what a command line and a config file become, and what is refused on the way."""
+
+import pytest
+import torch
+from mmseg.registry import MODELS
+
+from psa_seg.engine import prepare
+from psa_seg.engine.config import load_config
+from psa_seg.engine.preflight import check_sizes
+from psa_seg.errors import UserError
+from psa_seg.records import read
+from tests.conftest import ROOT, train
+
+NAME = "psa_deeplabv3plus_cityscapes"
+BASELINE = "baseline_deeplabv3plus_cityscapes"
+SHORT = {"train_cfg.max_iters": 2, "train_cfg.val_interval": 2, "custom_hooks.0.samples": 1}
+
+
+def test_nothing_writes_to_a_config_once_it_is_prepared(tiny, tmp_path, monkeypatch):
+    given = tiny(NAME, **SHORT)
+    before, runs = given.pretty_text, []
+    training = prepare.training
+
+    def note(*args, **kwargs):
+        run = training(*args, **kwargs)
+        runs.append((run, run.config.pretty_text))
+        return run
+
+    monkeypatch.setattr(prepare, "training", note)
+    train(given)
+    ((run, prepared),) = runs
+    assert run.config.pretty_text == prepared
+    assert given.pretty_text == before, "nor to the caller's"
+    assert (run.work_dir, run.checkpoint, run.resumed) == (tmp_path / "work", None, False)
+
+
+def test_how_weights_start_is_part_of_a_run_that_goes_on(tiny, tmp_path):
+    """Tried: a head that began with std 0.01 went on as one that began with std 1.0."""
+    init = {"model.decode_head.init_cfg": dict(type="Normal", std=0.01, layer="Conv2d")}
+    train(tiny(NAME, **SHORT, **init))
+    other = {"model.decode_head.init_cfg": dict(type="Normal", std=1.0, layer="Conv2d")}
+    for options, message in ((other, "init_cfg.std is 0.01 there, and 1 here"), ({}, "init_cfg")):
+        with pytest.raises(UserError, match=message):
+            train(tiny(NAME, **SHORT, **options, resume=True))
+    train(tiny(NAME, **SHORT, **init, resume=True))
+
+
+def test_a_run_goes_on_from_weights_of_the_same_content_wherever_they_lie(tiny, tmp_path):
+    """Moved: the same. Gone: they are not needed any more. Replaced: another run."""
+    first, second = tmp_path / "a.pth", tmp_path / "other/b.pth"
+    torch.save({"state_dict": MODELS.build(tiny(BASELINE).model).state_dict()}, first)
+    train(tiny(NAME, **SHORT, load_from=str(first)))
+    record = read(tmp_path / "work/record.json")
+    assert record.start.keys() == {"load_from"}
+    second.parent.mkdir()
+    first.rename(second)
+    longer = SHORT | {"train_cfg.max_iters": 3, "param_scheduler.0.end": 2}
+    train(tiny(NAME, **longer, load_from=str(second), resume=True))
+    second.unlink()
+    train(tiny(NAME, **longer, load_from=str(second), resume=True))
+    again = read(tmp_path / "work/record.json")
+    assert again.start == record.start
+    torch.save({"state_dict": {}}, second)
+    with pytest.raises(UserError, match=r"load_from is 'sha256:.* there, and 'sha256:.* here"):
+        train(tiny(NAME, **longer, load_from=str(second), resume=True))
+
+
+CROP = "train_dataloader.dataset.pipeline.3.crop_size"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({CROP: (64, 64)}, "cut to 64x64, and batches padded to 128x256: 88 % of a batch"),
+        ({CROP: 64}, "cut to 64x64"),
+        ({CROP: (256, 512)}, "cut to 256x512, and batches padded to 128x256: the record would"),
+        ({"model.data_preprocessor.size": (128, 128)}, "padded to 128x128: the record would"),
+    ],
+    ids=["smaller", "one number", "larger", "preprocessor"],
+)
+def test_a_crop_that_is_not_what_the_network_sees_is_refused(tiny, options, message):
+    with pytest.raises(UserError, match=message) as error:
+        train(tiny(NAME, **options))
+    assert CROP in str(error.value)
+    assert "model.data_preprocessor.size" in str(error.value)
+
+
+def test_the_last_step_that_fixes_a_size_counts(tiny):
+    config = tiny(NAME)
+    pipeline = config.train_dataloader.dataset.pipeline
+    pipeline.insert(4, dict(type="Pad", size=(512, 256)))  # width, height
+    assert "cut to 256x512" in check_sizes(config)[0]
+    config.model.data_preprocessor.size = (256, 512)
+    assert check_sizes(config) == []
+    config.train_dataloader.dataset = dict(
+        type="RepeatDataset",
+        times=2,
+        dataset=dict(
+            type="ConcatDataset", datasets=[dict(pipeline=pipeline), dict(pipeline=pipeline[:4])]
+        ),
+    )
+    (finding,) = check_sizes(config)
+    assert "train_dataloader.dataset.dataset.datasets.1.pipeline.3.crop_size" in finding
+
+
+def written(tmp_path, text):
+    path = tmp_path / "mine.py"
+    path.write_text(f'_base_ = ["{ROOT}/configs/{BASELINE}.py"]\n{text}\n')
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('decode_head = dict(type="PolarizedASPPHead")', "decode_head stands beside model"),
+        ('neck = dict(type="PolarizedNeck", in_channels=[1])', r"model = dict\(neck=dict"),
+        ("backbone = dict(depth=101)", "backbone stands beside model"),
+        ("optim_wraper = dict()", r"reads 'optim_wraper'.*\n  meant      optim_wrapper\?"),
+        ("train_dataloder = dict()", r"meant      train_dataloader\?"),
+        ("custom_hook = []", r"meant      custom_hooks\?"),
+        ("load_form = 'a.pth'", r"meant      load_from\?"),
+    ],
+)
+def test_what_nothing_reads_at_the_top_of_a_config_is_refused(tmp_path, text, message):
+    with pytest.raises(UserError, match=message) as error:
+        load_config(written(tmp_path, text))
+    assert "mine.py" in str(error.value)
+
+
+def test_variables_of_its_author_pass(tmp_path):
+    """mmengine's habit; a part of a model, too, of which the model is made."""
+    names = (
+        *("norm_cfg", "crop_size", "img_scale", "num_classes", "val_pipeline", "test_pipeline"),
+        *("train_dataset", "labels", "attention", "head", "pretrained", "data_preprocessor"),
+        *("dataset_type", "img_norm_cfg", "checkpoint", "optimizer", "albu_train_transforms"),
+    )
+    text = "\n".join(f"{name} = 1" for name in names)
+    text += "\nbackbone = dict(depth=101)\nmodel = dict(backbone=backbone)"
+    config = load_config(written(tmp_path, text))
+    assert config.model.backbone.depth == 101
+
+
+@pytest.mark.parametrize("options", [{"channels_last": "yes"}, {"label": 3}, {"exploratory": 1}])
+def test_our_own_options_have_types(tiny, options):
+    with pytest.raises(UserError, match=f"{next(iter(options))}=.* is not"):
+        tiny(NAME, **options)
