@@ -109,9 +109,9 @@ def _absent_types(node: Any) -> Iterator[str]:
     """Types in a config that no registry has; a library may say less of one than its name."""
     values = node.values() if isinstance(node, dict) else node
     kind = node.get("type") if isinstance(node, dict) else None
-    if isinstance(kind, str) and "." not in kind:
-        if not any(kind in registry.module_dict for registry in _registries()):
-            yield kind
+    known = (kind in registry.module_dict for registry in _registries())
+    if isinstance(kind, str) and "." not in kind and not any(known):
+        yield kind
     for value in values:
         if isinstance(value, dict | list | tuple):
             yield from _absent_types(value)

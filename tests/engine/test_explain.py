@@ -1,4 +1,4 @@
-"""Messages are for what they are about, the building of things; what follows keeps its traceback."""
+"""Messages are about the building of things; an error in what follows keeps its traceback."""
 
 import re
 

@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
-from psa_seg.engine.explain import near, options
+from psa_seg.engine.explain import meant, near, options
 from psa_seg.ops.implementation import VARIABLE, interpreted, requested
 
 CHANNELS = 256  # of an attention, which its place will give it: any width splits into its parts
