@@ -53,9 +53,9 @@ def field() -> str:
     ]
     ours = [getattr(attention, name) for name in attention.__all__]
     for kind in (*ours, SqueezeExcitation, GlobalContext, NonLocal):
-        told = (sys.modules[kind.__module__] if kind in ours else kind).__doc__ or ""
-        what = told.partition(", `[B")[0].partition(".")[0]  # shapes are not for here
-        paper = re.findall(r"arXiv\s+(\d{4}\.\d{5})", told)[0]
+        text = (sys.modules[kind.__module__] if kind in ours else kind).__doc__ or ""
+        what = text.partition(", `[B")[0].partition(".")[0]  # shapes are not for here
+        paper = re.findall(r"arXiv\s+(\d{4}\.\d{5})", text)[0]
         link = f"[{paper}](https://arxiv.org/abs/{paper})"
         lines.append(f"| `{kind.__name__}` | {what} | {link} | {_costs(kind(MAP[1]))} |")
     return "\n".join([*lines, "", f"For {SIZE}; MFLOPs are those of convolutions and products."])

@@ -1,4 +1,19 @@
-"""Polarized Self-Attention for MMSegmentation. Using this package needs torch alone."""
+"""Polarized Self-Attention for MMSegmentation. The attention itself needs torch alone.
+
+The data's way through the package, with no way back:
+
+    command line, config file
+      -> engine.prepare   the one place that checks, and that writes to a config
+      -> engine.run.Run   frozen: config, work directory, what the weights start from
+      -> engine.launch    builds mmengine's Runner of it, and lets it run
+      -> models           backbone, neck and head, with an attention where `placement` says
+      -> attention, ops   what acts there, and its kernels
+      -> engine.hooks     the confusion matrix of each validation, what a step and an image cost
+      -> records.Record   frozen, versioned, one JSON a run; `fingerprint` says which run it is
+      -> leaderboard      boards of records alone: tables, a page
+
+`sweep` turns an experiment into such runs; `registered` is what configs import.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

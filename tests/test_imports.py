@@ -1,5 +1,6 @@
 """What is imported when: commands parse first, boards need no stack, backends stay."""
 
+import ast
 import subprocess
 import sys
 
@@ -56,3 +57,36 @@ import psa_seg.engine.pictures, psa_seg.registered
 assert matplotlib.get_backend() == "svg"
 """
     assert "torch" in loaded(code)
+
+
+FLOORS = (  # from the ground up: a package knows those below it, and none beside it or above
+    {"errors"},
+    {"files"},
+    {"ops"},
+    {"attention"},
+    {"registry", "records"},
+    {"datasets", "evaluation", "leaderboard", "integrations"},
+    {"models"},
+    {"checkpoints"},
+    {"engine"},
+    {"sweep", "registered"},
+)
+EXCEPTIONS = {("evaluation", "datasets")}  # ids of classes
+
+
+def test_no_import_leads_up_or_across():
+    level = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+    wrong = set()
+    for path in (ROOT / "psa_seg").rglob("*.py"):
+        here = path.relative_to(ROOT / "psa_seg").parts[0].removesuffix(".py")
+        if here == "__init__":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            for name in names:
+                there = name.split(".")[1] if name.startswith("psa_seg.") else ""
+                if there in level and there != here and level[there] >= level[here]:
+                    wrong.add((here, there))
+    assert wrong - EXCEPTIONS == set()

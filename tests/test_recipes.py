@@ -95,8 +95,8 @@ for name in ("resnet18", "resnet50", "resnext50_32x4d", "hrnet_w18_small", "regn
 
 @vision.needed
 def test_timm_itself():
-    told = vision.run(TIMM, recipe("timm"))
-    assert told.splitlines() == [
+    printed = vision.run(TIMM, recipe("timm"))
+    assert printed.splitlines() == [
         "resnet18 8 3 96 [] 1",
         "resnet50 16 3 192 [] 1",
         "resnext50_32x4d 16 3 192 [] 1",
@@ -131,6 +131,6 @@ print(name, layer.in_channels, "mmseg" in sys.modules)
 
 def test_other_openmmlab_libraries_find_it_without_mmsegmentation():
     code = OTHERS.format(recipe=recipe("psa_seg.registry"))
-    told = subprocess.check_output([sys.executable, "-W", "ignore", "-c", code], text=True)
-    lines = [line for line in told.splitlines() if "is not installed" not in line]
+    printed = subprocess.check_output([sys.executable, "-W", "ignore", "-c", code], text=True)
+    lines = [line for line in printed.splitlines() if "is not installed" not in line]
     assert lines == ["4 False"] * 3 + ["attention 6 False"]

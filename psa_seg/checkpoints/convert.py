@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from psa_seg import files
-from psa_seg.checkpoints import identity, names, target
+from psa_seg.checkpoints import names, target
 from psa_seg.checkpoints.reading import differences, listing, load_checkpoint
 from psa_seg.checkpoints.target import State
-from psa_seg.engine.config import load_config
 from psa_seg.errors import UserError
 
 COUNTERS = "num_batches_tracked"  # older files lack these, and PyTorch does without
@@ -50,11 +49,15 @@ class Order:
     drop: Sequence[str] = ()
 
 
-def convert(order: Order, dry_run: bool = False) -> list[str]:
+Build = Callable[[str], nn.Module]
+
+
+def convert(order: Order, build: Build, dry_run: bool = False) -> list[str]:
     """Convert a checkpoint; towards us it becomes `{'state_dict', 'meta'}`, else a state dict.
 
     Args:
         order: what, and how.
+        build: the model of a config, by its path, on the CPU, with weights that are anything.
         dry_run: write nothing.
 
     Returns:
@@ -73,7 +76,7 @@ def convert(order: Order, dry_run: bool = False) -> list[str]:
     moves = _renamed(state, order)
     if not order.back:
         moves = {key: new and names.to_ours(order.kind, new) for key, new in moves.items()}
-    ours, fits = _fitted(order, _apply(state, moves))
+    ours, fits = _fitted(order, build, _apply(state, moves))
     final = {key: names.to_theirs(order.kind, key) if order.back else key for key in ours}
     result = _apply(ours, final)
     moves = {key: final.get(new or "") for key, new in moves.items()}
@@ -119,8 +122,8 @@ def _check(order: Order) -> None:
 
 def _check_layout(meta: Mapping[str, Any], order: Order) -> None:
     """Raise UserError where a file that this tool wrote says another layout than the order."""
-    told = meta.get("converted")
-    known = told.get("layout") if isinstance(told, dict) else None
+    converted = meta.get("converted")
+    known = converted.get("layout") if isinstance(converted, dict) else None
     if known and order.layout and known != order.layout:
         raise UserError(
             f"--layout {order.layout}, but {order.source} was converted as {known}\n"
@@ -177,16 +180,16 @@ def _apply(state: State, moves: Mapping[str, str | None]) -> dict[str, Tensor]:
     return {new: state[key] for key, new in moves.items() if new}
 
 
-def _fitted(order: Order, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+def _fitted(order: Order, build: Build, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     """`state`, in our names, with attentions put in or taken out, and what it fits.
 
     Raises:
         UserError: where it is not, to the last tensor, what it has to be.
     """
-    model = target.build(load_config(order.config)) if order.config else None
-    plain = order.kind == "deeplabv3plus"
-    if model and plain and not order.back:
-        state = identity.insert(state, model)
+    model = build(order.config) if order.config else None
+    added = order.kind == "deeplabv3plus"  # the attention is
+    if model and added and not order.back:
+        state = plain.insert(state, model)
     part, own = _target(order, state, model)
     wrong = differences(state, own, new=COUNTERS)
     if wrong:
@@ -197,14 +200,14 @@ def _fitted(order: Order, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], 
             remedy = (
                 "  do         torchvision's is mmseg's ResNet, and the config has its ResNetV1c"
             )
-        told = [
+        lines = [
             f"the checkpoint does not fit {part}: {order.source}",
             *listing(wrong, LISTED),
             remedy,
         ]
-        raise UserError("\n".join(told))
+        raise UserError("\n".join(lines))
     fits = f"fits     {part}: {len(state)} tensors"
-    return (identity.remove(state, model) if model and plain and order.back else state), fits
+    return (plain.remove(state, model) if model and added and order.back else state), fits
 
 
 def _target(order: Order, state: State, model: nn.Module | None) -> tuple[str, State]:

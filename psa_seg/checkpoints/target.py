@@ -5,28 +5,16 @@ from collections import Counter
 from collections.abc import Mapping
 
 import torch
-from mmengine.config import Config
 from mmseg.models.backbones import ResNet
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from psa_seg.attention import PolarizedSelfAttention
 from psa_seg.checkpoints.names import EXAMPLES, PARTS
-from psa_seg.engine import prepare
 from psa_seg.errors import UserError
-from psa_seg.models.placement import find, settled
+from psa_seg.models.placement import find
 
 State = Mapping[str, Tensor]
-
-
-def build(config: Config) -> nn.Module:
-    """The model of a config, on the CPU, with weights that are anything.
-
-    Raises:
-        UserError: where it cannot be built.
-    """
-    prepare.buildable(config)
-    return MODELS.build(settled(config.model))
 
 
 def attentions(model: nn.Module) -> dict[str, nn.Module]:
@@ -87,8 +75,8 @@ def of_attentions(kind: str, state: State, layout: str | None) -> tuple[str, Sta
             raise UserError(f"{prefix}* is no Polarized Self-Attention\n  {error}") from error
         found[", ".join(f"{name}={value!r}" for name, value in options.items())] += 1
         target |= {prefix + name: t for name, t in attention.state_dict().items()}
-    told = (f"{count} x {what}" for what, count in found.items())
-    return f"attentions by themselves, {', '.join(told)}", target
+    kinds = (f"{count} x {what}" for what, count in found.items())
+    return f"attentions by themselves, {', '.join(kinds)}", target
 
 
 def of_backbone(state: State) -> tuple[str, State]:

@@ -20,7 +20,7 @@ from psa_seg.errors import DataError
 
 @DATA_SAMPLERS.register_module()
 class NumberedSampler(InfiniteSampler):
-    """`InfiniteSampler` that says of each image the how manieth of the run it is, too.
+    """`InfiniteSampler` that also gives each image its index in the run.
 
     Yields `number * len(dataset) + index`, for `NumberedDataset` to take apart. Number n goes to
     process `n % processes`: the images of one step are the same for any number of processes.

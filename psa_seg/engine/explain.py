@@ -1,4 +1,4 @@
-"""What a registry could not build, or a class would not take, told in the words of the config."""
+"""What a registry could not build, or a class would not take, in the words of the config."""
 
 import difflib
 import importlib

@@ -59,7 +59,7 @@ def profile(config: Config, steps: int) -> None:
     """Train for a few steps, of which `steps` are recorded, and do nothing else.
 
     Raises:
-        UserError: for a number of steps that is none.
+        UserError: for less than one step.
     """
     if steps < 1:
         raise UserError(f"--profile {steps}: at least one step has to be recorded")

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmseg.registry import MODELS
+from torch import nn
 
 from psa_seg.checkpoints.reading import config_of, load_checkpoint
 from psa_seg.engine import options, weights, work_dir
@@ -272,6 +273,18 @@ def buildable(config: Config) -> None:
     register(config)
     with explaining(config):
         stop_at(check_model(config))
+
+
+def model_of(path: str) -> nn.Module:
+    """The model of the config at `path`, on the CPU, with weights that are anything.
+
+    Raises:
+        UserError: where it cannot be built.
+    """
+    config = load_config(path)
+    buildable(config)
+    with explaining(config):
+        return MODELS.build(settled(config.model))
 
 
 def _check_weights_of(config: Config, path: str, new: str | None = None) -> None:

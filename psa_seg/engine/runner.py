@@ -61,7 +61,7 @@ class PairedRunner(Runner):
 
         Raises:
             UserError: for a loop that does not count images as the config says, or an attention
-                that the config does not tell of.
+                that the config does not mention.
         """
         self._train_loop = self.build_train_loop(self._train_loop)
         if not isinstance(self._train_loop, ReplayableTrainLoop):

@@ -91,10 +91,10 @@ class CityscapesPixelMetric(BaseMetric):
         file = BytesIO()  # the evaluator opens what it is given, be it a path or a file
         Image.fromarray(labels).save(file, "PPM")
         try:
-            with redirect_stdout(StringIO()) as told:
+            with redirect_stdout(StringIO()) as printed:
                 self.scripts.evaluatePair(file, truth, self.counts, self.stats, {}, self.args)
         except (SystemExit, TypeError) as error:  # of a size it would tell by the file's name
-            reason = told.getvalue().strip() or "it is not of the size of its prediction"
+            reason = printed.getvalue().strip() or "it is not of the size of its prediction"
             raise DataError(
                 f"cityscapesscripts refuses a mask: {truth}\n  {reason}\n"
                 "  do         take the masks as downloaded, of the size of their images"

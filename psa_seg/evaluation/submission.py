@@ -168,9 +168,9 @@ def kind_of_ids(where: Path, ids: Mapping[str, frozenset[int]]) -> str:
     if len(kinds) == 1:
         return kinds[0]
     lines = [f"  not {kind:<7}{_outside(ids, IDS[kind])[0]}" for kind in IDS if not kinds]
-    told = f"ids {sorted(found)} are both" if kinds else "ids are neither all the one nor the other"
+    problem = f"ids {sorted(found)} are both" if kinds else "some ids are of neither kind"
     raise UserError(
-        "\n".join([f"train ids or label ids? {where}: {told}", *lines])
+        "\n".join([f"train ids or label ids? {where}: {problem}", *lines])
         + "\n  do         say --ids train or --ids label; 255, or any other id that is not of one "
         "of\n             the 19 evaluated classes, has to be replaced by one that is"
     )
@@ -196,7 +196,7 @@ def _refuse(where: Path, found: Survey, ids: str | None) -> None:
     faults = dict(found.faults)
     if ids:
         faults["ids"] = _outside(found.ids, IDS[ids])
-    lines = [f"  {told}" for told in faults.get("number", [])]
+    lines = [f"  {count}" for count in faults.get("number", [])]
     lines += [
         f"  {len(faults[kind])} {said}, {faults[kind][0]}" + " first" * (len(faults[kind]) > 1)
         for kind, said in SAID.items()

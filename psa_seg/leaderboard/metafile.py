@@ -34,12 +34,12 @@ def metafile(boards: list[Board], config_of: Callable[[Record], str | None]) -> 
         config_of: path of the config file that trains just what a record is of: only such a model
             has a `Config`; others say what they are based on.
     """
-    told = [board for board in boards if not (board.exploratory or board.synthetic)]
-    data = sorted({board.about.data for board in told})
-    models = [_entry(board, model, config_of) for board in told for model in board.models.values()]
+    shown = [board for board in boards if not (board.exploratory or board.synthetic)]
+    data = sorted({board.about.data for board in shown})
+    models = [_entry(board, model, config_of) for board in shown for model in board.models.values()]
     collection = {**COLLECTION, "Metadata": {"Training Data": data}}
-    read = {"Collections": [collection], "Models": models}
-    return NOTE + yaml.safe_dump(read, sort_keys=False, allow_unicode=True)
+    content = {"Collections": [collection], "Models": models}
+    return NOTE + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def _entry(board: Board, model: Model, config_of: Callable[[Record], str | None]) -> dict[str, Any]:

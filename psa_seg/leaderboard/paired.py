@@ -73,7 +73,7 @@ def compare(
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction; NaN, a comparison that could not be made, is none."""
+    """Holm's step-down correction; NaN, a comparison that could not be made, does not count."""
     made = sorted((value, index) for index, value in enumerate(p) if not np.isnan(value))
     corrected, least = [float("nan")] * len(p), 0.0
     for rank, (value, index) in enumerate(made):

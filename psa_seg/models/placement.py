@@ -189,17 +189,17 @@ def _children(module: nn.Module) -> dict[str, nn.Module]:
 
 
 def check_found(config: Config, model: nn.Module) -> list[str]:
-    """What is wrong where a built model has attentions that its config does not tell of.
+    """What is wrong where a built model has attentions that its config does not mention.
 
     Args:
         config: of the model.
         model: built from it.
     """
-    told = {placement for placement, _, _ in placed(config)}
+    known = {placement for placement, _, _ in placed(config)}
     return [
-        f"{name} is an attention that the model's config does not tell of\n"
+        f"{name} is an attention that the model's config does not mention\n"
         "  why        the run would be taken for one of the plain network\n"
         "  do         build it from a config at the option `attention` of its part"
         for name in find(model)
-        if PARTS.get(name.partition(".")[0]) not in told
+        if PARTS.get(name.partition(".")[0]) not in known
     ]

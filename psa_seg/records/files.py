@@ -77,14 +77,14 @@ def _record(read: Any) -> Record:
     return record
 
 
-def _agree(told: Any, derived: Any) -> bool:
+def _agree(written: Any, derived: Any) -> bool:
     """Whether figures that a file tells are those of its counts."""
     if isinstance(derived, Mapping):
-        same = isinstance(told, Mapping) and told.keys() == derived.keys()
-        return same and all(_agree(told[key], derived[key]) for key in derived)
+        same = isinstance(written, Mapping) and written.keys() == derived.keys()
+        return same and all(_agree(written[key], derived[key]) for key in derived)
     if isinstance(derived, float):
-        return type(told) in (int, float) and math.isclose(told, derived, abs_tol=TOLERANCE)
-    return type(told) is type(derived) and told == derived
+        return type(written) in (int, float) and math.isclose(written, derived, abs_tol=TOLERANCE)
+    return type(written) is type(derived) and written == derived
 
 
 class Found(NamedTuple):

@@ -21,11 +21,11 @@ SAME_FIGURES = (  # another machine may hold fewer images at once: each attempt 
     *SAME_RUN,
     *("train_cfg.max_iters", "train_cfg.micro_batch_size"),
 )
-# What changes no figure: where files lie, how fast they are read, what is told of a run.
+# What changes no figure: where files lie, how fast they are read, what is reported of a run.
 LOADING = {"num_workers", "persistent_workers", "pin_memory", "prefetch_factor", "timeout"}
 WITHOUT = {"data_root", "palette", "serialize_data", *LOADING}
-TELLING = {"timer", "logger", "checkpoint", "sampler_seed", "visualization"}  # default hooks
-TELLERS = {"ReportHook", "PanelHook", "ProfileHook", "CheckpointHook", "LoggerHook"}
+REPORTING = {"timer", "logger", "checkpoint", "sampler_seed", "visualization"}  # default hooks
+REPORTERS = {"ReportHook", "PanelHook", "ProfileHook", "CheckpointHook", "LoggerHook"}
 # With these a pretrained start is named in a model's config.
 PRETRAINED = "Pretrained"
 FILES = {"checkpoint", "pretrained", "load_from"}
@@ -131,11 +131,10 @@ def _portable(value: Any, where: str, weights: Any) -> Any:
 
 
 def _acting(hooks: Any) -> Any:
-    """Hooks without those that only tell of a run."""
+    """Hooks without those that only report."""
     if isinstance(hooks, dict):
-        return {name: hook for name, hook in hooks.items() if name not in TELLING}
-    kept = [h for h in hooks or [] if not (isinstance(h, dict) and h.get("type") in TELLERS)]
-    return kept
+        return {name: hook for name, hook in hooks.items() if name not in REPORTING}
+    return [h for h in hooks or [] if not (isinstance(h, dict) and h.get("type") in REPORTERS)]
 
 
 def _files(dataset: Any) -> Iterator[str]:

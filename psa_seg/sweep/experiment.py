@@ -103,7 +103,7 @@ def read_experiment(path: str) -> Experiment:
         raise _wrong(path, "an experiment must map keys to values")
     unknown = sorted(set(map(str, read)) - set(wanted))
     if unknown:
-        raise _wrong(path, f"{unknown[0]} is none of {', '.join(wanted)}")
+        raise _wrong(path, f"{unknown[0]} is not one of {', '.join(wanted)}")
     full = {key: default for key, (_, default) in OPTIONAL.items()} | read
     for key, kind in wanted.items():
         if not isinstance(full.get(key), kind) or read.get(key) in ([], {}, ""):

@@ -42,9 +42,9 @@ class Going(NamedTuple):
 
 
 class Tally:
-    """Steps of a sitting, done and to be done: a speed can be taken from them.
+    """Steps done and to be done since this command began, from which a speed is estimated.
 
-    Not among them is what a run did in an earlier sitting, nor what a failed one will not do.
+    Steps of an earlier attempt do not count, nor those that a failed run will not make.
     """
 
     def __init__(self, steps: Mapping[str, int]) -> None:
@@ -203,7 +203,7 @@ def _resumed_from(work_dir: Path) -> int:
 
 
 def _step(work_dir: Path, since: float) -> int:
-    """How far a run has come, from the log of this sitting."""
+    """How far a run has come, from the log of this attempt."""
     logs = [p for p in work_dir.glob("*/vis_data/scalars.json") if p.stat().st_mtime >= since]
     lines = max(logs).read_text().splitlines() if logs else []
     return max((json.loads(line)["step"] for line in lines[-2:] if line.endswith("}")), default=0)

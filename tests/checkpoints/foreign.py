@@ -3,6 +3,14 @@
 import torch
 from torch import nn
 
+from psa_seg.checkpoints import convert as bridges
+from psa_seg.engine import prepare
+
+
+def convert(order, dry_run=False):
+    """As the tool does once it has read its command line."""
+    return bridges.convert(order, prepare.model_of, dry_run)
+
 
 class Port(nn.Module):
     """The paper's equations, with the names of the popular PyTorch port."""

@@ -7,9 +7,9 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from psa_seg import PolarizedSelfAttention
-from psa_seg.checkpoints import Order, convert
+from psa_seg.checkpoints.convert import Order
 from psa_seg.errors import UserError
-from tests.checkpoints.foreign import Official, Port, randomize
+from tests.checkpoints.foreign import Official, Port, convert, randomize
 
 LAYOUTS = ("parallel", "sequential")
 
@@ -135,7 +135,7 @@ def broken(change):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda s: s.pop("b.ch_wq.weight"), "missing +1: b.ch_wq.weight"),
         (lambda s: s.update({"a.extra": torch.ones(1)}), "left over +1: a.extra"),
@@ -147,15 +147,15 @@ def broken(change):
         (lambda s: s.clear(), "no state dict"),
     ],
 )
-def test_a_partial_match_is_an_error(tmp_path, change, told):
+def test_a_partial_match_is_an_error(tmp_path, change, message):
     torch.save(broken(change), tmp_path / "port.pth")
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         convert(Order("port", tmp_path / "port.pth", tmp_path / "ours.pth", layout="parallel"))
     assert [p.name for p in tmp_path.iterdir()] == ["port.pth"]
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (dict(layout=None), "two layouts have the same keys"),
         (dict(kind="official"), "--layout is of the port"),
@@ -169,12 +169,12 @@ def test_a_partial_match_is_an_error(tmp_path, change, told):
         (dict(rename=[("a.", "b.")]), "12 names would be given twice, b.ch_wv.weight first"),
     ],
 )
-def test_options_that_do_not_fit(tmp_path, options, told):
+def test_options_that_do_not_fit(tmp_path, options, message):
     torch.save(broken(lambda state: None), tmp_path / "port.pth")
     before = (tmp_path / "port.pth").read_bytes()
     order = dict(kind="port", source="port.pth", out="ours.pth", layout="parallel") | options
     order |= {key: tmp_path / order[key] for key in ("source", "out")}
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         convert(Order(**order))
     assert [p.name for p in tmp_path.iterdir()] == ["port.pth"]
     assert (tmp_path / "port.pth").read_bytes() == before

@@ -8,10 +8,10 @@ import torch
 from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
 
-from psa_seg.checkpoints import Order, convert
+from psa_seg.checkpoints.convert import Order
 from psa_seg.errors import UserError
 from tests import vision
-from tests.checkpoints.foreign import MobileNetV2, Port, randomize
+from tests.checkpoints.foreign import MobileNetV2, Port, convert, randomize
 from tests.conftest import ROOT
 from tests.engine.test_reading import Trap
 from tools import convert_checkpoint as convert_tool
@@ -179,7 +179,7 @@ def test_an_attention_that_does_nothing_yet(tmp_path, plain, written, tiny):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "told"),
+    ("name", "options", "message"),
     [
         ("psa_deeplabv3plus_cityscapes", {}, "does not start as the identity"),
         ("baseline_deeplabv3plus_cityscapes", {}, "has no attention"),
@@ -190,10 +190,10 @@ def test_an_attention_that_does_nothing_yet(tmp_path, plain, written, tiny):
         ),
     ],
 )
-def test_models_that_a_plain_one_cannot_become(tmp_path, plain, written, name, options, told):
+def test_models_that_a_plain_one_cannot_become(tmp_path, plain, written, name, options, message):
     order = Order("deeplabv3plus", tmp_path / "plain.pth", tmp_path / "ours.pth")
     order.config = written(name, **options)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         convert(order)
     assert not order.out.exists()
 

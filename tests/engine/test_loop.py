@@ -1,4 +1,4 @@
-"""A run is a function of its config and seed, wherever and in however many sittings."""
+"""A run is a function of its config and seed, wherever and in however many attempts."""
 
 import itertools
 

@@ -297,7 +297,7 @@ def test_work_dir_of_another_experiment(held, tiny, tmp_path):
             "psa_deeplabv3plus_cityscapes", **{"train_cfg.max_iters": 2, "load_from": "other.pth"}
         ),
     ]
-    told = [
+    messages = [
         "layout is None there, and 'sequential' here",
         "model.decode_head.attention",
         "data_name",
@@ -306,7 +306,7 @@ def test_work_dir_of_another_experiment(held, tiny, tmp_path):
         "val_evaluator.ignore_index is",
         "load_from is None there, and 'other.pth' here",
     ]
-    for config, message in zip(others, told, strict=True):
+    for config, message in zip(others, messages, strict=True):
         config.resume = True
         with pytest.raises(UserError, match="holds another experiment, a run of psa_") as error:
             train(config)

@@ -85,23 +85,25 @@ def test_figures_are_what_the_script_says_of_files(samples, tmp_path):
     )
     truths = [sample["seg_map_path"] for sample in samples]
     command = [sys.executable, "-c", program, str(tmp_path), *truths]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    printed = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=tmp_path
+    ).stdout
     figures = evaluate(CityscapesPixelMetric(), samples)
     order = ("IoU_class", "iIoU_class", "IoU_category", "iIoU_category")
     assert [figures[f"cityscapes/{name}"] for name in order] == [
-        100 * float(value) for value in told.split()
+        100 * float(value) for value in done.stdout.split()
     ]
 
 
 def test_without_instances_the_others_remain_and_one_line_says_why(samples, tmp_path, monkeypatch):
-    told = []
-    monkeypatch.setattr(cityscapes, "print_log", lambda text, **_: told.append(text))
+    printed = []
+    monkeypatch.setattr(cityscapes, "print_log", lambda text, **_: printed.append(text))
     bare = tmp_path / "a_gtFine_labelIds.png"
     bare.write_bytes(Path(samples[0]["seg_map_path"]).read_bytes())
     mixed = [samples[0] | {"seg_map_path": str(bare)}, samples[1]]
     figures = evaluate(CityscapesPixelMetric(), mixed)
     assert figures.keys() == MEANS
-    (line,) = [text for text in told if "By cityscapesscripts" not in text]
+    (line,) = [text for text in printed if "By cityscapesscripts" not in text]
     assert line.startswith("no iIoU: 1 of 2 images have no *_instanceIds.png")
     assert list(tmp_path.iterdir()) == [bare], "nothing is written"
 
@@ -158,6 +160,6 @@ def test_a_test_run_prints_them(tmp_path, tiny, capsys):
     path = str(tmp_path / "a.pth")
     save_checkpoint({"state_dict": MODELS.build(config.model).state_dict()}, path)
     conftest.evaluate(config, path, official=True)
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for name in MEANS | INSTANCE_MEANS | {"mIoU"}:
-        assert f"{name}: " in told
+        assert f"{name}: " in printed

@@ -114,10 +114,10 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize(("spoil", "told"), FAULTS.values(), ids=FAULTS)
-def test_a_zip_with_a_fault_is_refused(good, train_ids, images, tmp_path, spoil, told):
+@pytest.mark.parametrize(("spoil", "message"), FAULTS.values(), ids=FAULTS)
+def test_a_zip_with_a_fault_is_refused(good, train_ids, images, tmp_path, spoil, message):
     path = zipped(tmp_path / "bad.zip", spoil(good, train_ids).items())
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         submit.check(path, images)
 
 
@@ -147,10 +147,10 @@ def test_no_zip_or_no_images_is_a_message(good, tmp_path, images):
 def test_check_says_what_it_expects(call, good, images, tmp_path, capsys, monkeypatch):
     path = zipped(tmp_path / "good.zip", good.items())
     call("--check", path, "--images", images)
-    told = capsys.readouterr().out
-    assert "NOTE: 2 images of 256x128" in told
-    assert "not Cityscapes' 1525 of 2048x1024" in told
-    assert "good.zip: 2 predictions, all as they should be" in told
+    message = capsys.readouterr().out
+    assert "NOTE: 2 images of 256x128" in message
+    assert "not Cityscapes' 1525 of 2048x1024" in message
+    assert "good.zip: 2 predictions, all as they should be" in message
     with pytest.raises(UserError) as error:
         call("--check", path)
     assert "1525 files of 2048x1024 are expected" in capsys.readouterr().out

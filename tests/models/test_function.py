@@ -37,9 +37,9 @@ ALIKE = {
 }
 
 
-def saved(config, path, told=True):
+def saved(config, path, with_config=True):
     """A checkpoint of this config's model, as mmengine writes it."""
-    meta = {"meta": {"cfg": config.pretty_text, "seed": 0}} if told else {}
+    meta = {"meta": {"cfg": config.pretty_text, "seed": 0}} if with_config else {}
     torch.save({"state_dict": MODELS.build(config.model).state_dict(), **meta}, path)
     return str(path)
 
@@ -49,8 +49,8 @@ def test_another_function_is_told(tiny, key):
     there, here = tiny(NAME), tiny(NAME)
     there.merge_from_dict({key: OTHERS[key]})
     (found,) = differences(there.model, here.model)
-    told = list(OTHERS[key]) if isinstance(OTHERS[key], tuple) else OTHERS[key]
-    assert found.startswith(f"{key} is {told!r} there")
+    value = list(OTHERS[key]) if isinstance(OTHERS[key], tuple) else OTHERS[key]
+    assert found.startswith(f"{key} is {value!r} there")
 
 
 @pytest.mark.parametrize("what", ALIKE)
@@ -85,7 +85,7 @@ def test_testing_and_starting_refuse_it(tiny, tmp_path):
 
 
 def test_a_file_that_does_not_tell_its_config_is_taken_with_a_line(tiny, tmp_path, capsys):
-    path = saved(tiny(BASELINE), tmp_path / "plain.pth", told=False)
+    path = saved(tiny(BASELINE), tmp_path / "plain.pth", with_config=False)
     evaluate(tiny(BASELINE), path)
     assert f"{path} does not tell the config it was trained with" in capsys.readouterr().out
 

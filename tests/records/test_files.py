@@ -21,12 +21,12 @@ OURS = sorted((ROOT / "benchmarks/results").rglob("*.json"))
 
 @pytest.mark.parametrize("path", OURS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_ours_are_read_as_version_1_and_keep_their_digests(path):
-    record, told = read(path), json.loads(path.read_text())
+    record, written = read(path), json.loads(path.read_text())
     assert record.version == 1
     assert record.is_complete
     for key in ("config_hash", "setting", "data_hash", "seed", "label", "wall_time_s"):
-        assert getattr(record, key) == told[key], key
-    assert np.array_equal(record.last.confusion, told["validations"][-1]["confusion"])
+        assert getattr(record, key) == written[key], key
+    assert np.array_equal(record.last.confusion, written["validations"][-1]["confusion"])
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -33,11 +33,11 @@ def check_checkpoint(
     wrong = differences(given, own, new)
     if wrong:
         classifiers = list(filter(CLASSIFIER.fullmatch, wrong.get("of another shape", ())))
-        told = "is of another model"
+        problem = "is of another model"
         if classifiers:
             there, here = (len(state[classifiers[-1]]) for state in (given, own))
-            told = f"has {there} classes, and this config {here}"
-        return ["\n".join([f"checkpoint {told}: {path}", *listing(wrong), REMEDY])]
+            problem = f"has {there} classes, and this config {here}"
+        return ["\n".join([f"checkpoint {problem}: {path}", *listing(wrong), REMEDY])]
     trained = config_of(checkpoint)
     if trained is None or not isinstance(trained.get("model"), dict):
         return []

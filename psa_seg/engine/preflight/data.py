@@ -74,9 +74,9 @@ def _wrong_folders(config: Config, dataset: ConfigDict) -> str | None:
     return None
 
 
-def _absence(config: Config, told: str, path: Path) -> str:
+def _absence(config: Config, problem: str, path: Path) -> str:
     return (
-        f"{config.data_name}: {told}\n"
+        f"{config.data_name}: {problem}\n"
         f"  looked in  {path.resolve()}\n"
         f"  get it     {config.data_help}\n"
         f"  meanwhile  python tools/train.py {config.filename} --demo\n"
@@ -166,9 +166,9 @@ def _wrong_ids(config: Config, built: Any, masks: Sequence[Path]) -> str | None:
     with ThreadPoolExecutor() as pool:
         ids_of = dict(zip(chosen, pool.map(_ids, [masks[i] for i in chosen]), strict=True))
     found = set().union(*ids_of.values())
-    told = _mistaken_ids(built, found)
-    if told:
-        return f"{config.data_name}: {told}\n  for one    {masks[chosen[0]]}"
+    problem = _mistaken_ids(built, found)
+    if problem:
+        return f"{config.data_name}: {problem}\n  for one    {masks[chosen[0]]}"
     classes = len(built.METAINFO.get("classes") or built.metainfo["classes"])
     valid = {*range(classes + built.reduce_zero_label), *(built.label_map or {}), IGNORED}
     for i, ids in ids_of.items():

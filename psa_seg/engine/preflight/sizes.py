@@ -1,4 +1,4 @@
-"""The size of what the network sees in training: told twice, by crops and by the preprocessor."""
+"""The size of what the network sees in training: given twice, by crops and by the preprocessor."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ def check_sizes(config: Config) -> list[str]:
     for key, cut in crops(config):
         if size and cut and cut != size:
             findings.append(
-                f"training images are cut to {_told(cut)}, and batches padded to {_told(size)}: "
+                f"training images are cut to {_text(cut)}, and batches padded to {_text(size)}: "
                 f"{_share(cut, size)}\n"
                 f"  where      {key} and {SIZE}\n"
                 f"  do         set both: --cfg-options {key}={_option(cut)} {SIZE}={_option(cut)}"
@@ -61,7 +61,7 @@ def _share(cut: Sequence[int], size: Sequence[int]) -> str:
     return f"{100 * (1 - inside):.0f} % of a batch would be padding"
 
 
-def _told(size: Sequence[int]) -> str:
+def _text(size: Sequence[int]) -> str:
     return "x".join(map(str, size))
 
 
