@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from psa_seg import files
-from psa_seg.checkpoints import names, target
+from psa_seg.checkpoints import names, plain, target
 from psa_seg.checkpoints.reading import differences, listing, load_checkpoint
 from psa_seg.checkpoints.target import State
 from psa_seg.errors import UserError

@@ -85,9 +85,7 @@ def test_figures_are_what_the_script_says_of_files(samples, tmp_path):
     )
     truths = [sample["seg_map_path"] for sample in samples]
     command = [sys.executable, "-c", program, str(tmp_path), *truths]
-    printed = subprocess.run(
-        command, capture_output=True, text=True, check=True, cwd=tmp_path
-    ).stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     figures = evaluate(CityscapesPixelMetric(), samples)
     order = ("IoU_class", "iIoU_class", "IoU_category", "iIoU_category")
     assert [figures[f"cityscapes/{name}"] for name in order] == [
