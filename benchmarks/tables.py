@@ -180,5 +180,5 @@ if __name__ == "__main__":
     README.write_text(render(README.read_text()))
     for path, text in metafiles().items():
         path.write_text(text)
-    page = write(str(RESULTS), str(ROOT / "docs/leaderboard"), pictures=False)
+    page, _ = write(str(RESULTS), str(ROOT / "docs/leaderboard"), pictures=False)
     print("wrote", README, *metafiles(), *page, *speed.plot(), sep="\n")

@@ -15,7 +15,9 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from psa_seg import PolarizedSelfAttention
-from psa_seg.models import PolarizedASPPHead
+from psa_seg.engine.config import load_config
+from psa_seg.engine.demo import shrink
+from psa_seg.models.placement import find
 from tests import vision
 from tests.conftest import ROOT
 
@@ -105,12 +107,18 @@ def test_timm_itself():
     ]
 
 
-def test_mmsegmentation():
-    names = run(recipe("PolarizedASPPHead"))
-    for part in ("neck", "backbone"):
-        built = MODELS.build(names[part])
-        assert any(isinstance(module, PolarizedSelfAttention) for module in built.modules())
-    assert MODELS.get(names["decode_head"]["type"]) is PolarizedASPPHead
+def test_mmsegmentation(tmp_path):
+    """Pasted into a config file below a base, it trains what it says."""
+    base = ROOT / "configs/baseline_deeplabv3plus_cityscapes.py"
+    path = tmp_path / "mine.py"
+    path.write_text(f'_base_ = ["{base}"]\n{recipe("PolarizedASPPHead")}')
+    config = load_config(str(path))
+    shrink(config, tmp_path)
+    found = find(MODELS.build(config.model))
+    assert {"neck.attentions.3", "decode_head.attention", "backbone.layer4.2.attention"} < set(
+        found
+    )
+    assert {type(attention) for attention in found.values()} == {PolarizedSelfAttention}
 
 
 OTHERS = """

@@ -67,12 +67,12 @@ def convert(order: Order, build: Build, dry_run: bool = False) -> list[str]:
         UserError: where the options or files do not allow it, or the result is not, to the last
             tensor, what it has to be; nothing is written then.
     """
-    _check(order)
+    _require_sense(order)
     checkpoint = load_checkpoint(str(order.source))
     state = _weights(checkpoint, order.source)
     meta = checkpoint.get("meta")
     meta = meta if isinstance(meta, dict) else {}
-    _check_layout(meta, order)
+    _require_layout(meta, order)
     moves = _renamed(state, order)
     if not order.back:
         moves = {key: new and names.to_ours(order.kind, new) for key, new in moves.items()}
@@ -99,7 +99,7 @@ def convert(order: Order, build: Build, dry_run: bool = False) -> list[str]:
     return [*lines, f"wrote    {order.out}"]
 
 
-def _check(order: Order) -> None:
+def _require_sense(order: Order) -> None:
     """Raise UserError for options that do not go together, or files that are not as they must."""
     if order.kind == "port" and not (order.layout or order.back):
         raise UserError(
@@ -120,7 +120,7 @@ def _check(order: Order) -> None:
     files.must_be_new(order.out)
 
 
-def _check_layout(meta: Mapping[str, Any], order: Order) -> None:
+def _require_layout(meta: Mapping[str, Any], order: Order) -> None:
     """Raise UserError where a file that this tool wrote says another layout than the order."""
     converted = meta.get("converted")
     known = converted.get("layout") if isinstance(converted, dict) else None

@@ -56,11 +56,11 @@ class NumberedDataset(Dataset):
         random.seed(f"{self.seed} {number}")
         np.random.seed([self.seed, number])
         item = self.dataset[index]
-        _check_ids(item["data_samples"], len(self.metainfo["classes"]))
+        _require_ids(item["data_samples"], len(self.metainfo["classes"]))
         return item
 
 
-def _check_ids(sample: SegDataSample, classes: int) -> None:
+def _require_ids(sample: SegDataSample, classes: int) -> None:
     ids = sample.gt_sem_seg.data
     strange = ids[(ids >= classes) & (ids != IGNORED)]
     if len(strange):

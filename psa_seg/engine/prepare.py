@@ -148,7 +148,7 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     config.start = weights.digests(fetched)
     start = fetched.get("load_from")
     if start:
-        _check_weights_of(config, start, new="attention")
+        _require_fit(config, start, new="attention")
     return Run(config, Claim(Path()), start)
 
 
@@ -228,10 +228,10 @@ def _tested(
     config.model.backbone.init_cfg = None  # every weight comes from the checkpoint
     config.load_from, config.resume = checkpoint, False
 
-    def check_all() -> None:
+    def look() -> None:
         stop_at(check_model(config))
         stop_at(check_data(config, *loaders))
-        _check_weights_of(config, checkpoint)
+        _require_fit(config, checkpoint)
         if tta:
             stop_at(check_views(config))
         for folder in (config.work_dir, *folders):
@@ -239,7 +239,7 @@ def _tested(
 
     register(config)
     with explaining(config):
-        once(check_all, each_node=True)
+        once(look, each_node=True)
     if tta:
         config.test_dataloader.dataset.pipeline = config.tta_pipeline
         config.model = dict(config.tta_model, module=config.model)
@@ -287,7 +287,7 @@ def model_of(path: str) -> nn.Module:
         return MODELS.build(settled(config.model))
 
 
-def _check_weights_of(config: Config, path: str, new: str | None = None) -> None:
+def _require_fit(config: Config, path: str, new: str | None = None) -> None:
     checkpoint = load_checkpoint(path)
     stop_at(check_checkpoint(config.model, checkpoint, path, new))
     if not tells_its_config(checkpoint):

@@ -151,7 +151,7 @@ class PairedRunner(Runner):
         twin = MODELS.build(without_attention(self.cfg.model))
         twin.init_weights()
         model = self.bare_model
-        _check_pretrained(twin.backbone, model.backbone)
+        _require_pretrained(twin.backbone, model.backbone)
         model.load_state_dict(twin.state_dict(), strict=False)
         for tensor in model.state_dict().values():
             broadcast(tensor)
@@ -175,7 +175,7 @@ class PairedRunner(Runner):
         self.logger.info(f"{self.experiment_name}: seed {self.seed}, work dir {self.work_dir}")
 
 
-def _check_pretrained(plain: BaseModule, attending: BaseModule) -> None:
+def _require_pretrained(plain: BaseModule, attending: BaseModule) -> None:
     """Every tensor of a backbone that is said to be pretrained came from the file.
 
     Those of its attentions, too, if the file has any.
