@@ -1,10 +1,13 @@
-"""Loading of label maps."""
+"""Loading of label maps, and pipelines without it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
+
+MASK_LOADERS = ("LoadLabelIds", "LoadAnnotations")
 
 
 @TRANSFORMS.register_module()
@@ -22,3 +25,18 @@ class LoadLabelIds(LoadAnnotations):
         results = super().transform(results | {"label_map": None})
         results["gt_seg_map"] = table[results["gt_seg_map"]]
         return results
+
+
+def without_masks(steps: Sequence[Any]) -> list[Any]:
+    """A pipeline, or a list of test-time augmentations, without steps that load masks."""
+    kept: list[Any] = []
+    for step in steps:
+        if isinstance(step, list):
+            step = without_masks(step)
+        elif "transforms" in step:
+            step = {**step, "transforms": without_masks(step["transforms"])}
+        elif step["type"] in MASK_LOADERS:
+            continue
+        if step:  # of alternatives none may be left
+            kept.append(step)
+    return kept

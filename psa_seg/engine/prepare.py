@@ -1,6 +1,4 @@
-"""From a command line and a config file to one frozen `Run`: here, and nowhere later, configs are
-written to.
-"""
+"""From a command line and a config file to one frozen `Run`; nothing writes to its config later."""
 
 import argparse
 import copy
@@ -14,6 +12,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from psa_seg.checkpoints.reading import config_of, load_checkpoint
+from psa_seg.datasets.transforms import without_masks
 from psa_seg.engine import options, weights, work_dir
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import make_demo
@@ -34,8 +33,6 @@ from psa_seg.errors import UserError
 from psa_seg.models import LeanEncoderDecoder
 from psa_seg.models.placement import settled
 from psa_seg.records.fingerprint import sources
-
-MASK_LOADERS = ("LoadLabelIds", "LoadAnnotations")
 
 
 def read(args: argparse.Namespace, more: dict[str, Any] | None = None) -> Config:
@@ -199,21 +196,6 @@ def predicting(config: Config, checkpoint: str, folder: str, tta: bool = False) 
     config.custom_hooks = []
     config.test_evaluator = dict(type="PredictionWriter", folder=folder)
     return _tested(config, checkpoint, tta, [], [])
-
-
-def without_masks(steps: Sequence[Any]) -> list[Any]:
-    """A pipeline, or a list of test-time augmentations, without steps that load masks."""
-    kept: list[Any] = []
-    for step in steps:
-        if isinstance(step, list):
-            step = without_masks(step)
-        elif "transforms" in step:
-            step = {**step, "transforms": without_masks(step["transforms"])}
-        elif step["type"] in MASK_LOADERS:
-            continue
-        if step:  # of alternatives none may be left
-            kept.append(step)
-    return kept
 
 
 def _tested(

@@ -12,7 +12,8 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 from psa_seg.datasets.labels import LABEL_ID_OF
-from psa_seg.engine import demo, prepare, submit
+from psa_seg.datasets.transforms import without_masks
+from psa_seg.engine import demo, submit
 from psa_seg.errors import UserError
 from psa_seg.evaluation import submission
 from tests.conftest import ROOT
@@ -230,7 +231,7 @@ def test_a_checkpoint_becomes_a_zip(call, tiny, images, tmp_path, capsys):
 
 
 def test_images_without_masks_are_augmented(tiny, images):
-    pipeline = prepare.without_masks(tiny("psa_deeplabv3plus_cityscapes").tta_pipeline)
+    pipeline = without_masks(tiny("psa_deeplabv3plus_cityscapes").tta_pipeline)
     views = Compose(pipeline)({"img_path": str(next(images.rglob("*.png")))})
     assert len(views["data_samples"]) == 12
     assert "gt_sem_seg" not in views["data_samples"][0]

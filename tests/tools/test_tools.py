@@ -14,6 +14,7 @@ from psa_seg.engine import demo, launch, tool
 from psa_seg.errors import UserError
 from psa_seg.records import read, write
 from tests.conftest import ROOT
+from tools import leaderboard as leaderboard_tool
 from tools import test as test_tool
 from tools import train as train_tool
 
@@ -37,7 +38,7 @@ def call(monkeypatch, tmp_path, streets):
     return call
 
 
-def test_demo_trains_resumes_and_tests(call, tmp_path, capsys):
+def test_demo_trains_resumes_tests_and_makes_a_board(call, tmp_path, capsys, monkeypatch):
     call(train_tool, MAIN, "--demo", "--seed", "3", **{"train_cfg.max_iters": 2})
     assert "SYNTHETIC" in capsys.readouterr().out
     work_dir = tmp_path / "work_dirs/psa_deeplabv3plus_cityscapes_demo_seed3"
@@ -70,6 +71,19 @@ def test_demo_trains_resumes_and_tests(call, tmp_path, capsys):
 
     call(test_tool, MAIN, checkpoint, "--demo", "--tta")
     assert "mIoU: " in capsys.readouterr().out
+
+    call(train_tool, MAIN, "--demo", "--seed", "3", **longer)
+    figures = [p for p in work_dir.parent.rglob("*.json") if p.name != "record.json"]
+    assert any(path.is_relative_to(work_dir / "test") for path in figures), (
+        "as README's start has it"
+    )
+    monkeypatch.setattr(sys, "argv", ["tool", "work_dirs", "--out", "board"])
+    leaderboard_tool.main()
+    printed = capsys.readouterr()
+    assert printed.err.count("left out: a second record of the run in") == 1
+    assert f"{work_dir.name}_2/record.json" in printed.err
+    row = (tmp_path / "board/leaderboard.md").read_text().splitlines()[4]
+    assert row.startswith(f"| PolarizedSelfAttention, head | {record['mIoU']:.2f} ± ? | 1 |")
 
 
 def test_config_that_says_resume_is_obeyed(call, monkeypatch):
