@@ -207,8 +207,6 @@ def _tested(
         raise UserError(f"checkpoint {kind}: {checkpoint}\n  do         name a file, iter_*.pth")
     config.setdefault("work_dir", str(Path(checkpoint).parent / "test"))
     config.model = settled(config.model)
-    config.model.backbone.init_cfg = None  # every weight comes from the checkpoint
-    config.load_from, config.resume = checkpoint, False
 
     def look() -> None:
         stop_at(check_model(config))

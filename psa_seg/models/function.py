@@ -72,7 +72,8 @@ def _value(config: Config, key: Any) -> Any:
     if key == "type":
         kind = config.get("type")
         kind = kind if isinstance(kind, str) or kind is None else kind.__name__
-        return SAME_TYPES.get(kind, kind) if kind else None
+        kind = kind and kind.rpartition(".")[2]  # without the name of its library
+        return SAME_TYPES.get(kind, kind)
     return config[key] if key in config else _defaults(str(config.get("type"))).get(str(key))
 
 

@@ -26,8 +26,7 @@ LOADING = {"num_workers", "persistent_workers", "pin_memory", "prefetch_factor",
 WITHOUT = {"data_root", "palette", "serialize_data", *LOADING}
 REPORTING = {"timer", "logger", "checkpoint", "sampler_seed", "visualization"}  # default hooks
 REPORTERS = {"ReportHook", "PanelHook", "ProfileHook", "CheckpointHook", "LoggerHook"}
-# With these a pretrained start is named in a model's config.
-PRETRAINED = "Pretrained"
+# By these a config names files of weights.
 FILES = {"checkpoint", "pretrained", "load_from"}
 Config = Mapping[str, Any]
 

@@ -102,7 +102,7 @@ def test_voc_and_ade20k(tmp_path, write, monkeypatch, name, files, ids, lists, e
     assert check_data(config, "train_dataloader", "val_dataloader", "test_dataloader") == []
     for loader, count in (("train", 2 if lists else 1), ("val", 1)):
         whole = config[f"{loader}_dataloader"].dataset
-        for dataset in leaves(whole):
+        for _, dataset in leaves(whole):
             dataset.pipeline = PIPELINE
         built = DATASETS.build(whole)
         assert len(built) == count

@@ -25,6 +25,7 @@ OTHERS = {
 }
 ALIKE = {
     "lean or not": {"model.type": "EncoderDecoder"},
+    "with the name of its library": {"model.type": "mmseg.EncoderDecoder"},
     "losses": {"model.decode_head.loss_decode.loss_weight": 3.0},
     "dropout": {"model.decode_head.dropout_ratio": 0.5},
     "start": {"model.decode_head.init_cfg": dict(type="Normal", std=1.0)},
