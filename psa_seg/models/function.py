@@ -70,10 +70,9 @@ def _different(there: Any, here: Any, where: str) -> Iterator[str]:
 def _value(config: Config, key: Any) -> Any:
     """What a config has at `key`, or what its type takes without it."""
     if key == "type":
-        kind = config.get("type")
-        kind = kind if isinstance(kind, str) or kind is None else kind.__name__
-        kind = kind and kind.rpartition(".")[2]  # without the name of its library
-        return SAME_TYPES.get(kind, kind)
+        kind = config.get("type") or ""
+        name = (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2]
+        return SAME_TYPES.get(name, name)
     return config[key] if key in config else _defaults(str(config.get("type"))).get(str(key))
 
 
