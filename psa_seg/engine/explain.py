@@ -62,7 +62,7 @@ def explaining(config: Config) -> Iterator[None]:
         option = UNKNOWN_OPTION.search(message)
         if not (UNKNOWN_TYPE.search(message) or "__init__() " in message):
             absent = next(_absent_types(config.to_dict()), None)
-            if absent is None:
+            if absent is None or "is not a callable object" not in message:  # says mmengine then
                 raise
             message = f"{absent} is not in the mmseg registry, or in any of mmengine"
         unknown = option[2] if option else ""
@@ -106,7 +106,7 @@ def _registries() -> Iterator[Registry]:
 
 
 def _absent_types(node: Any) -> Iterator[str]:
-    """Types in a config that no registry has; a library may say less of one than its name."""
+    """Types in a config that no registry has."""
     values = node.values() if isinstance(node, dict) else node
     kind = node.get("type") if isinstance(node, dict) else None
     known = (kind in registry.module_dict for registry in _registries())
