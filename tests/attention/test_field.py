@@ -63,6 +63,23 @@ def test_cbam():
     assert_same(module, paper, (2, 32, 5, 9))
 
 
+def test_cbam_takes_official_weights_with_two_channels_swapped_and_starts_as_linear_layers():
+    module, official = CBAM(32), nn.Sequential(nn.Linear(32, 2), nn.ReLU(), nn.Linear(2, 32))
+    for layer, linear in zip(module.mlp[::2], official[::2], strict=True):
+        for start in (layer, linear):
+            torch.manual_seed(1)
+            start.reset_parameters()
+        assert torch.equal(layer.weight.flatten(1), linear.weight)
+        assert torch.equal(layer.bias, linear.bias)
+    x, weight = torch.randn(2, 32, 5, 9), torch.randn(1, 2, 7, 7)  # weight: on maximum, average
+    module.conv.weight.data.copy_(weight.flip(1))
+    module.conv.bias.data.zero_()  # theirs has none
+    pooled = official(x.mean((2, 3))) + official(x.amax((2, 3)))
+    y = x * pooled.sigmoid()[:, :, None, None]
+    maps = torch.cat((torch.max(y, 1)[0].unsqueeze(1), torch.mean(y, 1).unsqueeze(1)), dim=1)
+    torch.testing.assert_close(module(x), y * F.conv2d(maps, weight, padding=3).sigmoid())
+
+
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
 def test_triplet(training):
     module = random(TripletAttention(6)).train(training)
