@@ -240,9 +240,7 @@ def test_loads_in_a_fresh_process(trained, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Converting a tensor to a Python:torch.jit.TracerWarning")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch: Ultralytics' ONNX exporter
-@pytest.mark.parametrize(
-    ("form", "dynamic"), [("paper", False), ("paper", True), ("official", True)]
-)
+@pytest.mark.parametrize(("form", "dynamic"), [("paper", False), ("official", True)])
 def test_exports_to_onnx(form, dynamic, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     yolo = yolov10(attention=dict(form=form, layout="sequential"))

@@ -16,7 +16,7 @@ from psa_seg.models import segmentors
 
 CONFIG = "psa_deeplabv3plus_cityscapes"
 CASCADE = "psa_hrnet48_ocr_cityscapes"
-SLIDE = dict(mode="slide", crop_size=(64, 64), stride=(64, 64))
+SLIDE = dict(mode="slide", crop_size=(128, 128), stride=(128, 96))
 
 
 @pytest.fixture
