@@ -9,6 +9,7 @@ from benchmarks.tables import baseline_of
 from psa_seg.engine.config import load_config
 from psa_seg.engine.identity import decode_heads, without_attention
 from psa_seg.engine.preflight.data import leaves
+from tests import quick  # noqa: F401  # a Runner for each config
 from tests.conftest import ROOT
 
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
