@@ -9,6 +9,7 @@ from tests.parity import (
     DEVICE,
     FORMATS,
     assert_errs_like_plain_pytorch,
+    both_branches,
     build,
     exact_twin,
     fitting,
@@ -24,9 +25,6 @@ from psa_seg.ops import fused
 from psa_seg.ops.fused import tiles
 
 SIZES = [(1, 2, 1, 1), (2, 6, 1, 7), (3, 10, 5, 3), (2, 70, 3, 51)]
-DTYPES = [torch.float32, torch.bfloat16, torch.float16]
-
-dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 formats = pytest.mark.parametrize("memory_format", FORMATS.values(), ids=FORMATS)
 
 
@@ -101,7 +99,7 @@ def test_an_offset_costs_no_digits(variant):
 
 
 @variants
-@dtypes
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_low_precision_errs_no_more_than_plain_pytorch(dtype, variant):
     x, upstream = torch.randn(2, 2, 34, 7, 19).to(dtype)
     assert_parity(build(34, variant, dtype), x, upstream)
@@ -157,7 +155,7 @@ def test_float16_is_finite_wherever_the_exact_result_is():
         assert actual[name].cpu()[representable].isfinite().all(), name
 
 
-@variants
+@both_branches
 def test_two_runs_give_the_same_bits(variant):
     module = build(34, variant, torch.float32).to(DEVICE)
     x, upstream = torch.randn(2, 2, 34, 15, 17, device=DEVICE)
@@ -212,7 +210,7 @@ def test_operators_are_registered_properly():
         torch.library.opcheck(namespace.pool_backward, (x, dout, *vectors, *rest))
 
 
-@variants
+@both_branches
 def test_compiles_into_one_graph(variant):
     torch._dynamo.reset()
     module = build(32, variant, torch.float32).to(DEVICE)
