@@ -123,7 +123,7 @@ class LeanTTAModel(SegTTAModel):
             return super().test_step(data)
         return self._augmented(self.module, data)
 
-    @torch.no_grad()  # sums are made in place, which a graph forbids
+    @torch.no_grad()  # a label map has no gradient
     def _augmented(self, module: LeanEncoderDecoder, data: dict[str, Any]) -> list[SegDataSample]:
         samples: list[SegDataSample] = []
         sums: list[Tensor] = []
@@ -155,6 +155,7 @@ def argmax(maps: Iterator[Tensor]) -> Tensor:
     return labels[None]
 
 
+@torch.no_grad()  # what is written in place, a view at a time, can have no graph
 def probabilities(maps: Iterator[Tensor], classes: int) -> Tensor:
     """Softmax `[classes, H, W]` of as many maps `[H, W]`, without a second tensor of that size.
 

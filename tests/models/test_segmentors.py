@@ -129,6 +129,13 @@ def test_of_equal_scores_the_first_wins():
     assert torch.equal(segmentors.argmax(iter(scores)), scores.argmax(0, keepdim=True).short())
 
 
+def test_probabilities_of_maps_with_gradients():
+    logits = torch.randn(5, 40, 60, requires_grad=True)
+    found = segmentors.probabilities(iter(logits), 5)
+    assert torch.equal(found, logits.detach().softmax(0))
+    assert not found.requires_grad
+
+
 class FromThinAir(segmentors.LeanEncoderDecoder):
     """No network: what is measured is what follows it."""
 
