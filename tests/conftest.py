@@ -25,6 +25,7 @@ from psa_seg.datasets.synthetic import prepare as draw
 from psa_seg.engine import launch, prepare
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import shrink
+from tests import quick  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 

@@ -24,6 +24,10 @@ VARIANTS = [
 FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 
 variants = pytest.mark.parametrize("variant", VARIANTS, ids="-".join)
+# For what costs more: what one branch does alone it does beside the other, too.
+both_branches = pytest.mark.parametrize(
+    "variant", [variant for variant in VARIANTS if variant[2] == "both"], ids="-".join
+)
 
 
 def build(channels, variant=VARIANTS[0], dtype=torch.float64):

@@ -23,7 +23,9 @@ def test_leaderboard_is_that_of_the_records(tmp_path):
 
 
 def test_metafiles_are_those_of_the_records():
+    configs = []
     for path, text in metafiles().items():
         assert path.read_text() == text, REMEDY
-        for config in re.findall(r"^  Config: (.*)$", text, re.MULTILINE):
-            assert (ROOT / config).is_file()
+        configs += re.findall(r"^  (?:Config|Based on): (.*)$", text, re.MULTILINE)
+    assert configs
+    assert all((ROOT / config).is_file() for config in configs)

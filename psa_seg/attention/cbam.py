@@ -2,8 +2,12 @@
 
 Paper: Woo et al., "CBAM: Convolutional Block Attention Module", 2018, arXiv 1807.06521, eqs. 2
 and 3. Official code consulted: github.com/Jongchan/attention-module. The paper is followed where
-they differ: the code has a BatchNorm behind the 7x7 convolution, and its ResNets start it at zero.
-Decided here: the hidden layer has one channel at least.
+they differ: the code has a BatchNorm behind the 7x7 convolution, and its ResNets start it at zero;
+and the code's 7x7 convolution reads the maximum, then the average, the paper's the average first:
+official weights need these two input channels swapped. The perceptron starts as PyTorch's layers
+do, which is the same for 1x1 convolutions as for the code's linear layers (uniform within
+1/√fan_in); only its ResNets then set all biases to zero. Decided here: the hidden layer has one
+channel at least.
 """
 
 import torch

@@ -2,7 +2,10 @@
 
 Paper: Han et al., "FLatten Transformer: Vision Transformer using Focused Linear Attention", 2023,
 arXiv 2308.00442, section 4. Official code consulted: github.com/LeapLabTHU/FLatten-Transformer,
-whose learnt scale by channel, heads split after the focusing and start are kept.
+whose learnt scale by channel, heads split after the focusing and start are kept. The normaliser is
+theirs since 2024-05-28 ("fix numerical instability"): ε beside the mean over the keys. Beside their
+sum, as before that day and in older copies, it would count for N times less. Their factors N^-0.5
+on keys and values are one division by N here: the sums are in float32, and cannot overflow.
 
 Made for tokens of one image size; decided here: a pixel is a token, the block's layer norm and
 residual are kept, its MLP is not, nor is the table of positions, which would fix the size of the
@@ -75,7 +78,8 @@ class FocusedLinearAttention(Attention):
             q = self._split(self._focus(query))  # [B, heads, N, D]
             k = self._split(self._focus(key))
             v = self._split(value.to(k.dtype))
-            out = q @ (k.mT @ v) / (q @ k.sum(2).unsqueeze(3) + EPS)  # [B, heads, N, D]
+            context = k.mT @ v / k.shape[2]  # [B, heads, D, D]
+            out = q @ context / (q @ k.mean(2).unsqueeze(3) + EPS)  # [B, heads, N, D]
         maps = value.mT.reshape(-1, self.dwc.in_channels, *x.shape[2:])  # [B·heads, D, H, W]
         local = self.dwc(maps).view_as(x).flatten(2).mT  # [B, N, C]
         out = self.proj(out.transpose(1, 2).flatten(2).to(local.dtype) + local)

@@ -101,3 +101,5 @@ def _shrink_images(steps: Any) -> None:
             step.scale_factor *= 0.5
         if "crop_size" in step:
             step.crop_size = CROP_SIZE
+        if step.get("type") == "Pad":
+            step.size = CROP_SIZE[::-1]  # width, height

@@ -3,8 +3,9 @@
 MMSegmentation's `EncoderDecoder` resizes the logits of all classes to the input's size, then to
 the image's, and keeps those with each sample: 160 MB for 19 classes at 1024x2048. Its test-time
 augmentation holds those of twelve views at once. Here one class at a time is resized, and views
-are summed as they come. The label maps are the same, bit for bit; up to
-rounding where the network is `channels_last`.
+are summed as they come. The label maps are the same, bit for bit; up to rounding where the network
+is `channels_last`, and except where a head of one channel is augmented: MMSegmentation applies the
+sigmoid to each view twice, so that all that is summed lies above 0.5, and this package once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,8 +41,9 @@ class LeanEncoderDecoder(EncoderDecoder):
         if data_samples is None:
             return super().predict(inputs)
         metas = [sample.metainfo for sample in data_samples]
-        for sample, maps in zip(data_samples, self.class_maps(inputs, metas), strict=True):
-            sample.set_data({"pred_sem_seg": PixelData(data=self._label_map(maps))})
+        with torch.no_grad():  # or the graph of the comparisons would hold every class at full size
+            for sample, maps in zip(data_samples, self.class_maps(inputs, metas), strict=True):
+                sample.set_data({"pred_sem_seg": PixelData(data=self._label_map(maps))})
         return data_samples
 
     def class_maps(
@@ -117,9 +119,12 @@ class LeanTTAModel(SegTTAModel):
         Args:
             data: `inputs` and `data_samples`, each a list over views of lists over images.
         """
-        module = self.module
-        if not isinstance(module, LeanEncoderDecoder):
+        if not isinstance(self.module, LeanEncoderDecoder):
             return super().test_step(data)
+        return self._augmented(self.module, data)
+
+    @torch.no_grad()  # a label map has no gradient
+    def _augmented(self, module: LeanEncoderDecoder, data: dict[str, Any]) -> list[SegDataSample]:
         samples: list[SegDataSample] = []
         sums: list[Tensor] = []
         for inputs, views in zip(data["inputs"], data["data_samples"], strict=True):
@@ -150,6 +155,7 @@ def argmax(maps: Iterator[Tensor]) -> Tensor:
     return labels[None]
 
 
+@torch.no_grad()  # what is written in place, a view at a time, can have no graph
 def probabilities(maps: Iterator[Tensor], classes: int) -> Tensor:
     """Softmax `[classes, H, W]` of as many maps `[H, W]`, without a second tensor of that size.
 

@@ -14,6 +14,7 @@ from psa_seg.attention import (
     TripletAttention,
 )
 from psa_seg.models import GlobalContext, SqueezeExcitation
+from tests.parity import relative_error, run, run_module
 
 
 def random(module):
@@ -60,6 +61,23 @@ def test_cbam():
         return out
 
     assert_same(module, paper, (2, 32, 5, 9))
+
+
+def test_cbam_takes_official_weights_with_two_channels_swapped_and_starts_as_linear_layers():
+    module, official = CBAM(32), nn.Sequential(nn.Linear(32, 2), nn.ReLU(), nn.Linear(2, 32))
+    for layer, linear in zip(module.mlp[::2], official[::2], strict=True):
+        for start in (layer, linear):
+            torch.manual_seed(1)
+            start.reset_parameters()
+        assert torch.equal(layer.weight.flatten(1), linear.weight)
+        assert torch.equal(layer.bias, linear.bias)
+    x, weight = torch.randn(2, 32, 5, 9), torch.randn(1, 2, 7, 7)  # weight: on maximum, average
+    module.conv.weight.data.copy_(weight.flip(1))
+    module.conv.bias.data.zero_()  # theirs has none
+    pooled = official(x.mean((2, 3))) + official(x.amax((2, 3)))
+    y = x * pooled.sigmoid()[:, :, None, None]
+    maps = torch.cat((torch.max(y, 1)[0].unsqueeze(1), torch.mean(y, 1).unsqueeze(1)), dim=1)
+    torch.testing.assert_close(module(x), y * F.conv2d(maps, weight, padding=3).sigmoid())
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
@@ -127,8 +145,8 @@ def test_multi_head_self_attention():
     assert_same(module, paper, (2, 24, 5, 9))
 
 
-def focused(module, x, eps):
-    """Section 4 of the paper, in the quadratic order that it avoids."""
+def focused(module, x, eps, floor):
+    """Section 4 of the paper, in the quadratic order that it avoids; `floor`: the divisor's ε."""
     heads, power = module.num_heads, module.focusing_factor
     tokens = module.norm(x.movedim(1, 3).flatten(1, 2))  # [B, N, C]
     query, key, value = F.linear(tokens, module.qkv.weight, module.qkv.bias).chunk(3, 2)
@@ -142,7 +160,7 @@ def focused(module, x, eps):
     per_head = (t.chunk(heads, 2) for t in (phi(query), phi(key), value))
     for q, k, v in zip(*per_head, strict=True):
         similarity = torch.einsum("bid,bjd->bij", q, k)
-        mixed = similarity @ v / (similarity.sum(2, keepdim=True) + eps)
+        mixed = similarity @ v / x[0, 0].numel() / (similarity.mean(2, keepdim=True) + floor)
         maps = v.unflatten(1, x.shape[2:]).movedim(3, 1)
         local = F.conv2d(maps, module.dwc.weight, module.dwc.bias, padding=2, groups=maps.shape[1])
         out.append(mixed.unflatten(1, x.shape[2:]).movedim(3, 1) + local)
@@ -152,14 +170,41 @@ def focused(module, x, eps):
 
 def test_focused_linear_attention():
     module = random(FocusedLinearAttention(24, num_heads=4))
-    assert_same(module, lambda x: focused(module, x, eps=1e-6), (2, 24, 5, 9))
+    assert_same(module, lambda x: focused(module, x, 1e-6, 1e-6), (2, 24, 5, 9))
 
 
 def test_focused_linear_attention_starts_as_the_papers_equations():
     """Its scale, which the paper does not have, changes nothing as long as it is constant."""
     module = random(FocusedLinearAttention(24, num_heads=1))  # of more, one may see zeros: 0/0
     nn.init.zeros_(module.scale)
-    assert_same(module, lambda x: focused(module, x, eps=0), (2, 24, 5, 9), rtol=1e-4)
+    assert_same(module, lambda x: focused(module, x, 0, 0), (2, 24, 5, 9), rtol=1e-4)
+
+
+def test_focused_linear_attention_has_its_epsilon_beside_the_mean():
+    """At the start, where keys are small, beside the sum is another function: theirs before."""
+    module = FocusedLinearAttention(16, num_heads=8).double()
+    x, upstream = torch.randn(2, 2, 16, 4, 6, dtype=torch.float64)
+    parameters = dict(module.named_parameters())
+
+    def gradients(function):
+        return run(lambda t: function(t) - t, x, parameters, upstream)  # what is added to x
+
+    ours = gradients(module)
+    theirs = gradients(lambda t: focused(module, t, 1e-6, 1e-6))
+    before = gradients(lambda t: focused(module, t, 1e-6, 1e-6 / 24))
+    assert max(relative_error(ours[name], theirs[name]) for name in theirs) < 1e-10
+    assert relative_error(ours["out"], before["out"]) > 0.02
+    assert relative_error(ours["qkv.weight"], before["qkv.weight"]) > 0.2
+
+
+def test_focused_linear_attention_holds_in_half_precision_on_a_large_map():
+    module = FocusedLinearAttention(8, num_heads=2)
+    nn.init.normal_(module.qkv.weight, std=3)  # sums over the pixels far beyond float16
+    x, upstream = torch.randn(2, 1, 8, 200, 300).half()
+    exact = module(x.float())
+    actual = run_module(module.half(), x, upstream)
+    assert all(value.isfinite().all() for value in actual.values())
+    assert relative_error(actual["out"], exact) < 1e-2
 
 
 @pytest.mark.parametrize("size", [(5, 3), (7, 14), (15, 22)], ids=str)

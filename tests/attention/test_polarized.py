@@ -11,6 +11,7 @@ from psa_seg.ops import eager, naive
 from tests.parity import (
     FORMATS,
     assert_errs_like_plain_pytorch,
+    both_branches,
     build,
     exact_twin,
     fitting,
@@ -147,7 +148,7 @@ def test_views_and_slices():
     torch.testing.assert_close(module(x), module(x.contiguous()))
 
 
-@variants
+@both_branches
 def test_exports_with_dynamic_sizes(variant):
     module = build(32, variant, torch.float32).eval()
     dynamic = {

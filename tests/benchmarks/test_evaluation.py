@@ -28,7 +28,21 @@ def test_both_sides_count_the_same(monkeypatch):
     upstream, ours = itertools.islice(rows, 2)
     assert (upstream["side"], upstream["mode"], upstream["speed_ratio"]) == ("upstream", "plain", 1)
     assert (ours["side"], ours["mode"], ours["images"]) == ("ours", "plain", "2 of 128x256")
-    assert ours["speed_ratio"] > 0
+
+
+def test_figures_are_medians_and_ratios_to_upstreams(monkeypatch):
+    runs = {"upstream": iter([(2, 90), (1, 80), (9, 10)]), "ours": iter([(5, 30), (4, 9), (6, 20)])}
+
+    def scripted(side, *_):
+        return dict(zip(("images_per_s", "peak_mib"), next(runs[side]), strict=True), areas={})
+
+    monkeypatch.setattr(evaluation, "_in_a_process", scripted)
+    rows = evaluation.measure(rounds=3, count=2, threads=1)
+    upstream, ours = itertools.islice(rows, 2)
+    assert (upstream["images_per_s"], upstream["peak_mib"]) == (2, 80)
+    assert (upstream["speed_ratio"], upstream["memory_ratio"]) == (1, 1)
+    assert (ours["images_per_s"], ours["peak_mib"]) == (5, 20)
+    assert (ours["speed_ratio"], ours["memory_ratio"]) == (2.5, 0.25)
 
 
 def test_predictions_that_differ_end_it(monkeypatch):

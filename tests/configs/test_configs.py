@@ -7,6 +7,7 @@ from mmseg.registry import DATASETS
 
 from benchmarks.tables import baseline_of
 from psa_seg.engine.config import load_config
+from psa_seg.engine.demo import CROP_SIZE
 from psa_seg.engine.preflight import check_sizes
 from psa_seg.engine.preflight.data import leaves
 from psa_seg.engine.runner import PairedRunner
@@ -21,6 +22,7 @@ def test_one_training_step_and_one_prediction(tiny, name):
     runner = Runner.from_cfg(tiny(name))
     model = runner.model
     batch = model.data_preprocessor(next(iter(runner.train_dataloader)), training=True)
+    assert batch["inputs"].shape[2:] == CROP_SIZE
     loss, _ = model.parse_losses(model(**batch, mode="loss"))
     loss.backward()
     assert loss.isfinite()

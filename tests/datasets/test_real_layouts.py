@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from mmengine.dataset import Compose
 from mmseg.registry import DATASETS
 
 from psa_seg.datasets import CamVidDataset, LoadLabelIds, RawCityscapesDataset
@@ -66,6 +67,7 @@ def test_loading_leaves_the_datasets_entry_alone(tmp_path, write):
     assert entry["label_map"] == {7: 0}
 
 
+FILES = {"img_path": "image.jpg", "seg_map_path": "mask.png"}
 VOC = {
     "JPEGImages": ("a.jpg", "b.jpg", "c.jpg"),
     "SegmentationClass": ("a.png", "c.png"),  # SBD lacks some of these, and has others
@@ -76,6 +78,28 @@ ADE20K = {
     for kind, suffix in (("images", "jpg"), ("annotations", "png"))
     for split in ("training", "validation")
 }
+
+
+@pytest.mark.parametrize(("data", "size"), [("voc12aug", (512, 512)), ("ade20k", (256, 384))])
+def test_an_image_smaller_than_the_crop_is_padded_where_mmsegmentation_does(
+    tmp_path, write, data, size
+):
+    write("image.jpg", np.full((30, 45, 3), 200, np.uint8))
+    write("mask.png", np.full((30, 45), 5, np.uint8))
+    entry = {name: str(tmp_path / file) for name, file in FILES.items()}
+    config = load_config(str(ROOT / f"configs/psa_deeplabv3plus_{data}.py"))
+    (pipeline, *others) = [d.pipeline for d in leaves(config.train_dataloader.dataset)]
+    assert all(other == pipeline for other in [*others, config.train_pipeline])
+    pipeline[2].ratio_range = (0.5, 0.5)
+    entry |= dict(label_map=None, reduce_zero_label=False, seg_fields=[])
+    packed = Compose(pipeline)(entry)
+    mask = packed["data_samples"].gt_sem_seg.data[0]
+    assert packed["inputs"].shape[1:] == mask.shape == size
+    assert (mask[:256, :384] == 5).all()
+    mask[:256, :384] = 255
+    packed["inputs"][:, :256, :384] = 0
+    assert (mask == 255).all()
+    assert (packed["inputs"] == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 import yaml
@@ -37,6 +38,7 @@ def _offline(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("CONFIG_DIR", str(folder)), ("OFFLINE", "1"), ("AUTOINSTALL", "0")):
             patch.setenv(f"YOLO_{name}", value)
+        patch.setattr(PIL.Image, "open", PIL.Image.open)  # Ultralytics puts its own there for good
         try:
             import torchvision  # noqa: F401
         except (ImportError, RuntimeError):
@@ -199,7 +201,7 @@ def test_trains_predicts_and_validates(trained, boxes):
     (result,) = yolo.predict(str(boxes.parent / "images/val/0.png"), conf=0.0, **SMALL)
     assert result.boxes.data.isfinite().all()
     assert result.boxes.shape[0] > 0
-    assert 0 <= yolo.val(data=str(boxes), **DATA).box.map <= 1
+    assert yolo.val(data=str(boxes), **DATA).nt_per_class.tolist() == [2], "a box in each image"
 
 
 FRESH = """
@@ -238,9 +240,7 @@ def test_loads_in_a_fresh_process(trained, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Converting a tensor to a Python:torch.jit.TracerWarning")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch: Ultralytics' ONNX exporter
-@pytest.mark.parametrize(
-    ("form", "dynamic"), [("paper", False), ("paper", True), ("official", True)]
-)
+@pytest.mark.parametrize(("form", "dynamic"), [("paper", False), ("official", True)])
 def test_exports_to_onnx(form, dynamic, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     yolo = yolov10(attention=dict(form=form, layout="sequential"))

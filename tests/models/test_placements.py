@@ -115,6 +115,7 @@ def test_any_attention_in_any_place_by_one_override(tiny, place, name):
     plain = MODELS.build(without_attention(options)).state_dict()
     model.init_weights()
     own = [name for name in model.state_dict() if name not in plain]
+    assert own
     assert len(model.state_dict()) == len(plain) + len(own)
     assert all("attention" in name for name in own), "one name for the optimizer's settings"
     maps = model.extract_feat(torch.randn(2, 3, 32, 64))

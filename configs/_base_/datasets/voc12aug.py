@@ -18,6 +18,7 @@ train_pipeline = [
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PhotoMetricDistortion"),
+    dict(type="Pad", size=crop_size[::-1]),  # width, height; masks with 255
     dict(type="PackSegInputs"),
 ]
 test_pipeline = [
