@@ -167,3 +167,8 @@ def test_ours_can_be_run(path, streets, monkeypatch):
         placed = attentions(config.model)
         assert bool(placed) == (run.label != "none"), "a placement that places nothing"
         assert found.record_of(run).parent.parent == ROOT / "benchmarks/experiments/../results"
+        if found.record_of(run).is_file():  # of version 1: known by what it tells in words
+            assert one.is_finished(found, run, config)
+            config.optim_wrapper.optimizer.lr = 5.0
+            with pytest.raises(UserError, match=r"there +lr"):
+                one.is_finished(found, run, config)
