@@ -88,7 +88,7 @@ def test_an_image_smaller_than_the_crop_is_padded_where_mmsegmentation_does(
     write("mask.png", np.full((30, 45), 5, np.uint8))
     entry = {name: str(tmp_path / file) for name, file in FILES.items()}
     config = load_config(str(ROOT / f"configs/psa_deeplabv3plus_{data}.py"))
-    (pipeline, *others) = [d.pipeline for d in leaves(config.train_dataloader.dataset)]
+    (pipeline, *others) = [d.pipeline for _, d in leaves(config.train_dataloader.dataset)]
     assert all(other == pipeline for other in [*others, config.train_pipeline])
     pipeline[2].ratio_range = (0.5, 0.5)
     entry |= dict(label_map=None, reduce_zero_label=False, seg_fields=[])

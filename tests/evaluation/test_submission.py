@@ -196,7 +196,7 @@ def test_ids_in_doubt_are_asked_for(call, images, tmp_path):
     assert ids == [20, 24]
     for mixed in ((0, 33), (7, 255)):
         fill(*mixed)
-        with pytest.raises(UserError, match="neither all the one nor the other"):
+        with pytest.raises(UserError, match="some ids are of neither kind"):
             call(*arguments)
     with pytest.raises(UserError, match=rf"none of the 19 .*{SECOND}: \[255\]"):
         call(*arguments, "--ids", "label")
