@@ -68,7 +68,13 @@ class ReportHook(Hook):
 
     def _take_up(self, runner: Runner) -> tuple[Record, bool]:
         """The record to go on with, and whether the validation of this very iteration is owed."""
-        now = begin(runner)
+        try:
+            now = begin(runner)
+        except ValueError as error:
+            raise UserError(
+                f"this run would leave a record that nobody can read: {error}\n"
+                "  do         correct the config, or its data set's classes"
+            ) from error
         if runner.iter == 0 or not self.path.is_file():
             earlier = now
         else:

@@ -4,12 +4,15 @@ import json
 import os
 import re
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from mmseg.registry import DATASETS
 
 from psa_seg import PolarizedSelfAttention
+from psa_seg.datasets import RawCityscapesDataset
 from psa_seg.engine import hooks
 from psa_seg.engine.describe import setting
 from psa_seg.engine.pictures import find_gating, spatial_gate
@@ -106,6 +109,28 @@ def test_a_run_does_not_go_on_with_other_data(tiny, tmp_path):
     with pytest.raises(UserError, match="are not those that this run began with"):
         train(tiny(NAME, **options, resume=True))
     assert read(path).validations == record.validations
+
+
+@DATASETS.register_module()
+class TwoRoads(RawCityscapesDataset):
+    names = RawCityscapesDataset.METAINFO["classes"]
+    METAINFO: ClassVar = RawCityscapesDataset.METAINFO | {"classes": ("road", "road", *names[2:])}
+
+
+def test_a_run_that_no_record_can_be_of_is_refused(tiny):
+    config = tiny(NAME, **{"train_cfg.max_iters": 1})
+    for loader in (config.train_dataloader, config.val_dataloader):
+        loader.dataset.type = "TwoRoads"
+    with pytest.raises(UserError, match="nobody can read: two classes have one name"):
+        train(config)
+
+
+def test_a_run_that_is_over_is_not_cut_shorter(tiny, tmp_path):
+    end = {"param_scheduler.0.end": 2, "custom_hooks.0.samples": 1}
+    train(tiny(NAME, **end, **{"train_cfg.max_iters": 2}))
+    with pytest.raises(UserError, match="beyond the end of this run: step 2 of 1"):
+        train(tiny(NAME, **end, **{"train_cfg.max_iters": 1}, resume=True))
+    assert read(tmp_path / "work/record.json").is_complete
 
 
 def test_data_are_told_apart_by_names_and_sizes(streets, tmp_path):

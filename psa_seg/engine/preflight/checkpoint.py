@@ -74,6 +74,12 @@ def check_same_run(config: Config, checkpoint: Checkpoint, path: str) -> list[st
             f"{path} is of a run with seed {meta['seed']}, not {seed}\n"
             f"  do         resume it with --seed {meta['seed']}"
         ]
+    if meta.get("iter", 0) > config.train_cfg.max_iters:
+        return [
+            f"{path} is beyond the end of this run: step {meta['iter']} of "
+            f"{config.train_cfg.max_iters}\n"
+            "  do         raise train_cfg.max_iters, or leave it as it was"
+        ]
     found = difference_of_runs(held, config)
     if not found:
         return []
