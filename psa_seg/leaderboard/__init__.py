@@ -44,8 +44,10 @@ def write(records: str, out: str, pictures: bool) -> tuple[list[Path], list[str]
             )
     try:
         Path(out).mkdir(parents=True, exist_ok=True)
+        for path, text in zip(paths, texts.values(), strict=True):
+            files.write(path, text)
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(f"--out {out} is no folder\n  do         name another") from error
-    for path, text in zip(paths, texts.values(), strict=True):
-        files.write(path, text)
+    except OSError as error:
+        raise files.disk_error(error) from error
     return paths, found.left_out

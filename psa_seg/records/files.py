@@ -2,8 +2,9 @@
 
 import json
 import math
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from psa_seg.records.typed import from_plain
 
 NAME = "record.json"  # in a work directory
 DERIVED = ("iterations", "mIoU", "mAcc", "aAcc", "IoU")
-MARKS = {"config_hash", "validations"}  # no other JSON has both
+MARKS = {"config_hash", "validations"}  # no other JSON has one of these
 RUNS_OWN = re.compile(r"\d{8}_\d{6}|vis_data")  # folders in which mmengine leaves JSON of its own
 TOLERANCE = 1e-3  # of derived figures, which are written with four digits
 
@@ -52,12 +53,19 @@ def read(path: Path) -> Record:
         UserError: says what is wrong with it; nothing but a whole and consistent record is read.
     """
     try:
-        return _record(json.loads(path.read_text()))
-    except (OSError, ValueError, RecursionError) as error:
+        return _record(json.loads(path.read_text(), object_pairs_hook=_each_key_once))
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
         raise UserError(
             f"record cannot be read: {path}\n  {error}\n"
             "  do         copy it again from where it was made, or make it again"
         ) from error
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"it has two entries of one name, among {', '.join(found)[:60]}")
+    return found
 
 
 def _record(read: Any) -> Record:
@@ -91,40 +99,53 @@ class Found(NamedTuple):
     """What lies in a folder, and below it."""
 
     records: dict[Path, Record]
-    others: list[Path]  # JSON that is no record
+    others: list[Path]  # JSON that is no record, and that no run leaves beside one
 
 
 def find(folder: Path) -> Found:
-    """The records in `folder` and below it; of a work directory, `record.json` alone.
+    """The records in `folder` and below it, behind links, too.
 
     Raises:
         UserError: where a file is no JSON, or says that it is a record and cannot be read.
     """
     records, others = {}, []
-    for path in sorted(folder.rglob("*.json"), key=_natural):
-        if not path.is_file() or _is_a_runs_own(path, folder):
-            continue
-        if _looks_like_one(path):
+    for path in sorted(_json_files(folder), key=_natural):
+        marked = _is_marked(path)
+        if marked is None and path.name != NAME and _is_a_runs_own(path, folder):
+            continue  # mmengine's logs are lines of JSON
+        if marked is not False:  # half a record, maybe: not passed over in silence
             records[path] = read(path)
-        else:
+        elif not _is_a_runs_own(path, folder):
             others.append(path)
     return Found(records, others)
+
+
+def _json_files(folder: Path) -> Iterator[Path]:
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place, name) for name in names if name.endswith(".json"))
 
 
 def _is_a_runs_own(path: Path, folder: Path) -> bool:
     """Whether a run left it beside its record: logs, traces, figures of a test."""
     below = path.relative_to(folder).parts[:-1]
-    if any(RUNS_OWN.fullmatch(part) for part in below):
-        return True
     within = path.parents[: len(below) + 1]
-    return path.name != NAME and any((parent / NAME).is_file() for parent in within)
+    return any(RUNS_OWN.fullmatch(part) for part in below) or any(
+        (parent / NAME).is_file() for parent in within
+    )
 
 
-def _looks_like_one(path: Path) -> bool:
+def _is_marked(path: Path) -> bool | None:
+    """Whether a file says that it is a record; None where it says nothing."""
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
-        return True  # half a record, maybe: not passed over in silence
+        return None
     return isinstance(found, dict) and bool(MARKS & found.keys())
 
 

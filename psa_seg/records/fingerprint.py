@@ -7,7 +7,7 @@ content counts, as `config.start` has it (`digest`), by the key at which the con
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,12 @@ SAME_FIGURES = (  # another machine may hold fewer images at once: each attempt 
 )
 # What changes no figure: where files lie, how fast they are read, what is reported of a run.
 LOADING = {"num_workers", "persistent_workers", "pin_memory", "prefetch_factor", "timeout"}
-WITHOUT = {"data_root", "palette", "serialize_data", *LOADING}
-REPORTING = {"timer", "logger", "checkpoint", "sampler_seed", "visualization"}  # default hooks
-REPORTERS = {"ReportHook", "PanelHook", "ProfileHook", "CheckpointHook", "LoggerHook"}
+WITHOUT = {"data_root", "palette", "serialize_data", "lazy_init", "with_cp", "map_location"}
+PATHS = {"img_path", "seg_map_path", "ann_file"}
+REPORTERS = {
+    *("ReportHook", "PanelHook", "ProfileHook", "CheckpointHook", "LoggerHook", "IterTimerHook"),
+    *("DistSamplerSeedHook", "RuntimeInfoHook", "SegVisualizationHook"),
+}
 # By these a config names files of weights.
 FILES = {"checkpoint", "pretrained", "load_from"}
 Config = Mapping[str, Any]
@@ -114,26 +117,43 @@ def _portable(value: Any, where: str, weights: Any) -> Any:
         return {
             str(key): _portable(part, f"{where}.{key}", weights)
             for key, part in value.items()
-            if key not in WITHOUT
+            if key not in WITHOUT | LOADING and not (key == "backend_args" and not part)
         }
     if isinstance(value, list | tuple):
         return [_portable(part, f"{where}.{i}", weights) for i, part in enumerate(value)]
     if isinstance(value, str):
-        return weights(where, value) if where.rpartition(".")[2] in FILES else value
+        return _text(value, where.rpartition(".")[2], lambda: weights(where, value))
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if value is None or isinstance(value, bool | int | float):
         return value
+    if isinstance(value, type):
+        return value.__name__
     if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
+def _text(value: str, key: str, weights: Callable[[], str]) -> str:
+    if key in FILES:
+        return weights()
+    if key == "type":  # without the name of its library
+        return value.rpartition(".")[2]
+    if key in PATHS and Path(value).is_absolute():  # where files lie: `of_data` knows them by name
+        return Path(value).name
+    return value
+
+
 def _acting(hooks: Any) -> Any:
-    """Hooks without those that only report."""
+    """Hooks without those that only report, by their names or in their order."""
     if isinstance(hooks, dict):
-        return {name: hook for name, hook in hooks.items() if name not in REPORTING}
-    return [h for h in hooks or [] if not (isinstance(h, dict) and h.get("type") in REPORTERS)]
+        taken_away = {name for name, hook in hooks.items() if hook is None} - {"param_scheduler"}
+        return {n: hook for n, hook in hooks.items() if _acts(hook) and n not in taken_away}
+    return [hook for hook in hooks or [] if _acts(hook)]
+
+
+def _acts(hook: Any) -> bool:
+    return not (isinstance(hook, dict) and hook.get("type") in REPORTERS)
 
 
 def _files(dataset: Any) -> Iterator[str]:

@@ -48,6 +48,11 @@ class Attempt:
 
     def __post_init__(self) -> None:
         _require(self.processes > 0, "processes must be above 0")
+        _require(self.commit != "", "commit must not be empty")
+        _require((self.from_step or 0) >= 0, "from_step must be at least 0")
+        _require(
+            self.images_at_once is None or self.images_at_once > 0, "images_at_once must be above 0"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +68,8 @@ class Validation:
         _require(self.iteration > 0, "iteration must be above 0")
         _require(square, "confusion must be square")
         counts = list(itertools.chain(*self.confusion))
-        _require(all(0 <= count < 2**63 for count in counts), "confusion must count pixels")
+        _require(all(count >= 0 for count in counts), "confusion must count pixels")
+        _require(sum(counts) < 2**63, "confusion counts more pixels than there can be")
         _require(any(counts), "confusion counts no pixel, which is no score")
 
     def scores(self) -> dict[str, Any]:
@@ -92,7 +98,8 @@ class Inference:
     plain_milliseconds: float
 
     def __post_init__(self) -> None:
-        _require(len(self.size) == 2, "size must be rows and columns")
+        _require(_is_size(self.size), "size must be rows and columns")
+        _require((self.GFLOPs or 0) >= 0, "GFLOPs must be at least 0")
         for name in ("milliseconds", "plain_milliseconds"):
             _require(getattr(self, name) > 0, f"{name} must be above 0")
 
@@ -136,12 +143,13 @@ class Record:
             _require(getattr(self, name) > 0, f"{name} must be above 0")
         for name in ("seed", "wall_time_s"):
             _require(getattr(self, name) >= 0, f"{name} must be at least 0")
-        _require(len(self.crop) in (0, 2), "crop must be rows and columns")
+        _require(not self.crop or _is_size(self.crop), "crop must be rows and columns")
         _require(len(self.attempts) > 0, "attempts must not be empty")
         _require("type" in self.optimizer, "optimizer has no type")
         for placement, attention in self.attentions.items():
             kind = attention.get("type")
-            _require(isinstance(kind, str), f"attentions.{placement} has no type")
+            _require(isinstance(kind, str) and kind != "", f"attentions.{placement} has no type")
+            _require(placement != "", "attentions has a placement without a name")
         self._check_validations()
 
     def _check_validations(self) -> None:
@@ -187,6 +195,10 @@ def rounded(validations: Sequence[Validation], classes: Sequence[str]) -> dict[s
         **{name: round(float(final[name]), 4) for name in ("mIoU", "mAcc", "aAcc")},
         "IoU": {name: None if value != value else round(value, 4) for name, value in iou},
     }
+
+
+def _is_size(size: Sequence[int]) -> bool:
+    return len(size) == 2 and min(size) > 0
 
 
 def _require(right: bool, message: str) -> None:

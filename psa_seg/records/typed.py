@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Kind = TypeVar("Kind")
+LIMIT = 2**63
 WORDS = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
 
 
@@ -40,9 +41,26 @@ def from_plain(kind: type[Kind], value: Any, where: str = "") -> Kind:
             for k, v in value.items()
         }
     if kind is Any:
-        return value
+        return _any(value, where)
     right = type(value) is kind or (kind is float and type(value) is int)
-    _expect(right and (kind is not float or math.isfinite(value)), value, where, WORDS[kind])
+    _expect(right and _is_sound(value), value, where, WORDS[kind])
+    return value
+
+
+def _is_sound(value: Any) -> bool:
+    """Whether a number is finite and fits into 64 bits, and a text can be written."""
+    if isinstance(value, str):
+        return not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return value is None or (abs(value) < LIMIT and math.isfinite(value))
+
+
+def _any(value: Any, where: str) -> Any:
+    """Whatever JSON has, if all in it can be written again."""
+    if isinstance(value, Mapping):
+        return {_any(k, where): _any(v, f"{where}.{k}") for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_any(v, f"{where}.{i}") for i, v in enumerate(value)]
+    _expect(_is_sound(value), value, where, "a text or a number that can be written")
     return value
 
 
@@ -66,4 +84,4 @@ def _dataclass(kind: type[Kind], value: Any, where: str) -> Kind:
 
 def _expect(right: bool, value: Any, where: str, what: str) -> None:
     if not right:
-        raise ValueError(f"{where} must be {what}, and is {str(value)[:40]!r}")
+        raise ValueError(f"{where} must be {what}, and is {ascii(value)[:40]}")

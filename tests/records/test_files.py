@@ -10,7 +10,7 @@ import pytest
 
 from psa_seg.errors import UserError
 from psa_seg.leaderboard import write as write_page
-from psa_seg.records import read, write
+from psa_seg.records import find, read, write
 from psa_seg.records.files import to_plain
 from psa_seg.records.scores import scores
 from tests.conftest import ROOT
@@ -61,6 +61,13 @@ WRONG = {
     "mIoU": (99.0, "mIoU is not what its counts give"),
     "IoU": ({"road": 1.0}, "IoU is not what its counts give"),
     "version": (3, "version 3 is not one of 1 to 2: update psa_seg"),
+    "inference.GFLOPs": (-1.0, "inference.GFLOPs must be at least 0"),
+    "attempts.0.from_step": (-1, "attempts.0.from_step must be at least 0"),
+    "attempts.0.commit": ("", "attempts.0.commit must not be empty"),
+    "attentions.": ({"type": "SE"}, "attentions has a placement without a name"),
+    "optimizer.lr": (float("nan"), "optimizer.lr must be a text or a number that can"),
+    "config_hash": ("\ud800", "config_hash must be a text, and is '\\ud800'"),
+    "train_images": (10**400, "train_images must be a whole number"),
     "labels": ("SE", "labels is no entry of a record"),
 }
 
@@ -69,7 +76,13 @@ WRONG = {
 def test_an_entry_that_is_wrong_is_named(tmp_path, key):
     value, message = WRONG[key]
     path = tmp_path / "wrong.json"
-    path.write_text(json.dumps({**to_plain(invented.record("SE")), key: value}))
+    plain = json.loads(json.dumps(to_plain(invented.record("SE"))))
+    *outer, last = key.split(".")
+    node = plain
+    for name in outer:
+        node = node[int(name) if name.isdecimal() else name]
+    node[last] = value
+    path.write_text(json.dumps(plain))
     with pytest.raises(UserError, match=re.escape(message)) as raised:
         read(path)
     assert str(path) in str(raised.value)
@@ -83,6 +96,7 @@ def test_an_entry_that_is_wrong_is_named(tmp_path, key):
         ([[-1] * 4] * 4, "validations.1.confusion must count pixels"),
         ([[1.5] * 4] * 4, "validations.1.confusion.0.0 must be a whole number"),
         ([[0] * 4] * 4, "validations.1.confusion counts no pixel"),
+        ([[2**62] * 4] * 4, "validations.1.confusion counts more pixels"),
         ("many", "validations.1.confusion must be a list"),
     ],
 )
@@ -94,14 +108,16 @@ def test_counts_that_are_none(tmp_path, confusion, message):
         read(tmp_path / "wrong.json")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\x00", '{"validations": []}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[" * 100_000, "\x00", '{"validations": [], "validations": 1}']
+)
 def test_half_a_file_is_a_message(tmp_path, text):
     (tmp_path / "half.json").write_text(text)
     with pytest.raises(UserError, match=r"record cannot be read: .*half\.json"):
         read(tmp_path / "half.json")
 
 
-VALUES = (None, {}, [], "0", "x", 0, -1, 1.5, True, float("nan"), [[]], {"a": 1}, 10**30)
+VALUES = (None, {}, [], "0", "x", 0, -1, 1.5, True, float("nan"), [[]], {"a": 1}, 10**400, "\ud800")
 
 
 def places(node, path=()):
@@ -140,6 +156,24 @@ def test_a_thousand_swapped_values_give_a_board_or_one_message(tmp_path, seed):
             outcomes.append(str(error))
     assert all("swapped.json" in outcome for outcome in outcomes if outcome != "a board")
     assert 0 < outcomes.count("a board") < len(outcomes)
+
+
+def test_no_record_is_passed_over_in_silence(tmp_path):
+    """Beside a work directory's own, in folders with a date for a name, behind links; or a message."""
+    for name in ("run/record", "run/other", "20260101_000000/record", "vis_data/mine"):
+        (tmp_path / "here" / name).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / f"here/{name}.json", invented.record(name))
+    (tmp_path / "here/back").symlink_to(tmp_path / "here")
+    write(tmp_path / "elsewhere.json", invented.record("linked"))
+    (tmp_path / "here/linked.json").symlink_to(tmp_path / "elsewhere.json")
+    (tmp_path / "here/folder.json").mkdir()
+    found = find(tmp_path / "here")
+    labels = {"run/record", "run/other", "20260101_000000/record", "vis_data/mine", "linked"}
+    assert {record.label for record in found.records.values()} == labels
+    assert found.others == []
+    (tmp_path / "elsewhere.json").unlink()
+    with pytest.raises(UserError, match=r"linked\.json"):
+        find(tmp_path / "here")
 
 
 def test_no_pixel_is_no_score(recwarn):
