@@ -20,6 +20,7 @@ COUNTERS = "num_batches_tracked"  # older files lack these, and PyTorch does wit
 WRAPPED = "module."  # what DistributedDataParallel puts before all names
 LISTED = 50  # keys of each way not to fit
 DATA = ("dataset_meta", "CLASSES", "PALETTE")  # what mmseg asks of a checkpoint
+CONFIG = "cfg"  # by which it is held against the model that takes it
 
 
 @dataclass
@@ -93,7 +94,8 @@ def convert(order: Order, build: Build, dry_run: bool = False) -> list[str]:
     if order.back and order.kind != "deeplabv3plus":
         _write(result, order.out)
     else:
-        kept = {key: meta[key] for key in DATA if key in meta and _is_plain(meta[key])}
+        of_model = (*DATA, CONFIG) if order.kind == "deeplabv3plus" else DATA
+        kept = {key: meta[key] for key in of_model if key in meta and _is_plain(meta[key])}
         how = {"kind": order.kind, "layout": order.layout, "source": order.source.name}
         _write({"state_dict": result, "meta": {**kept, "converted": how}}, order.out)
     return [*lines, f"wrote    {order.out}"]

@@ -1,4 +1,4 @@
-"""Checkpoints are data: tensors, and the config they were trained with. Nothing in one is run.
+"""Checkpoints are data: tensors, and the config they were trained with. Nothing in a file is run.
 
 This is the door through which every file of weights comes in.
 """
@@ -40,8 +40,8 @@ class _Forgotten:
 def load_checkpoint(path: str) -> dict[str, Any]:
     """The checkpoint at `path`, a file or an address, on the CPU.
 
-    Of a file, tensors and plain values alone are read, and nothing in it is called: mmengine's
-    loader, which reads the rest, would run any program that a file holds.
+    Of a file, tensors and plain values alone are read, and nothing in it is called. An address of
+    a scheme that only mmengine knows goes to its loader, which would run what a file holds.
 
     Raises:
         UserError: where it is missing or broken, or holds more than data.

@@ -1,8 +1,8 @@
 """Reading a config file, and overriding it."""
 
+import ast
 import difflib
 import inspect
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ NUMBERS = {
     "train_dataloader.num_workers": 0,
     "randomness.seed": 0,
 }
+RATE = "optim_wrapper.optimizer.lr"
 # Our own options of a config, with their types and defaults.
 OWN: dict[str, tuple[type, Any]] = {
     "label": (str, ""),  # what tables call the model; empty for its attentions
@@ -66,10 +67,17 @@ def load_config(path: str) -> Config:
         config = Config.fromfile(path, import_custom_modules=False)
     except Exception as error:  # a config is a program: whatever it raises is its author's to read
         raise UserError(f"config cannot be read: {path}\n  {error}") from error
-    missing = [key for key in NEEDED if key not in config]
+    missing = [key for key in NEEDED if not config.get(key)]
     if missing:
         raise UserError(
             f"config has no {', '.join(missing)}: {path}\n"
+            "  do         take the configs in configs/ as a base"
+        )
+    kinds: dict[str, Any] = {"default_scope": str, "param_scheduler": (list, dict)}
+    wrong = [key for key in NEEDED if not isinstance(config[key], kinds.get(key, dict))]
+    if wrong:
+        raise UserError(
+            f"{wrong[0]} is {config[wrong[0]]!r:.60}, and must be a dict(...): {path}\n"
             "  do         take the configs in configs/ as a base"
         )
     _refuse_misplaced(config)
@@ -85,10 +93,11 @@ def load_config(path: str) -> Config:
 def _refuse_misplaced(config: Config) -> None:
     """Raise UserError for a part of a model beside `model`, and for a key misspelt.
 
-    Other names at a config's top are variables of its author's, as is mmengine's habit.
+    Other names at a config's top are variables of its author's, as is mmengine's habit: what the
+    file itself makes use of is one, and passes under any name.
     """
-    for key in config:
-        if key in PARTS and not _holds(config.model.get(key), config[key]):
+    for key in _left_alone(config):
+        if key in PARTS:
             raise UserError(
                 f"{key} stands beside model, where nothing reads it: {config.filename}\n"
                 f"  do         put it into the model: model = dict({key}=dict(...))"
@@ -102,16 +111,22 @@ def _refuse_misplaced(config: Config) -> None:
             )
 
 
-def _holds(whole: Any, part: Any) -> bool:
-    """Whether all of `part` is in `whole`: a variable of which the model was made."""
-    if isinstance(whole, Mapping) and isinstance(part, Mapping):
-        return all(key in whole and _holds(whole[key], value) for key, value in part.items())
-    return whole == part
+def _left_alone(config: Config) -> list[str]:
+    """Names at the top of a config's own file that it does not use any further."""
+    try:
+        tree = ast.parse(Path(config.filename).read_text())
+    except (SyntaxError, ValueError):  # no Python, or of mmengine's own kind
+        return []
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    used = {name.id for name in names if isinstance(name.ctx, ast.Load)}
+    targets = [t for line in tree.body if isinstance(line, ast.Assign) for t in line.targets]
+    return [t.id for t in targets if isinstance(t, ast.Name) and t.id not in used]
 
 
 def _misspelt(name: str) -> str | None:
-    """The key that is read and differs from `name` in one slip of the finger, two in long names."""
-    return next((k for k in sorted(READ - {"label"}) if _slips(name, k) <= 1 + (len(k) > 12)), None)
+    """The key that is read and differs from `name` by a slip of the finger, or two in long ones."""
+    allowed = 1 + (len(name) > 8)
+    return next((key for key in sorted(READ | {*PARTS}) if _slips(name, key) <= allowed), None)
 
 
 def _slips(a: str, b: str) -> int:
@@ -160,6 +175,9 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
         value = look_up(config, key)
         if type(value) is not int or value < least:
             raise UserError(f"{key}={value!r} is no whole number of at least {least}\n{where}")
+    rate = look_up(config, RATE)
+    if type(rate) not in (int, float, type(None)):
+        raise UserError(f"{RATE}={rate!r} is no number\n{where}")
     for key, (kind, _) in OWN.items():
         if type(config[key]) is not kind:
             raise UserError(f"{key}={config[key]!r} is not {WORDS[kind]}\n{where}")

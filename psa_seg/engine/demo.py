@@ -69,8 +69,10 @@ def _shrink_model(model: ConfigDict) -> None:
             stage.num_channels = _scaled(stage.num_channels, factor)
     model.backbone.init_cfg = None
     model.data_preprocessor.size = CROP_SIZE
-    if "neck" in model:
-        model.neck.in_channels = _scaled(model.neck.in_channels, factor)
+    neck = model.get("neck") or []
+    for part in neck if isinstance(neck, list) else [neck]:
+        if "in_channels" in part:
+            part.in_channels = _scaled(part.in_channels, factor)
     for head in [*decode_heads(model), *filter(None, [model.get("auxiliary_head")])]:
         head.num_classes = len(CLASSES)
         head.channels = HEAD_CHANNELS

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.benchmark import Timer
 
 from psa_seg.engine.flops import count_flops
-from psa_seg.engine.preflight.sizes import crops, seen
+from psa_seg.engine.preflight.sizes import crops, padded
 from psa_seg.models import naming
 from psa_seg.models.placement import attentions, without_attention
 from psa_seg.records import Attempt, Environment, Inference, Memory, Record
@@ -99,7 +99,7 @@ def crop(config: Config) -> tuple[int, ...]:
     `check_sizes` has found that crops and preprocessor agree.
     """
     cut = next((size for _, size in crops(config)), ())
-    return cut or seen(config.model.data_preprocessor.get("size"))
+    return cut or padded(config)
 
 
 def attempt(runner: Runner) -> Attempt:

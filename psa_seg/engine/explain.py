@@ -14,10 +14,13 @@ from mmengine.config import Config
 from mmengine.registry import Registry, init_default_scope
 
 from psa_seg.errors import UserError
+from psa_seg.models.placement import name_of
 
 FOREIGN = "             where it belongs to another type: {0}._delete_=True {0}.type=..."
+BUILT_OF_A_CONFIG = ("psa_seg.", "mmseg.", "mmengine.", "mmcv.", "torch.optim.")
 TAKE_VALUES_OF_A_CONFIG = ("psa_seg.attention", "psa_seg.models", "torch.optim")
 UNKNOWN_TYPE = re.compile(r"(\S+) is not in the .+ registry")
+MISSING_OPTION = re.compile(r"(\w+)\.__init__\(\) missing \d+ required")
 UNKNOWN_OPTION = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 
 
@@ -50,36 +53,54 @@ def register(config: Config) -> None:
 def explaining(config: Config) -> Iterator[None]:
     """Turn errors that a value in `config` causes, when things are built of it, into messages.
 
-    Others are ours, or a library's, and pass: nothing is trained in this block.
+    Others are ours, a library's or a user module's, and pass: nothing is trained in this block.
 
     Raises:
         UserError: for a type or an option that does not exist, or a value that its taker refuses.
     """
     try:
         yield
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ValueError, AssertionError) as error:
         message = str(error.args[0]) if error.args else ""
-        option = UNKNOWN_OPTION.search(message)
-        if not (UNKNOWN_TYPE.search(message) or "__init__() " in message):
-            absent = next(_absent_types(config.to_dict()), None)
-            if absent is None or "is not a callable object" not in message:  # says mmengine then
-                raise
-            message = f"{absent} is not in the mmseg registry, or in any of mmengine"
-        unknown = option[2] if option else ""
-        where = [path for path in _paths(config, "") if unknown and path.endswith(f".{unknown}")]
-        raise UserError(
-            f"{config.filename} (with --cfg-options) asks for what does not exist\n  {message}\n"
-            f"  where      {where[0][1:] if where else 'see above'}\n"
-            f"{meant(message)}"
-            "  do         correct the name of that option, type or module"
-            + (f"\n{FOREIGN.format(where[0][1:].rpartition('.')[0])}" if where else "")
-        ) from error
-    except ValueError as error:
-        *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
-        if not frame.f_globals["__name__"].startswith(TAKE_VALUES_OF_A_CONFIG):
+        where = _named_in(config, message)
+        if where is None:
+            _explain_value(config, error, message)
             raise
         raise UserError(
-            f"{config.filename} (with --cfg-options): a value does not fit\n  {error}\n"
+            f"{config.filename} (with --cfg-options) asks for what does not exist\n  {message}\n"
+            f"  where      {where}\n"
+            f"{meant(message)}"
+            "  do         correct the name of that option, type or module\n"
+            + FOREIGN.format(where.rpartition(".")[0])
+        ) from error
+
+
+def _named_in(config: Config, message: str) -> str | None:
+    """The key in `config` at which stands what a registry or a class did not find; else None."""
+    kind, option = UNKNOWN_TYPE.search(message), UNKNOWN_OPTION.search(message)
+    missing = MISSING_OPTION.search(message)
+    for path, value in _entries(config.to_dict(), ""):
+        *_, key = path.split(".")
+        if kind and key == "type" and value in (kind[1], kind[1].rpartition(".")[2]):
+            return path
+        if option and key == option[2]:
+            return path
+        if missing and key == "type" and name_of(value) == missing[1]:
+            return path
+    return None
+
+
+def _explain_value(config: Config, error: Exception, message: str) -> None:
+    """Raise UserError where a class of a library's, or of ours, refuses what it is built of."""
+    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
+    module, function = frame.f_globals["__name__"], frame.f_code.co_name
+    taken = function == "__init__" and module.startswith(BUILT_OF_A_CONFIG)
+    if taken or (isinstance(error, ValueError) and module.startswith(TAKE_VALUES_OF_A_CONFIG)):
+        taker = type(frame.f_locals.get("self", error)).__name__
+        raise UserError(
+            f"{config.filename} (with --cfg-options): a value does not fit\n"
+            f"  {message}\n"
+            f"  where      what {taker} is built of\n"
             "  do         correct it; an attention takes the channels and maps of its place"
         ) from error
 
@@ -101,20 +122,9 @@ def near(name: str, names: list[str]) -> str:
 def _registries() -> Iterator[Registry]:
     for value in vars(mmseg.registry).values():
         while isinstance(value, Registry):  # and mmengine's, of which it is a child
+            value.import_from_location()
             yield value
             value = value.parent
-
-
-def _absent_types(node: Any) -> Iterator[str]:
-    """Types in a config that no registry has."""
-    values = node.values() if isinstance(node, dict) else node
-    kind = node.get("type") if isinstance(node, dict) else None
-    known = (kind in registry.module_dict for registry in _registries())
-    if isinstance(kind, str) and "." not in kind and not any(known):
-        yield kind
-    for value in values:
-        if isinstance(value, dict | list | tuple):
-            yield from _absent_types(value)
 
 
 def _near_type(name: str) -> str:
@@ -137,11 +147,11 @@ def options(kind: type) -> list[str]:
     return list(names)
 
 
-def _paths(node: Any, where: str) -> Iterator[str]:
-    """Of every key in a config: `.train_cfg.max_iters`, say."""
-    if isinstance(node, list | tuple):
-        node = dict(enumerate(node))
-    if isinstance(node, dict | Config):
-        for key, value in node.items():
-            yield f"{where}.{key}"
-            yield from _paths(value, f"{where}.{key}")
+def _entries(node: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Every key in a config, `train_cfg.max_iters` say, and what stands there."""
+    pairs = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in pairs:
+        path = f"{where}.{key}" if where else str(key)
+        yield path, value
+        if isinstance(value, dict | list | tuple):
+            yield from _entries(value, path)

@@ -91,7 +91,7 @@ class ReportHook(Hook):
     def _watch(self, runner: Runner) -> None:
         """Keep what goes into the attention whose spatial gate the pictures show."""
         self.gating, self.gated = find_gating(runner.bare_model), None
-        if runner.cfg.model.test_cfg.get("mode", "whole") != "whole":
+        if (runner.cfg.model.get("test_cfg") or {}).get("mode", "whole") != "whole":
             self.gating = None  # its input would be of a part of the image
         if self.gating:
             self.gating.register_forward_pre_hook(self._see)

@@ -1,5 +1,7 @@
 """From a prepared run to a trained or tested model."""
 
+from contextlib import nullcontext
+
 from mmengine.dist import get_rank
 
 from psa_seg.engine import work_dir
@@ -16,17 +18,19 @@ def train(run: Run) -> None:
     Raises:
         UserError: for all that a user can mend.
     """
-    runner = None
-    try:
-        with explaining(run.config):
-            runner = PairedRunner.from_run(run)
-            runner.build()
-        once(lambda: stop_at(work_dir.check_space(run.config, run.work_dir, runner.model)))
-        runner.train()
-    except Exception:
-        if get_rank() == 0 and not (runner and runner.has_trained):
-            work_dir.abandon(run.claim)
-        raise
+    first, runner = get_rank() == 0, None
+    held = work_dir.alone(run.work_dir / work_dir.CLAIM, f"the run in {run.work_dir}")
+    with held if first else nullcontext():
+        try:
+            with explaining(run.config):
+                runner = PairedRunner.from_run(run)
+                runner.build()
+            once(lambda: stop_at(work_dir.check_space(run.config, run.work_dir, runner.model)))
+            runner.train()
+        except BaseException:  # a user's Ctrl-C, too
+            if first and not (runner and runner.has_trained):
+                work_dir.abandon(run.claim)
+            raise
 
 
 def test(run: Run) -> None:
@@ -35,7 +39,12 @@ def test(run: Run) -> None:
     Raises:
         UserError: for all that a user can mend.
     """
-    with explaining(run.config):
-        runner = PairedRunner.from_run(run)
-        runner._test_loop = runner.build_test_loop(runner._test_loop)
+    try:
+        with explaining(run.config):
+            runner = PairedRunner.from_run(run)
+            runner._test_loop = runner.build_test_loop(runner._test_loop)
+    except BaseException:
+        if get_rank() == 0:
+            work_dir.abandon(run.claim)
+        raise
     runner.test()

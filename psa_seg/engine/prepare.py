@@ -25,7 +25,7 @@ from psa_seg.engine.preflight import (
     check_model,
     check_same_run,
     check_sizes,
-    tells_its_config,
+    trained_model,
 )
 from psa_seg.engine.run import Run
 from psa_seg.engine.work_dir import Claim
@@ -139,7 +139,7 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     if must_resume:
         raise UserError(
             f"nothing to resume: no checkpoint in {folder or 'work_dirs'}\n"
-            "  do         correct --work-dir or --seed, or leave --resume out to start anew"
+            "  do         correct --work-dir or --seed; to start here, give --auto-resume instead"
         )
     fetched = weights.fetch(config)
     config.start = weights.digests(fetched)
@@ -208,22 +208,28 @@ def _tested(
     config.setdefault("work_dir", str(Path(checkpoint).parent / "test"))
     config.model = settled(config.model)
 
-    def look() -> None:
+    def look() -> Claim:
         stop_at(check_model(config))
         stop_at(check_data(config, *loaders))
         _require_fit(config, checkpoint)
         if tta:
             stop_at(check_views(config))
-        for folder in (config.work_dir, *folders):
-            work_dir.try_writing(Path(folder))
+        claims = []
+        try:
+            claims += [work_dir.make(Path(folder)) for folder in folders]
+            return work_dir.make(Path(config.work_dir))
+        except UserError:
+            for made in claims:
+                work_dir.abandon(made)
+            raise
 
     register(config)
     with explaining(config):
-        once(look, each_node=True)
+        claim = once(look, each_node=True)
     if tta:
         config.test_dataloader.dataset.pipeline = config.tta_pipeline
         config.model = dict(config.tta_model, module=config.model)
-    return Run(config, Claim(Path(config.work_dir)), checkpoint)
+    return Run(config, claim, checkpoint)
 
 
 def check_views(config: Config) -> list[str]:
@@ -270,7 +276,7 @@ def model_of(path: str) -> nn.Module:
 def _require_fit(config: Config, path: str, new: str | None = None) -> None:
     checkpoint = load_checkpoint(path)
     stop_at(check_checkpoint(config.model, checkpoint, path, new))
-    if not tells_its_config(checkpoint):
+    if trained_model(checkpoint) is None:
         print(
             f"{path} does not tell the config it was trained with: its tensors fit, and are taken"
         )

@@ -10,7 +10,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModule, is_model_wrapper, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner, set_random_seed
-from mmseg.registry import MODELS
+from mmseg.registry import MODELS, OPTIMIZERS
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -124,6 +124,11 @@ class PairedRunner(Runner):
                     "optim_wrapper.accumulative_counts follows from train_cfg.micro_batch_size\n"
                     "  do         set that instead"
                 )
+            kind = optim_wrapper["optimizer"].get("type")
+            if (
+                isinstance(kind, str) and OPTIMIZERS.get(kind) is None
+            ):  # mmengine's own says nothing
+                raise KeyError(f"{kind} is not in the optimizer registry")
             passes = self.train_loop.split.accumulated
             optim_wrapper = {**optim_wrapper, "accumulative_counts": passes}
             optim_wrapper |= {"paramwise_cfg": self._placed(optim_wrapper.get("paramwise_cfg"))}
@@ -146,10 +151,11 @@ class PairedRunner(Runner):
     def _init_model_weights(self) -> None:
         if self._resume:  # the checkpoint has every weight, and files of a start may be gone
             return
-        super()._init_model_weights()
-        set_random_seed(self.seed)
-        twin = MODELS.build(without_attention(self.cfg.model))
-        twin.init_weights()
+        with explaining(self.cfg):
+            super()._init_model_weights()
+            set_random_seed(self.seed)
+            twin = MODELS.build(without_attention(self.cfg.model))
+            twin.init_weights()
         model = self.bare_model
         _require_pretrained(twin.backbone, model.backbone)
         model.load_state_dict(twin.state_dict(), strict=False)

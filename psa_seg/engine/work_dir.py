@@ -1,11 +1,14 @@
 """Where a run is written: a directory that holds nothing, or this very run."""
 
+import errno
+import fcntl
 import itertools
 import os
 import platform
 import re
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +24,10 @@ PROBE = ".probe."
 AT_START = re.compile(r"\d{8}_\d{6}|.*\.py|\.probe\..*|\.run")  # what a start writes
 # What a run that was killed before its first checkpoint can have left, and Slurm.
 BEFORE_A_CHECKPOINT = re.compile(rf"{AT_START.pattern}|record\.json|.*\.(part|log|out|err)")
+
+
+class BusyError(UserError):
+    """Another process is at this run."""
 
 
 class Claim(NamedTuple):
@@ -103,6 +110,45 @@ def try_writing(folder: Path) -> None:
         probe.unlink(missing_ok=True)  # another node's process may have the same number
     except OSError as error:
         raise disk_error(error) from error
+
+
+def make(folder: Path) -> Claim:
+    """A directory that may hold other things; what was made for it is known.
+
+    Raises:
+        UserError: where the disk refuses.
+    """
+    made = tuple(p for p in (folder, *folder.parents) if not p.exists())
+    claim = Claim(folder, fresh=folder in made, made=made)
+    try:
+        try_writing(folder)
+    except UserError:
+        abandon(claim)
+        raise
+    return claim
+
+
+@contextmanager
+def alone(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock, of a run say; it goes with the process, however that ends.
+
+    Processes that load its data are forked, and outlive it for seconds: POSIX locks, other than
+    those of flock, are not handed on to them.
+
+    Raises:
+        BusyError: where another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise disk_error(error) from error
+            raise BusyError(
+                f"another process is at {what}\n  do         let it end, or stop it"
+            ) from None
+        yield
 
 
 def abandon(claim: Claim) -> None:

@@ -10,24 +10,17 @@ from typing import Any
 
 from mmseg.registry import MODELS
 
-from psa_seg.models.placement import placed, settled, without_attention
+from psa_seg.models.placement import name_of, placed, settled, without_attention
 
 # What may differ: how a model is trained, how its logits are read, how its weights started.
 FREE = {
     *("init", "init_cfg", "pretrained", "zero_init_residual", "requires_grad"),
     *("train_cfg", "test_cfg", "with_cp", "norm_eval", "frozen_stages", "momentum"),
-    *("dropout_ratio", "dropout", "drop_rate", "drop_path_rate", "sampler", "ignore_index"),
-    *(
-        "threshold",
-        "size",
-        "size_divisor",
-        "pad_val",
-        "seg_pad_val",
-        "batch_augments",
-        "non_blocking",
-    ),
-    *("_scope_", "_delete_"),
+    *("sampler", "ignore_index", "inplace"),
+    *("threshold", "size", "size_divisor", "pad_val", "seg_pad_val", "batch_augments"),
+    *("non_blocking", "_scope_", "_delete_"),
 }
+FREE_WORDS = ("loss", "drop")
 SAME_TYPES = {
     "LeanEncoderDecoder": "EncoderDecoder",
     "LeanCascadeEncoderDecoder": "CascadeEncoderDecoder",
@@ -38,16 +31,17 @@ SAME_TYPES = {
 Config = Mapping[str, Any]
 
 
-def differences(there: Config, here: Config) -> list[str]:
+def differences(there: Config, here: Config, new_attention: bool = False) -> list[str]:
     """Options in which two models' configs are of different functions, a line each.
 
     Args:
-        there: config of the model that weights are of. Attentions that it does not have are no
-            difference: it is compared with the model without them.
+        there: config of the model that weights are of.
         here: of the model that takes them.
+        new_attention: whether attentions that `there` does not have are no difference.
     """
-    there = settled(there)
-    here = without_attention(here, keep={placement for placement, _, _ in placed(there)})
+    there, here = settled(there), settled(here)
+    if new_attention:
+        here = without_attention(here, keep={placement for placement, _, _ in placed(there)})
     if "data_preprocessor" not in there:  # of older files, which tell of a model alone
         here = {key: part for key, part in here.items() if key != "data_preprocessor"}
     return list(_different(there, here, "model"))
@@ -60,7 +54,7 @@ def _different(there: Any, here: Any, where: str) -> Iterator[str]:
             there, here = dict(enumerate(there)), dict(enumerate(here))
     if isinstance(there, Mapping) and isinstance(here, Mapping):
         for key in dict.fromkeys([*there, *here]):
-            if key not in FREE and "loss" not in str(key):
+            if key not in FREE and not any(word in str(key) for word in FREE_WORDS):
                 values = (_value(config, key) for config in (there, here))
                 yield from _different(next(values), next(values), f"{where}.{key}")
     elif there != here:
@@ -70,10 +64,16 @@ def _different(there: Any, here: Any, where: str) -> Iterator[str]:
 def _value(config: Config, key: Any) -> Any:
     """What a config has at `key`, or what its type takes without it."""
     if key == "type":
-        kind = config.get("type") or ""
-        name = (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2]
+        name = name_of(config.get("type"))
         return SAME_TYPES.get(name, name)
-    return config[key] if key in config else _defaults(str(config.get("type"))).get(str(key))
+    value = config[key] if key in config else _default(config.get("type"), str(key))
+    if key == "out_channels" and value is None:
+        return config.get("num_classes")
+    return None if value in ([], (), {}) else value
+
+
+def _default(kind: Any, key: str) -> Any:
+    return _defaults(kind if isinstance(kind, str) else name_of(kind)).get(key)
 
 
 @cache

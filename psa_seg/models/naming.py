@@ -3,13 +3,14 @@
 import math
 from typing import Any
 
-from psa_seg.models.placement import PLAIN, attentions, decode_heads
+from psa_seg.models.placement import PLAIN, attentions, decode_heads, name_of
 
 
 def backbone(model: Any) -> str:
     """A backbone's name as in model zoos: `R-50-D8` with its output stride, `HRNetV2-W48`."""
     part = model["backbone"]
-    kind = PLAIN.get(part["type"], part["type"])
+    name = name_of(part["type"])
+    kind = PLAIN.get(name, name)
     if kind == "HRNet":
         return f"HRNetV2-W{part['extra']['stage2']['num_channels'][0]}"
     if "strides" not in part:
@@ -22,7 +23,7 @@ def backbone(model: Any) -> str:
 
 def decoder(model: Any) -> str:
     """What a network is called after, beside its backbone: `DeepLabV3+`, `OCR`."""
-    kind = decode_heads(model)[-1]["type"]
+    kind = name_of(decode_heads(model)[-1]["type"])
     return "DeepLabV3+" if "ASPP" in kind else kind.removesuffix("Head")
 
 
@@ -31,5 +32,5 @@ def label(model: Any) -> str:
     named = []
     for placement, options in attentions(model).items():
         values = [f"{key}={value}" for key, value in options.items() if key != "type"]
-        named.append(", ".join([options["type"], *values, placement]))
+        named.append(", ".join([name_of(options["type"]), *values, placement]))
     return " + ".join(named) or "none"

@@ -77,7 +77,7 @@ def _walk(node: Any, where: str) -> Iterator[tuple[str, Config]]:
         node = dict(enumerate(node))
     if not isinstance(node, Mapping):
         return
-    if node.get("type") == NECK and "attention" not in node:
+    if name_of(node.get("type")) == NECK and "attention" not in node:
         yield f"{where}.attention", DEFAULT_ATTENTION
     for key, value in node.items():
         place = f"{where}.{key}"
@@ -95,6 +95,12 @@ def _is_one(key: Any, kind: Any) -> bool:
     return key == "attention" or (isinstance(found, type) and issubclass(found, Attention))
 
 
+def name_of(kind: Any) -> str:
+    """Name of a type in a config, without that of its library; empty if there is none."""
+    name = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
+    return name.rpartition(".")[2]
+
+
 def settled(model: Config) -> Any:
     """The config with types that follow from its attentions.
 
@@ -103,11 +109,13 @@ def settled(model: Config) -> Any:
     """
     result = copy.deepcopy(model)
     for part in _parts(result):
-        kind = part.get("type")
+        kind = name_of(part.get("type"))
         if part.get("attention") and kind in ATTENDING:
             part["type"] = ATTENDING[kind]
-        elif not part.get("attention") and kind in PLAIN:
-            _make_plain(part)
+        elif not part.get("attention") and (kind in PLAIN or kind in ATTENDING):
+            part["type"] = PLAIN.get(kind, kind)
+            for option in ONLY_WITH_ATTENTION:
+                part.pop(option, None)
     return result
 
 
@@ -138,9 +146,20 @@ def without_attention(model: Config, keep: Collection[str] = ()) -> Any:
             part_of(plain, path).pop("attention", None)
         elif last == "cfg":
             part_of(plain, path[:-2]).pop("plugins", None)
-    if (plain.get("neck") or {}).get("type") == NECK and "neck" not in keep:
-        plain.pop("neck")
+    if "neck" not in keep:
+        _take_out_necks(plain)
     return settled(plain)
+
+
+def _take_out_necks(model: Any) -> None:
+    """Without ours, of the one neck or of several in a row."""
+    neck = model.get("neck")
+    several = isinstance(neck, list | tuple)
+    kept = [n for n in (neck if several else [neck]) if n and name_of(n.get("type")) != NECK]
+    if not kept:
+        model.pop("neck", None)
+    elif several:
+        model["neck"] = kept
 
 
 def part_of(model: Any, path: Sequence[str]) -> Any:
@@ -148,12 +167,6 @@ def part_of(model: Any, path: Sequence[str]) -> Any:
     for key in path:
         model = model[int(key) if isinstance(model, list | tuple) else key]
     return model
-
-
-def _make_plain(part: Any) -> None:
-    part["type"] = PLAIN[part["type"]]
-    for option in ONLY_WITH_ATTENTION:
-        part.pop(option, None)
 
 
 def _parts(model: Any) -> Iterator[Any]:
@@ -195,11 +208,11 @@ def check_found(config: Config, model: nn.Module) -> list[str]:
         config: of the model.
         model: built from it.
     """
-    known = {placement for placement, _, _ in placed(config)}
+    left = find(MODELS.build(without_attention(config))) if find(model) else {}
     return [
         f"{name} is an attention that the model's config does not mention\n"
-        "  why        the run would be taken for one of the plain network\n"
+        "  why        the network without attention, which runs start from and are compared with,\n"
+        "             would have it, too\n"
         "  do         build it from a config at the option `attention` of its part"
-        for name in find(model)
-        if PARTS.get(name.partition(".")[0]) not in known
+        for name in left
     ]

@@ -1,10 +1,6 @@
 """One run of an experiment: trained, or taken up again, and its record filed."""
 
 import copy
-import errno
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +15,7 @@ from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import DATA_ROOT, shrink
 from psa_seg.engine.describe import plain
 from psa_seg.engine.options import use_amp
+from psa_seg.engine.work_dir import alone
 from psa_seg.errors import UserError
 from psa_seg.models.placement import attentions, settled
 from psa_seg.records import Record, read
@@ -28,10 +25,6 @@ from psa_seg.sweep.experiment import Experiment, Run
 
 PICTURE_WIDTH = 1100  # pixels
 BUSY = 75  # exit status of a run that another process is at (EX_TEMPFAIL of sysexits.h)
-
-
-class BusyError(UserError):
-    """Another process is at this run."""
 
 
 def configure(experiment: Experiment, run: Run) -> Config:
@@ -137,7 +130,7 @@ def train(experiment: Experiment, run: Run) -> None:
         UserError: for all that a user can mend.
     """
     config = configure(experiment, run)
-    with _alone(Path(f"{config.work_dir}.lock"), run):
+    with alone(Path(f"{config.work_dir}.lock"), f"run {run.name}"):
         if is_finished(experiment, run, config):
             return
         launch.train(prepare.training(config))
@@ -156,23 +149,3 @@ def _small(path: Path) -> bytes:
     height = round(PICTURE_WIDTH * picture.shape[0] / picture.shape[1])
     picture = cv2.resize(picture, (PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
     return cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, 75])[1].tobytes()
-
-
-@contextmanager
-def _alone(path: Path, run: Run) -> Iterator[None]:
-    """Hold the lock of a run; it goes with the process, however that ends.
-
-    Processes that load its data are forked, and outlive it for seconds: POSIX locks, other than
-    those of flock, are not handed on to them.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
-                raise files.disk_error(error) from error
-            raise BusyError(
-                f"another process is at run {run.name}\n  do         let it end, or stop it"
-            ) from None
-        yield

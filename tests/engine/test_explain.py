@@ -3,7 +3,9 @@
 import re
 
 import pytest
+from mmseg.registry import DATASETS, MODELS
 
+from psa_seg.datasets import RawCityscapesDataset
 from psa_seg.engine import launch, prepare
 from psa_seg.engine.hooks import ReportHook
 from psa_seg.errors import UserError
@@ -20,6 +22,7 @@ NAME = "psa_deeplabv3plus_cityscapes"
         ({"train_cfg.max_iter": 5}, r"meant +max_iters\?"),
         ({"default_hooks.logger.intervall": 5}, r"meant +interval\?"),
         ({"optim_wrapper.optimizer.type": "AdmaW"}, r"meant +AdamW\?"),
+        ({"model.decode_head.init_cfg": dict(type="Nrmal")}, r"meant +Normal\?"),
         ({"param_scheduler.0.type": "PolyLr"}, r"meant +PolyLR\?"),
         ({"train_dataloader.dataset.type": "RawCityscapes"}, r"meant +RawCityscapesDataset\?"),
     ],
@@ -28,6 +31,57 @@ NAME = "psa_deeplabv3plus_cityscapes"
 def test_what_is_misspelt_names_what_is_near(tiny, options, message):
     with pytest.raises(UserError, match=message):
         train(tiny(NAME, **options))
+
+
+PLUGIN = dict(cfg=dict(type="CBAM"), stages=(True,) * 4, position="after_conv2")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model.backbone.depth": 51}, r"invalid depth 51 for resnet\n.*what \w+ is built of"),
+        ({"optim_wrapper.optimizer.lr": "abc"}, "lr='abc' is no number"),
+        ({"model.backbone.depth": 18, "model.backbone.plugins": [PLUGIN]}, "BasicBlock"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_value_that_is_refused_is_a_message(tiny, options, message):
+    with pytest.raises(UserError, match=message):
+        train(tiny(NAME, **options))
+
+
+@DATASETS.register_module()
+class Faulty(RawCityscapesDataset):
+    """A user's own, with a fault of its author's."""
+
+    fault = staticmethod(lambda: {}["my_bug"])
+
+    def load_data_list(self):
+        type(self).fault()
+        return super().load_data_list()
+
+
+class Helper:
+    """A user's own."""
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda: {}["my_bug"],
+        lambda: Helper(foo=1),
+        lambda: MODELS.build(dict(type="Nothing")),
+        lambda: int("x"),
+    ],
+    ids=["a key", "an option", "a type", "a value"],
+)
+def test_a_fault_in_a_users_module_keeps_its_traceback(tiny, monkeypatch, fault):
+    monkeypatch.setattr(Faulty, "fault", staticmethod(fault))
+    config = tiny(NAME)
+    config.train_dataloader.dataset.type = "Faulty"
+    with pytest.raises((KeyError, TypeError, ValueError)) as raised:
+        train(config)
+    assert any(entry.name == "load_data_list" for entry in raised.traceback)
 
 
 @pytest.mark.parametrize(

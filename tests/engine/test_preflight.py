@@ -114,7 +114,7 @@ def test_config_that_cannot_be_read(tmp_path):
 
 
 def test_config_that_is_half_of_one(tmp_path):
-    (tmp_path / "half.py").write_text("model = dict()")
+    (tmp_path / "half.py").write_text("model = dict(type='EncoderDecoder')")
     with pytest.raises(UserError, match="config has no custom_imports, train_dataloader"):
         load_config(str(tmp_path / "half.py"))
 

@@ -103,6 +103,26 @@ def test_the_last_step_that_fixes_a_size_counts(tiny):
     assert "train_dataloader.dataset.dataset.datasets.1.pipeline.3.crop_size" in finding
 
 
+def test_what_is_chosen_and_what_varies_is_looked_at(tiny):
+    config = tiny(NAME)
+    pipeline = config.train_dataloader.dataset.pipeline
+    crop = pipeline[3]
+    crop.type, crop.crop_size = "mmseg.RandomCrop", (64, 64)
+    assert len(check_sizes(config)) == 1
+    pipeline[3] = dict(
+        type="RandomChoice",
+        transforms=[[dict(type="RandomCrop", crop_size=(128, 256))], [dict(crop)]],
+    )
+    (finding,) = check_sizes(config)
+    assert "pipeline.3.transforms.1.0.crop_size" in finding
+    pipeline[3] = dict(crop)
+    pipeline.insert(4, dict(type="Resize", scale=(512, 128), keep_ratio=True))
+    assert check_sizes(config) == [], "whatever comes of that"
+    config.data_preprocessor = config.model.pop("data_preprocessor")
+    del pipeline[4]
+    assert len(check_sizes(config)) == 1, "mmengine takes it from the top, too"
+
+
 def written(tmp_path, text):
     path = tmp_path / "mine.py"
     path.write_text(f'_base_ = ["{ROOT}/configs/{BASELINE}.py"]\n{text}\n')
@@ -119,6 +139,11 @@ def written(tmp_path, text):
         ("train_dataloder = dict()", r"meant      train_dataloader\?"),
         ("custom_hook = []", r"meant      custom_hooks\?"),
         ("load_form = 'a.pth'", r"meant      load_from\?"),
+        ("costum_hooks = []", r"meant      custom_hooks\?"),
+        ("auxilary_head = dict()", r"meant      auxiliary_head\?"),
+        ("custom_imports = ['a']", r"custom_imports is .*, and must be a dict"),
+        ("default_scope = None", "config has no default_scope"),
+        ("model = None", "config has no model"),
     ],
 )
 def test_what_nothing_reads_at_the_top_of_a_config_is_refused(tmp_path, text, message):
@@ -129,13 +154,22 @@ def test_what_nothing_reads_at_the_top_of_a_config_is_refused(tmp_path, text, me
 
 def test_variables_of_its_author_pass(tmp_path):
     """mmengine's habit; a part of a model, too, of which the model is made."""
+    own = tmp_path / "own.py"
+    own.write_text(
+        f'_base_ = ["{ROOT}/configs/{BASELINE}.py"]\n'
+        "backbone = dict(depth=18)\nmodel = dict(backbone=backbone)\n"
+    )
+    child = tmp_path / "child.py"
+    child.write_text('_base_ = ["own.py"]\nmodel = dict(backbone=dict(depth=34))\n')
+    assert load_config(str(child)).model.backbone.depth == 34
     names = (
         *("norm_cfg", "crop_size", "img_scale", "num_classes", "val_pipeline", "test_pipeline"),
-        *("train_dataset", "labels", "attention", "head", "pretrained", "data_preprocessor"),
+        *("train_dataset", "my_labels", "attention", "head", "pretrained", "data_preprocessor"),
         *("dataset_type", "img_norm_cfg", "checkpoint", "optimizer", "albu_train_transforms"),
     )
     text = "\n".join(f"{name} = 1" for name in names)
-    text += "\nbackbone = dict(depth=101)\nmodel = dict(backbone=backbone)"
+    text += "\nbackbone = dict(depth=101)\nmodel1 = val_cfg2 = 1"
+    text += "\nmodel = dict(backbone=backbone, test_cfg=dict(a=model1, b=val_cfg2))"
     config = load_config(written(tmp_path, text))
     assert config.model.backbone.depth == 101
 

@@ -13,6 +13,7 @@ from psa_seg.engine.describe import begin
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.engine.summary import summarize
 from psa_seg.errors import UserError
+from psa_seg.models import PolarizedASPPHead
 from psa_seg.models.naming import label
 from psa_seg.models.placement import attentions, find, placed, settled, without_attention
 from tests.conftest import ROOT, train
@@ -55,6 +56,15 @@ class Secretive(Wrapping):
 
     def __init__(self):
         super().__init__(attention=PSA)
+
+
+@MODELS.register_module()
+class OneMore(PolarizedASPPHead):
+    """A head whose config tells of one attention, and that has two."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.second = PolarizedSelfAttention(self.channels)
 
 
 def plugin(kind, position, **options):
@@ -158,7 +168,9 @@ def test_types_follow_from_attentions():
     assert settled(plain) == plain
     plain.backbone.attention = PSA
     assert settled(plain).backbone.type == "PolarizedResNet"
-    plain.backbone = dict(type="PolarizedHRNet", attention=None, blocks=("BasicBlock",))
+    plain.backbone = dict(type="mmseg.ResNet", attention=PSA)
+    assert settled(plain).backbone.type == "PolarizedResNet"
+    plain.backbone = dict(type="mmseg.PolarizedHRNet", attention=None, blocks=("BasicBlock",))
     assert settled(plain).backbone == dict(type="HRNet")
 
 
@@ -170,10 +182,27 @@ def test_what_cannot_be_taken_out_is_refused(tiny):
         train(config)
 
 
-def test_an_attention_that_the_config_does_not_tell_of_is_refused(tiny):
-    config = changed(tiny, BASELINE, {"neck": dict(type="Secretive")})
-    with pytest.raises(UserError, match=r"neck\.own is an attention that the model's config"):
-        train(config)
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [
+        ({"neck": dict(type="Secretive")}, "neck.own"),
+        ({"decode_head": dict(type="OneMore", attention=PSA)}, "decode_head.second"),
+    ],
+)
+def test_an_attention_that_the_config_does_not_tell_of_is_refused(tiny, parts, name):
+    with pytest.raises(UserError, match=f"{name} is an attention that the model's config"):
+        train(changed(tiny, BASELINE, parts))
+
+
+def test_several_necks_in_a_row_are_looked_at(tiny):
+    necks = [dict(type="PolarizedNeck", in_channels=CHANNELS), dict(type="Wrapping")]
+    config = changed(tiny, BASELINE, {"neck": dict(_delete_=True, type="Wrapping")})
+    config.model.neck = necks
+    assert attentions(config.model) == {"neck": PSA}
+    assert set(find(MODELS.build(config.model))) == {"neck.0.attentions.3"}
+    assert without_attention(config.model).neck == necks[1:]
+    config.model.neck = necks[:1]
+    assert "neck" not in without_attention(config.model)
 
 
 @pytest.mark.parametrize("case", ["two plugins", "of another library", "all at once"])

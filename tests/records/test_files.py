@@ -159,7 +159,7 @@ def test_a_thousand_swapped_values_give_a_board_or_one_message(tmp_path, seed):
 
 
 def test_no_record_is_passed_over_in_silence(tmp_path):
-    """Beside a work directory's own, in folders with a date for a name, behind links; or a message."""
+    """Beside a run's own files, in folders named by a date, behind links; or there is a message."""
     for name in ("run/record", "run/other", "20260101_000000/record", "vis_data/mine"):
         (tmp_path / "here" / name).parent.mkdir(parents=True, exist_ok=True)
         write(tmp_path / f"here/{name}.json", invented.record(name))

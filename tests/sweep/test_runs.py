@@ -13,6 +13,7 @@ import cv2
 import pytest
 import yaml
 
+from psa_seg.engine.work_dir import alone
 from psa_seg.errors import UserError
 from psa_seg.records import read, write
 from psa_seg.sweep import many, one, read_experiment, slurm
@@ -98,9 +99,10 @@ def test_runs_that_fail_are_named_after_all_others_had_their_turn(trial, capsys,
 HOLD = """
 import os, time
 from pathlib import Path
-from psa_seg.sweep import one, read_experiment
+from psa_seg.engine.work_dir import alone
+from psa_seg.sweep import read_experiment
 found = read_experiment("trial.yaml")
-with one._alone(Path("work_dirs/trial/none_seed0.lock"), found.runs[0]):
+with alone(Path("work_dirs/trial/none_seed0.lock"), "run none_seed0"):
     if os.fork():  # the other one is as a process that loads data, and outlives the run
         print("held", flush=True)
     time.sleep(600)
@@ -118,7 +120,7 @@ def test_a_run_that_another_process_is_at_is_left_alone(trial):
             one.train(found, found.find("0"))
         holder.kill()
         holder.wait()
-        with one._alone(trial.parent / "work_dirs/trial/none_seed0.lock", found.runs[0]):
+        with alone(trial.parent / "work_dirs/trial/none_seed0.lock", "run none_seed0"):
             pass  # whatever it had forked
     finally:
         os.killpg(holder.pid, signal.SIGKILL)

@@ -3,7 +3,7 @@
 A check acts on nothing, and returns its findings: one message each, the first of which stops a run.
 """
 
-from psa_seg.engine.preflight.checkpoint import check_checkpoint, check_same_run, tells_its_config
+from psa_seg.engine.preflight.checkpoint import check_checkpoint, check_same_run, trained_model
 from psa_seg.engine.preflight.data import check_data
 from psa_seg.engine.preflight.model import check_model
 from psa_seg.engine.preflight.sizes import check_sizes
@@ -14,5 +14,5 @@ __all__ = [
     "check_model",
     "check_same_run",
     "check_sizes",
-    "tells_its_config",
+    "trained_model",
 ]

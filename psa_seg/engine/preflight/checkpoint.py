@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 
 from psa_seg.checkpoints.reading import config_of, differences, listing, state_dict
 from psa_seg.models import function
-from psa_seg.models.placement import settled
+from psa_seg.models.placement import name_of, placed, settled
 from psa_seg.records.fingerprint import SAME_RUN, difference, parts
 
 CLASSIFIER = re.compile(r"decode_head\.(\d+\.)?conv_seg\.weight")
@@ -38,19 +38,38 @@ def check_checkpoint(
             there, here = (len(state[classifiers[-1]]) for state in (given, own))
             problem = f"has {there} classes, and this config {here}"
         return ["\n".join([f"checkpoint {problem}: {path}", *listing(wrong), REMEDY])]
-    trained = config_of(checkpoint)
-    if trained is None or not isinstance(trained.get("model"), dict):
-        return []
-    others = function.differences(trained["model"], model)
+    others = _other_functions(checkpoint, model, bool(new))
     if others:
         lines = [f"checkpoint is of another function: {path}", f"  differs    {others[0]}", REMEDY]
         return ["\n".join(lines)]
     return []
 
 
-def tells_its_config(checkpoint: Checkpoint) -> bool:
-    """Whether a checkpoint can be held against the config that it was trained with."""
-    return config_of(checkpoint) is not None
+def _other_functions(checkpoint: Checkpoint, model: ConfigDict, new: bool) -> list[str]:
+    trained, converted = trained_model(checkpoint), _converted(checkpoint)
+    if trained is not None:
+        added = converted.get("kind") == "deeplabv3plus"  # an attention that does nothing
+        return function.differences(trained, model, new_attention=new or added)
+    layout = converted.get("layout")  # of the popular port, whose two have the same keys
+    return [
+        f"model.{where}.layout is {layout!r} there"
+        for _, where, attention in placed(model)
+        if layout and name_of(attention["type"]) == "PolarizedSelfAttention"
+        if attention.get("layout", "parallel") != layout
+    ]
+
+
+def trained_model(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Config of the model that a checkpoint was trained as; None where it does not tell."""
+    model = (config_of(checkpoint) or {}).get("model")
+    return model if isinstance(model, dict) else None
+
+
+def _converted(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """How `tools/convert_checkpoint.py` made it, if it did."""
+    meta = checkpoint.get("meta")
+    converted = meta.get("converted") if isinstance(meta, Mapping) else None
+    return converted if isinstance(converted, Mapping) else {}
 
 
 def check_same_run(config: Config, checkpoint: Checkpoint, path: str) -> list[str]:
@@ -63,7 +82,7 @@ def check_same_run(config: Config, checkpoint: Checkpoint, path: str) -> list[st
     """
     meta = checkpoint.get("meta", {})
     held = config_of(checkpoint)
-    if held is None or "seed" not in meta or not isinstance(held.get("model"), dict):
+    if held is None or "seed" not in meta or trained_model(checkpoint) is None:
         return [
             f"{path} does not tell of its run\n"
             "  do         start from its weights instead: --cfg-options load_from=..."

@@ -6,45 +6,59 @@ from typing import Any
 from mmengine.config import Config
 
 from psa_seg.engine.preflight.data import leaves
+from psa_seg.models.placement import name_of
 
 SIZE = "model.data_preprocessor.size"
+# Options of steps that fix a size, and whether it is of columns and rows.
+SIZES = {"RandomCrop": {"crop_size": False}, "Pad": {"size": True}, "Resize": {"scale": True}}
+VARYING = {"Resize", "RandomResize", "RandomChoiceResize", "ResizeShortestEdge", "ResizeToMultiple"}
 
 
 def check_sizes(config: Config) -> list[str]:
     """What is wrong where training images are cut to another size than batches are padded to."""
-    size = seen(config.model.data_preprocessor.get("size"))
-    findings = []
-    for key, cut in crops(config):
-        if size and cut and cut != size:
-            findings.append(
-                f"training images are cut to {_text(cut)}, and batches padded to {_text(size)}: "
-                f"{_share(cut, size)}\n"
-                f"  where      {key} and {SIZE}\n"
-                f"  do         set both: --cfg-options {key}={_option(cut)} {SIZE}={_option(cut)}"
-            )
-    return findings
+    size = padded(config)
+    return [
+        f"training images are cut to {_text(cut)}, and batches padded to {_text(size)}: "
+        f"{_share(cut, size)}\n"
+        f"  where      {key} and {SIZE}\n"
+        f"  do         set both: --cfg-options {key}={_option(cut)} {SIZE}={_option(cut)}"
+        for key, cut in crops(config)
+        if size and cut != size
+    ]
+
+
+def padded(config: Config) -> tuple[int, ...]:
+    """Rows and columns that batches are padded to in training; empty where they vary."""
+    preprocessor = config.model.get("data_preprocessor") or config.get("data_preprocessor") or {}
+    return seen(preprocessor.get("size"))
 
 
 def crops(config: Config) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The key, and rows and columns, of the last step of each training pipeline that fixes them."""
     for within, dataset in leaves(config.train_dataloader.dataset):
-        for index, step in reversed(list(enumerate(dataset.get("pipeline") or []))):
-            option, size = _fixed(step)
-            if size:
-                yield f"train_dataloader.{within}.pipeline.{index}.{option}", size
-                break
+        yield from _fixed(dataset.get("pipeline") or [], f"train_dataloader.{within}.pipeline")
 
 
-def _fixed(step: Any) -> tuple[str, tuple[int, ...]]:
-    """The option by which a step of a pipeline sets a size, and rows and columns of it."""
-    kind = step.get("type")
-    if kind == "RandomCrop":
-        return "crop_size", seen(step.get("crop_size"))
-    if kind == "Pad":
-        return "size", seen(step.get("size"))[::-1]
-    if kind == "Resize" and step.get("keep_ratio") is False:
-        return "scale", seen(step.get("scale"))[::-1]
-    return "", ()
+def _fixed(steps: Any, where: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The last sizes that a pipeline fixes: several where it chooses, none where they vary."""
+    for index, step in reversed(list(enumerate(steps))):
+        place = f"{where}.{index}"
+        if isinstance(step, list):  # one of several ways
+            yield from _fixed(step, place)
+            continue
+        kind = name_of(step.get("type"))
+        if step.get("transforms"):
+            inner = list(_fixed(step["transforms"], f"{place}.transforms"))
+            yield from inner
+            if inner:
+                return
+        for option, turned in SIZES.get(kind, {}).items():
+            size = seen(step.get(option))
+            if size and step.get("keep_ratio", False) is False:
+                yield f"{place}.{option}", size[::-1] if turned else size
+                return
+        if kind in VARYING:
+            return
 
 
 def seen(size: Any) -> tuple[int, ...]:
