@@ -12,5 +12,9 @@ class UserError(Exception):
         super().__init__(message.rpartition(f"{__name__}.{type(self).__name__}: ")[2].rstrip())
 
 
+class BusyError(UserError):
+    """Another process is at this run."""
+
+
 class DataError(UserError):
     """One that one process of several may meet alone: in its own file, on its own machine."""

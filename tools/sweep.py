@@ -3,6 +3,7 @@
 import sys
 
 from psa_seg.engine import tool
+from psa_seg.errors import BusyError
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
                 one.train(experiment, experiment.find(args.run))
             else:
                 many.run_all(experiment, many.places(args.gpus, args.at_once))
-        except one.BusyError as error:
+        except BusyError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(one.BUSY)
 

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
-from psa_seg.errors import UserError
+from psa_seg.errors import BusyError, UserError
 from psa_seg.files import disk_error
 
 CLAIM = ".run"  # the process that began here
@@ -24,10 +24,6 @@ PROBE = ".probe."
 AT_START = re.compile(r"\d{8}_\d{6}|.*\.py|\.probe\..*|\.run")  # what a start writes
 # What a run that was killed before its first checkpoint can have left, and Slurm.
 BEFORE_A_CHECKPOINT = re.compile(rf"{AT_START.pattern}|record\.json|.*\.(part|log|out|err)")
-
-
-class BusyError(UserError):
-    """Another process is at this run."""
 
 
 class Claim(NamedTuple):

@@ -22,10 +22,10 @@ from rich.progress import (
 )
 
 from psa_seg.engine import prepare
-from psa_seg.errors import UserError
+from psa_seg.errors import BusyError, UserError
 from psa_seg.records import read
 from psa_seg.sweep.experiment import Experiment, Run
-from psa_seg.sweep.one import BUSY, BusyError, configure, is_finished
+from psa_seg.sweep.one import BUSY, configure, is_finished
 
 POLL_SECONDS = 1.0
 

@@ -6,7 +6,6 @@ import pytest
 from mmseg.registry import DATASETS, MODELS
 
 from psa_seg.datasets import RawCityscapesDataset
-from psa_seg.engine import launch, prepare
 from psa_seg.engine.hooks import ReportHook
 from psa_seg.errors import UserError
 from tests.conftest import train
@@ -121,25 +120,3 @@ def test_a_users_module_that_fails_says_what_failed_inside_it(
         train(config)
     assert "their_module of custom_imports cannot be imported" in str(error.value)
     assert "SyntaxError" in message or f"{tmp_path}/their_module.py:" in str(error.value)
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_a_start_that_failed_takes_away_what_it_made_and_nothing_above_it(
-    tiny, tmp_path, monkeypatch, there
-):
-    """A folder that was the user's stays, empty as it was; one that was made for the run goes."""
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    config = tiny(NAME)
-    config.work_dir = str(mine if there else mine / "runs/first")
-    run = prepare.training(config)
-    assert (run.work_dir / ".run").is_file()
-
-    def fail(run):
-        raise RuntimeError("out of everything")
-
-    monkeypatch.setattr(launch.PairedRunner, "from_run", fail)
-    with pytest.raises(RuntimeError, match="out of everything"):
-        launch.train(run)
-    assert list(tmp_path.iterdir()) == [mine]
-    assert list(mine.iterdir()) == []

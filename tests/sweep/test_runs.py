@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from psa_seg.engine.work_dir import alone
-from psa_seg.errors import UserError
+from psa_seg.errors import BusyError, UserError
 from psa_seg.records import read, write
 from psa_seg.sweep import many, one, read_experiment, slurm
 from tests.conftest import ROOT
@@ -116,7 +116,7 @@ def test_a_run_that_another_process_is_at_is_left_alone(trial):
     )
     try:
         assert b"held\n" in holder.stdout
-        with pytest.raises(one.BusyError, match="another process is at run none_seed0"):
+        with pytest.raises(BusyError, match="another process is at run none_seed0"):
             one.train(found, found.find("0"))
         holder.kill()
         holder.wait()
@@ -131,7 +131,7 @@ def test_runs_of_other_processes_are_no_success(trial, monkeypatch):
     busy = [sys.executable, "-c", f"raise SystemExit({one.BUSY})"]
     popen = subprocess.Popen
     monkeypatch.setattr(many.subprocess, "Popen", lambda _, **options: popen(busy, **options))
-    with pytest.raises(one.BusyError, match="2 of 2 runs are other processes', none_seed0 first"):
+    with pytest.raises(BusyError, match="2 of 2 runs are other processes', none_seed0 first"):
         many.run_all(read_experiment(str(trial)), ["", ""])
 
 
