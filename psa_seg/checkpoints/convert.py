@@ -193,7 +193,7 @@ def _fitted(order: Order, build: Build, state: dict[str, Tensor]) -> tuple[dict[
     if model and added and not order.back:
         state = plain.insert(state, model)
     part, own = _target(order, state, model)
-    wrong = differences(state, own, new=COUNTERS)
+    wrong = differences(state, own, may_lack=lambda key: COUNTERS in key)
     if wrong:
         remedy = "  do         move modules with --rename OLD=NEW, leave them out with --drop NAME"
         if all(key.startswith(WRAPPED) for key in state):

@@ -6,7 +6,7 @@ This is the door through which every file of weights comes in.
 import ast
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -131,17 +131,19 @@ def _literal(node: ast.expr) -> Any:
 
 
 def differences(
-    given: Mapping[str, Tensor], own: Mapping[str, Tensor], new: str | None = None
+    given: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    may_lack: Callable[[str], bool] = lambda key: False,
 ) -> dict[str, list[str]]:
     """Keys of `given` that are missing, left over or of another shape; empty where none is.
 
     Args:
         given: a checkpoint's state dict.
         own: that of the model it should be of.
-        new: part of the names of what the checkpoint may lack.
+        may_lack: whether a key of `own` need not be given.
     """
     wrong = {
-        "missing": [k for k in own if k not in given and not (new and new in k)],
+        "missing": [k for k in own if k not in given and not may_lack(k)],
         "left over": [k for k in given if k not in own],
         "of another shape": [k for k in own if k in given and own[k].shape != given[k].shape],
     }

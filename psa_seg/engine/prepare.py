@@ -145,7 +145,7 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     config.start = weights.digests(fetched)
     start = fetched.get("load_from")
     if start:
-        _require_fit(config, start, new="attention")
+        _require_fit(config, start, new_attention=True)
     return Run(config, Claim(Path()), start)
 
 
@@ -273,9 +273,9 @@ def model_of(path: str) -> nn.Module:
         return MODELS.build(settled(config.model))
 
 
-def _require_fit(config: Config, path: str, new: str | None = None) -> None:
+def _require_fit(config: Config, path: str, new_attention: bool = False) -> None:
     checkpoint = load_checkpoint(path)
-    stop_at(check_checkpoint(config.model, checkpoint, path, new))
+    stop_at(check_checkpoint(config.model, checkpoint, path, new_attention))
     if trained_model(checkpoint) is None:
         print(
             f"{path} does not tell the config it was trained with: its tensors fit, and are taken"

@@ -192,7 +192,8 @@ def _require_pretrained(plain: BaseModule, attending: BaseModule) -> None:
     given = state_dict(load_checkpoint(init["checkpoint"]))
     prefix = init["prefix"].rstrip(".") + "." if init.get("prefix") else ""
     given = {name.removeprefix(prefix): tensor for name, tensor in given.items()}
-    backbone = attending if any(".attention." in name for name in given) else plain
+    inside = tuple(f"{name}." for name in find(attending))
+    backbone = attending if any(name.startswith(inside) for name in given) else plain
     missing = [
         name
         for name, tensor in backbone.state_dict().items()

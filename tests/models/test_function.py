@@ -153,4 +153,4 @@ def test_an_attention_without_weights_is_another_function(tiny):
     meta = {"cfg": plain.pretty_text}
     found = {"state_dict": MODELS.build(plain.model).state_dict(), "meta": meta}
     assert "another function" in check_checkpoint(ours.model, found, "plain.pth")[0]
-    assert check_checkpoint(ours.model, found, "plain.pth", new="attention") == []
+    assert check_checkpoint(ours.model, found, "plain.pth", new_attention=True) == []

@@ -10,6 +10,7 @@ from torch import nn
 
 from psa_seg import PolarizedSelfAttention
 from psa_seg.engine.describe import begin
+from psa_seg.engine.preflight import check_checkpoint
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.engine.summary import summarize
 from psa_seg.errors import UserError
@@ -221,6 +222,19 @@ def test_summary_record_and_rates_go_by_it(tiny, case):
     for name, parameter in runner.model.named_parameters():
         expected = 3 * base if name.startswith(inside) else base
         assert rate[id(parameter)] == pytest.approx(expected), name
+
+
+def test_a_start_from_the_plain_network_may_lack_just_the_attentions(tiny):
+    """mmcv's own, which has no `attention` in its name, too."""
+    name, parts, _ = CASES["two plugins"]
+    found = {"state_dict": MODELS.build(tiny(name).model).state_dict()}
+    model = changed(tiny, name, parts).model
+    assert check_checkpoint(model, found, "plain.pth", new_attention=True) == []
+    (finding,) = check_checkpoint(model, found, "plain.pth")
+    assert "context_block" in finding or "attention" in finding
+    del found["state_dict"]["decode_head.conv_seg.bias"]
+    (finding,) = check_checkpoint(model, found, "plain.pth", new_attention=True)
+    assert "missing           1: decode_head.conv_seg.bias" in finding
 
 
 def test_rates_of_attentions_are_of_no_others_by_their_name(tiny):

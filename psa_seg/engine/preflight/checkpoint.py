@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 
 from psa_seg.checkpoints.reading import config_of, differences, listing, state_dict
 from psa_seg.models import function
-from psa_seg.models.placement import name_of, placed, settled
+from psa_seg.models.placement import find, name_of, placed, settled
 from psa_seg.records.fingerprint import SAME_RUN, difference, parts
 
 CLASSIFIER = re.compile(r"decode_head\.(\d+\.)?conv_seg\.weight")
@@ -19,7 +19,7 @@ Checkpoint = Mapping[str, Any]
 
 
 def check_checkpoint(
-    model: ConfigDict, checkpoint: Checkpoint, path: str, new: str | None = None
+    model: ConfigDict, checkpoint: Checkpoint, path: str, new_attention: bool = False
 ) -> list[str]:
     """What keeps a checkpoint from being of just the model that this config describes.
 
@@ -27,10 +27,12 @@ def check_checkpoint(
         model: config of the model.
         checkpoint: that was read.
         path: where from.
-        new: part of the names of what the checkpoint may lack.
+        new_attention: whether the checkpoint may lack the attentions.
     """
-    given, own = state_dict(checkpoint), MODELS.build(model).state_dict()
-    wrong = differences(given, own, new)
+    built = MODELS.build(model)
+    given, own = state_dict(checkpoint), built.state_dict()
+    attentions = tuple(f"{name}." for name in find(built)) if new_attention else ()
+    wrong = differences(given, own, may_lack=lambda key: key.startswith(attentions))
     if wrong:
         classifiers = list(filter(CLASSIFIER.fullmatch, wrong.get("of another shape", ())))
         problem = "is of another model"
@@ -38,7 +40,7 @@ def check_checkpoint(
             there, here = (len(state[classifiers[-1]]) for state in (given, own))
             problem = f"has {there} classes, and this config {here}"
         return ["\n".join([f"checkpoint {problem}: {path}", *listing(wrong), REMEDY])]
-    others = _other_functions(checkpoint, model, bool(new))
+    others = _other_functions(checkpoint, model, new_attention)
     if others:
         lines = [f"checkpoint is of another function: {path}", f"  differs    {others[0]}", REMEDY]
         return ["\n".join(lines)]
