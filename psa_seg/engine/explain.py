@@ -21,7 +21,7 @@ BUILT_OF_A_CONFIG = ("psa_seg.", "mmseg.", "mmengine.", "mmcv.", "torch.optim.")
 TAKE_VALUES_OF_A_CONFIG = ("psa_seg.attention", "psa_seg.models", "torch.optim")
 UNKNOWN_TYPE = re.compile(r"(\S+) is not in the .+ registry")
 MISSING_OPTION = re.compile(r"(\w+)\.__init__\(\) missing \d+ required")
-UNKNOWN_OPTION = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
+UNKNOWN_OPTION = re.compile(r"(\w+)(?:\.\w+)?\(\) got an unexpected keyword argument '(\w+)'")
 
 
 def register(config: Config) -> None:

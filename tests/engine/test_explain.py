@@ -20,6 +20,7 @@ NAME = "psa_deeplabv3plus_cityscapes"
         ({"model.backbone.type": "ResnetV1c"}, r"meant +ResNetV1c\?"),
         ({"train_cfg.max_iter": 5}, r"meant +max_iters\?"),
         ({"default_hooks.logger.intervall": 5}, r"meant +interval\?"),
+        ({"randomness.sed": 5}, r"where +randomness\.sed"),
         ({"optim_wrapper.optimizer.type": "AdmaW"}, r"meant +AdamW\?"),
         ({"model.decode_head.init_cfg": dict(type="Nrmal")}, r"meant +Normal\?"),
         ({"param_scheduler.0.type": "PolyLr"}, r"meant +PolyLR\?"),
