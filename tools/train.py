@@ -36,4 +36,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tool.run(main, "it goes on with --resume from its last checkpoint")
+    tool.run(main, "--resume goes on from the last checkpoint, if there is one yet")

@@ -60,6 +60,8 @@ def load_checkpoint(path: str) -> dict[str, Any]:
                 "and\n             torch.save({'state_dict': ...}) what it has"
             ) from None
         reason = " ".join(str(error).split())[:200]
+        if isinstance(error, UnpicklingError):  # PyTorch's own advice would be to trust the file
+            reason = "it is not what torch.save writes"
         raise UserError(
             f"checkpoint cannot be read: {path}\n  {type(error).__name__}: {reason}\n"
             "  do         name a file that torch.save wrote; one that was cut short, copy again"

@@ -1,8 +1,8 @@
 """Reading a config file, and overriding it."""
 
 import ast
-import difflib
 import inspect
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,10 @@ NUMBERS = {
     "train_dataloader.num_workers": 0,
     "randomness.seed": 0,
 }
+OF_A_CROP = (
+    "what is made of it: of a crop_size\n"
+    "             train_dataloader.dataset.pipeline.3.crop_size and model.data_preprocessor.size"
+)
 RATE = "optim_wrapper.optimizer.lr"
 # Our own options of a config, with their types and defaults.
 OWN: dict[str, tuple[type, Any]] = {
@@ -94,9 +98,13 @@ def _refuse_misplaced(config: Config) -> None:
     """Raise UserError for a part of a model beside `model`, and for a key misspelt.
 
     Other names at a config's top are variables of its author's, as is mmengine's habit: what the
-    file itself makes use of is one, and passes under any name.
+    file itself makes use of is one, and passes under any name. One of a base's that has another
+    value here passes, with a line: the base has made use of its own.
     """
-    for key in _left_alone(config):
+    names = _left_alone(config)
+    for key in _changed(config, names) if names else ():
+        print(f"NOTE: {key} of a base is changed in {config.filename}, after all use of it")
+    for key in names:
         if key in PARTS:
             raise UserError(
                 f"{key} stands beside model, where nothing reads it: {config.filename}\n"
@@ -112,15 +120,26 @@ def _refuse_misplaced(config: Config) -> None:
 
 
 def _left_alone(config: Config) -> list[str]:
-    """Names at the top of a config's own file that it does not use any further."""
+    """Names at the top of a config's own file that it does not use any further.
+
+    None for a file without a base, such as one that mmengine has written: all is in it.
+    """
     try:
         tree = ast.parse(Path(config.filename).read_text())
     except (SyntaxError, ValueError):  # no Python, or of mmengine's own kind
         return []
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     used = {name.id for name in names if isinstance(name.ctx, ast.Load)}
-    targets = [t for line in tree.body if isinstance(line, ast.Assign) for t in line.targets]
-    return [t.id for t in targets if isinstance(t, ast.Name) and t.id not in used]
+    lines = [line for line in tree.body if isinstance(line, ast.Assign)]
+    found = [t.id for line in lines for t in line.targets if isinstance(t, ast.Name)]
+    return [name for name in found if name not in used] if "_base_" in found else []
+
+
+def _changed(config: Config, names: Collection[str]) -> Iterator[str]:
+    """Those of `names` that are variables of a base's with another value."""
+    folder, bases = Path(config.filename).parent, Config._get_base_files(config.filename)
+    for base in (Config.fromfile(folder / b, import_custom_modules=False) for b in bases):
+        yield from (n for n in names if n not in READ and n in base and base[n] != config[n])
 
 
 def _misspelt(name: str) -> str | None:
@@ -157,13 +176,10 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
     for key in options:
         first = key.partition(".")[0]
         if first not in READ:
-            close = difflib.get_close_matches(first, READ, n=1)
+            meant = _misspelt(first)
             raise UserError(
                 f"--cfg-options {key}: nothing reads {first!r}\n"
-                + (f"  meant      {close[0]}?\n" if close else "")
-                + "  do         override what is made of it: of a crop_size, say,\n"
-                "             train_dataloader.dataset.pipeline.3.crop_size and "
-                "model.data_preprocessor.size"
+                + (f"  meant      {meant}?" if meant else f"  do         override {OF_A_CROP}, say")
             )
     before = look_up(config, "train_cfg.max_iters")
     try:

@@ -18,6 +18,7 @@ from psa_seg.models.placement import name_of
 
 FOREIGN = "             where it belongs to another type: {0}._delete_=True {0}.type=..."
 BUILT_OF_A_CONFIG = ("psa_seg.", "mmseg.", "mmengine.", "mmcv.", "torch.optim.")
+BUILDING = ("__init__", "initialize")  # the second is mmengine's, of weights
 TAKE_VALUES_OF_A_CONFIG = ("psa_seg.attention", "psa_seg.models", "torch.optim")
 UNKNOWN_TYPE = re.compile(r"(\S+) is not in the .+ registry")
 MISSING_OPTION = re.compile(r"(\w+)\.__init__\(\) missing \d+ required")
@@ -94,7 +95,7 @@ def _explain_value(config: Config, error: Exception, message: str) -> None:
     """Raise UserError where a class of a library's, or of ours, refuses what it is built of."""
     *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
     module, function = frame.f_globals["__name__"], frame.f_code.co_name
-    taken = function == "__init__" and module.startswith(BUILT_OF_A_CONFIG)
+    taken = function in BUILDING and module.startswith(BUILT_OF_A_CONFIG)
     if taken or (isinstance(error, ValueError) and module.startswith(TAKE_VALUES_OF_A_CONFIG)):
         taker = type(frame.f_locals.get("self", error)).__name__
         raise UserError(
@@ -109,7 +110,12 @@ def meant(message: str) -> str:
     """A line with the type or option that a registry, or a class, did not find; or nothing."""
     kind, option = UNKNOWN_TYPE.search(message), UNKNOWN_OPTION.search(message)
     found = _near_type(kind[1]) if kind else _near_option(*option.groups()) if option else ""
-    return f"  meant      {found}?\n" if found else ""
+    return meant_by(found)
+
+
+def meant_by(name: str) -> str:
+    """The line of a message that names what was meant; nothing where it is not known."""
+    return f"  meant      {name}?\n" if name else ""
 
 
 def near(name: str, names: list[str]) -> str:

@@ -21,6 +21,7 @@ from psa_seg.engine.explain import explaining, register
 from psa_seg.engine.loop import split_batch
 from psa_seg.engine.preflight import (
     check_checkpoint,
+    check_checkpoints,
     check_data,
     check_model,
     check_same_run,
@@ -123,6 +124,7 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     )
     stop_at(check_model(config))
     stop_at(check_sizes(config))
+    stop_at(check_checkpoints(config))
     stop_at(check_data(config, "train_dataloader", "val_dataloader"))
     resumed = work_dir.checkpoint_in(folder) if folder else None
     if resumed:

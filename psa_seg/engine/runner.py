@@ -19,7 +19,7 @@ from psa_seg.engine.explain import explaining
 from psa_seg.engine.loop import ReplayableTrainLoop
 from psa_seg.engine.memory import checkpoint_activations
 from psa_seg.engine.run import Run
-from psa_seg.engine.summary import summarize
+from psa_seg.engine.summary import NOT_COUNTED, screen_size, summarize
 from psa_seg.errors import UserError
 from psa_seg.models.placement import check_found, find, without_attention
 
@@ -78,8 +78,27 @@ class PairedRunner(Runner):
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
         if self._val_loop is not None:
             self._val_loop = self.build_val_loop(self._val_loop)
+        screen = summarize(self)
+        if NOT_COUNTED in screen:
+            self._require_forward()
         if self.rank == 0:
-            self.logger.info(summarize(self))
+            self.logger.info(screen)
+
+    def _require_forward(self) -> None:
+        """Look whether what keeps costs from being counted keeps the network from running, too."""
+        image = next(self.model.parameters()).new_zeros(1, 3, *screen_size(self.bare_model))
+        training = self.model.training
+        try:
+            with torch.no_grad():
+                self.bare_model.eval()(image, mode="tensor")
+        except RuntimeError as error:
+            raise UserError(
+                f"the parts of the model do not fit each other: {self.cfg.filename}\n"
+                f"  {' '.join(str(error).split())[:300]}\n"
+                "  do         correct in_channels, or the depth of the backbone that feeds them"
+            ) from error
+        finally:
+            self.model.train(training)
 
     @property
     def has_trained(self) -> bool:

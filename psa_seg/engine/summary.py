@@ -1,6 +1,7 @@
 """The first screen of a run's log: what is trained, on what, and on which hardware."""
 
 from itertools import chain
+from typing import Any
 
 from mmengine.dist import get_backend
 from mmengine.runner import Runner
@@ -10,6 +11,7 @@ from psa_seg.engine.describe import environment
 from psa_seg.engine.flops import count_flops
 from psa_seg.models.placement import find
 
+NOT_COUNTED = "FLOPs not counted"
 PARTS = ("backbone", "neck", "decode_head")
 
 
@@ -20,11 +22,11 @@ def summarize(runner: Runner) -> str:
         runner: with its training loop built.
     """
     model = runner.bare_model
-    size = tuple(model.data_preprocessor.size or (512, 512))
+    size = screen_size(model)
     flops = count_flops(model, (1, 3, *size), mode="tensor")
     named = [part for name in PARTS if (part := getattr(model, name, None)) is not None]
     parts = chain(*(part if isinstance(part, nn.ModuleList) else [part] for part in named))
-    cost = f"{flops['Global'] / 1e9:.1f} GFLOPs" if flops else "FLOPs not counted"
+    cost = f"{flops['Global'] / 1e9:.1f} GFLOPs" if flops else NOT_COUNTED
     lines = [
         f"model      {' + '.join(type(part).__name__ for part in parts)}: "
         f"{_parameters(model) / 1e6:.2f} M parameters, {cost} forward at {size[0]}x{size[1]}"
@@ -44,6 +46,11 @@ def summarize(runner: Runner) -> str:
         f"seed       {runner.seed}",
     ]
     return "\n".join(["", *(f"  {line}" for line in lines)])
+
+
+def screen_size(model: Any) -> tuple[int, int]:
+    """Rows and columns of the image that a model's cost is told for."""
+    return tuple(model.data_preprocessor.size or (512, 512))
 
 
 def _attention_lines(model: nn.Module, flops: dict[str, int]) -> list[str]:

@@ -37,7 +37,8 @@ class Claim(NamedTuple):
 def find(name: str, given: str | None) -> Path | None:
     """Where the run of this name that would go on lies: the user's choice, or the latest of it.
 
-    Its directories are `work_dirs/NAME`, `work_dirs/NAME_2`, ...
+    The latest with a checkpoint, if one has any. Its directories are `work_dirs/NAME`,
+    `work_dirs/NAME_2`, ...
     """
     if given:
         return Path(given)
@@ -47,7 +48,8 @@ def find(name: str, given: str | None) -> Path | None:
         for path in Path("work_dirs").glob("*")
         if (match := numbered.fullmatch(path.name)) and _is_taken(path)
     }
-    return found[max(found)] if found else None
+    begun = {number for number, path in found.items() if checkpoint_in(path)} or set(found)
+    return found[max(begun)] if found else None
 
 
 def claim(name: str, given: str | None) -> Claim:
@@ -165,6 +167,8 @@ def abandon(claim: Claim) -> None:
 
 def checkpoint_in(folder: Path) -> str | None:
     """The checkpoint with which the run in `folder` goes on; None if there is none."""
+    if not (folder / "last_checkpoint").is_file():  # mmengine would announce that
+        return None
     latest = find_latest_checkpoint(str(folder))
     return str(folder / Path(latest).name) if latest else None  # the path is of the day it was
 

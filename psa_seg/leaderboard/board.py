@@ -1,6 +1,5 @@
 """Records of runs, put beside those that they can be compared with."""
 
-import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,14 +18,15 @@ class Model:
     """The runs of one model, by seed; every figure is of the last iteration, in percent.
 
     Args:
+        label: what tables call it.
         runs: complete records by seed.
         paths: of the records, by seed.
     """
 
-    def __init__(self, runs: dict[int, Record], paths: dict[int, Path]) -> None:
-        self.runs = dict(sorted(runs.items()))
+    def __init__(self, label: str, runs: dict[int, Record], paths: dict[int, Path]) -> None:
+        self.label, self.runs = label, dict(sorted(runs.items()))
         self.first = next(iter(self.runs.values()))
-        self.label, self.path = self.first.label, paths[self.first.seed]
+        self.path = paths[self.first.seed]
 
     def scores(self, name: str = "mIoU") -> dict[int, float]:
         """By seed: `mIoU`, `mAcc` or `aAcc`."""
@@ -157,8 +157,8 @@ def read_boards(folder: str) -> Boards:
     Of two records of one run, the first by name counts: nobody chooses between them.
 
     Raises:
-        UserError: for a folder without records, a record that cannot be read, or labels that do
-            not tell models apart.
+        UserError: for a folder without records, a record that cannot be read, or classes that
+            differ.
     """
     if not Path(folder).is_dir():
         raise UserError(f"no such folder: {folder}\n  do         name one that holds records")
@@ -199,40 +199,28 @@ def _group(record: Record) -> tuple[bool, int, str, str]:
 
 
 def _models(records: dict[Path, Record]) -> dict[str, Model]:
-    """The models of one board, by label.
+    """The models of one board, by label; what trains alike is one model, whatever it is called.
 
     Raises:
-        UserError: where it cannot be told from labels and configs which runs are of one model.
+        UserError: where the records differ in the classes of their data.
     """
-    for (path, one), (elsewhere, other) in itertools.combinations(records.items(), 2):
-        trouble = _trouble(one, other)
-        if trouble:
-            raise UserError(
-                f"{trouble}: {one.label}, {other.label}\n"
-                f"  where      {path}\n             {elsewhere}\n"
-                "  do         name them apart, or alike, with --cfg-options label=NAME; of runs "
-                "that\n             have ended, in the records themselves"
-            )
     runs: dict[str, dict[int, Record]] = {}
     paths: dict[str, dict[int, Path]] = {}
     for path, record in records.items():
-        runs.setdefault(record.label, {})[record.seed] = record
-        paths.setdefault(record.label, {})[record.seed] = path
-    return {label: Model(by_seed, paths[label]) for label, by_seed in runs.items()}
-
-
-def _trouble(one: Record, other: Record) -> str:
-    """Why two records cannot be of one board; empty if they can."""
-    same_config, same_label = one.config_hash == other.config_hash, one.label == other.label
-    if one.classes != other.classes:
-        return "two records of one data set differ in its classes"
-    if same_label and not same_config:
-        return "two models go by one name"
-    if same_config and not same_label:
-        return "one model goes by two names"
-    if not same_label and not (one.attentions or other.attentions):
-        return "two networks without attention"
-    return ""
+        runs.setdefault(record.config_hash, {})[record.seed] = record
+        paths.setdefault(record.config_hash, {})[record.seed] = path
+    first, *others = records.items()
+    for path, record in others:
+        if record.classes != first[1].classes:
+            raise UserError(
+                "two records of one data set differ in its classes\n"
+                f"  where      {first[0]}\n             {path}\n"
+                "  do         give data of other classes another name or other files"
+            )
+    called = {key: records[min(paths[key].values(), key=list(records).index)].label for key in runs}
+    names = list(called.values())
+    labels = {k: name if names.count(name) == 1 else f"{name} ({k})" for k, name in called.items()}
+    return {labels[key]: Model(labels[key], runs[key], paths[key]) for key in runs}
 
 
 def _plain(models: dict[str, Model]) -> Model | None:

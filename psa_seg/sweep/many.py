@@ -117,6 +117,8 @@ def run_all(experiment: Experiment, free: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):  # or runs would go on alone
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     print(f"{experiment.path.stem}: {len(steps)} runs, {len(steps) - len(waiting)} finished")
+    if not waiting:
+        return
     order = list(steps)
     ended = _train(experiment, waiting, free, steps)
     ended.sort(key=lambda one: order.index(one.run.name))

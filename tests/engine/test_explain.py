@@ -20,6 +20,7 @@ NAME = "psa_deeplabv3plus_cityscapes"
         ({"model.backbone.type": "ResnetV1c"}, r"meant +ResNetV1c\?"),
         ({"train_cfg.max_iter": 5}, r"meant +max_iters\?"),
         ({"default_hooks.logger.intervall": 5}, r"meant +interval\?"),
+        ({"default_hooks.checkpoint.intervall": 5}, r"meant +interval\?"),
         ({"randomness.sed": 5}, r"where +randomness\.sed"),
         ({"optim_wrapper.optimizer.type": "AdmaW"}, r"meant +AdamW\?"),
         ({"model.decode_head.init_cfg": dict(type="Nrmal")}, r"meant +Normal\?"),
@@ -31,6 +32,14 @@ NAME = "psa_deeplabv3plus_cityscapes"
 def test_what_is_misspelt_names_what_is_near(tiny, options, message):
     with pytest.raises(UserError, match=message):
         train(tiny(NAME, **options))
+
+
+def test_parts_that_do_not_fit_are_a_message_before_the_first_step(tiny):
+    """README's lines for a ResNet-50 below a ResNet-18, say."""
+    config = tiny("baseline_deeplabv3plus_r18_cityscapes")
+    config.model.backbone.depth = 50
+    with pytest.raises(UserError, match=r"do not fit each other.*\n.*to have 64 channels"):
+        train(config)
 
 
 PLUGIN = dict(cfg=dict(type="CBAM"), stages=(True,) * 4, position="after_conv2")

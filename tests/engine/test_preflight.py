@@ -193,7 +193,9 @@ def test_work_dir_never_holds_another_run(monkeypatch, tmp_path):
     ], "starts at once get one each"
     shutil.rmtree("work_dirs/a_2")
     assert str(find("a", None)) == "work_dirs/a_3", "a gap is no end"
-    assert str(find("a", "work_dirs/a")) == "work_dirs/a"
+    Path("work_dirs/a/last_checkpoint").write_text("/elsewhere/iter_2.pth")
+    assert str(find("a", None)) == "work_dirs/a", "a start that came to nothing is no latest run"
+    assert str(find("a", "work_dirs/a_3")) == "work_dirs/a_3"
     for taken in ("work_dirs/a", __file__):
         with pytest.raises(UserError, match="is not empty"):
             claim("a", taken)
@@ -235,7 +237,7 @@ def test_a_start_that_failed_leaves_nothing(tiny, tmp_path, key):
     [
         (
             {"optim_wraper.optimizer.lr": 1},
-            r"nothing reads 'optim_wraper'\n  meant      optim_wrapper",
+            r"nothing reads 'optim_wraper'\n  meant      optim_wrapper\?",
         ),
         ({"crop_size": (64, 64)}, "nothing reads 'crop_size'"),
         ({"train_cfg.max_iters": "many"}, "train_cfg.max_iters='many' is no whole number"),

@@ -152,18 +152,27 @@ def test_what_nothing_reads_at_the_top_of_a_config_is_refused(tmp_path, text, me
     assert "mine.py" in str(error.value)
 
 
-def test_variables_of_its_author_pass(tmp_path):
+def test_variables_of_its_author_pass(tmp_path, capsys):
     """mmengine's habit; a part of a model, too, of which the model is made."""
     own = tmp_path / "own.py"
     own.write_text(
         f'_base_ = ["{ROOT}/configs/{BASELINE}.py"]\n'
         "backbone = dict(depth=18)\nmodel = dict(backbone=backbone)\n"
     )
+    load_config(str(own)).dump(str(tmp_path / "written.py"))  # all in one, variables, too
+    assert load_config(str(tmp_path / "written.py")).model.backbone.depth == 18
     child = tmp_path / "child.py"
     child.write_text('_base_ = ["own.py"]\nmodel = dict(backbone=dict(depth=34))\n')
     assert load_config(str(child)).model.backbone.depth == 34
     names = (
-        *("norm_cfg", "crop_size", "img_scale", "num_classes", "val_pipeline", "test_pipeline"),
+        *(
+            "norm_cfg",
+            "crop_size",
+            "img_scale",
+            "num_classes",
+            "val_pipeline",
+            "test_pipeline",
+        ),
         *("train_dataset", "my_labels", "attention", "head", "pretrained", "data_preprocessor"),
         *("dataset_type", "img_norm_cfg", "checkpoint", "optimizer", "albu_train_transforms"),
     )
@@ -172,6 +181,9 @@ def test_variables_of_its_author_pass(tmp_path):
     text += "\nmodel = dict(backbone=backbone, test_cfg=dict(a=model1, b=val_cfg2))"
     config = load_config(written(tmp_path, text))
     assert config.model.backbone.depth == 101
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("NOTE")]
+    assert [note.split()[1] for note in notes] == ["norm_cfg", "crop_size", "test_pipeline"]
+    assert config.crop_size == 1, "and no crop of that size"
 
 
 @pytest.mark.parametrize("options", [{"channels_last": "yes"}, {"label": 3}, {"exploratory": 1}])

@@ -45,12 +45,18 @@ ALIKE = {
 }
 
 
-@MODELS.register_module()
 class Doubling(Attention):
     """Without a weight."""
 
     def attend(self, x):
         return 2 * x
+
+
+@pytest.fixture
+def doubling():
+    MODELS.register_module(module=Doubling)
+    yield
+    MODELS.module_dict.pop("Doubling")  # other tests try all that there are
 
 
 def saved(config, path, with_config=True):
@@ -147,7 +153,7 @@ def test_a_converted_checkpoint_is_held_to_its_layout(tiny):
     assert check_checkpoint(model, found, "ours.pth") == []
 
 
-def test_an_attention_without_weights_is_another_function(tiny):
+def test_an_attention_without_weights_is_another_function(tiny, doubling):
     """It has no key by which it could be missed: in a test it counts, in a start it is new."""
     plain, ours = tiny(BASELINE), tiny(NAME, **{"model.decode_head.attention.type": "Doubling"})
     meta = {"cfg": plain.pretty_text}

@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
-from psa_seg.engine.explain import meant, near, options
+from psa_seg.engine.explain import meant, meant_by, near, options
 from psa_seg.ops.implementation import VARIABLE, interpreted, requested
 
 CHANNELS = 256  # of an attention, which its place will give it: any width splits into its parts
@@ -30,6 +32,19 @@ def check_model(config: Config) -> list[str]:
             "  do         leave it unset: plain PyTorch is what suits a CPU"
         ]
     return list(_faults(config))
+
+
+def check_checkpoints(config: Config) -> list[str]:
+    """What is wrong with options that are looked at when the first checkpoint is written."""
+    hook = config.default_hooks.get("checkpoint") or {}
+    names = [*options(CheckpointHook), *inspect.signature(Runner.save_checkpoint).parameters]
+    return [
+        f"{config.filename}: default_hooks.checkpoint has no option {key!r}\n"
+        + meant_by(near(str(key), names))
+        + f"  options    {', '.join(options(CheckpointHook))}"
+        for key in hook
+        if key not in ("type", *names)
+    ]
 
 
 def _faults(config: Config) -> Iterator[str]:

@@ -21,7 +21,7 @@ def check_sizes(config: Config) -> list[str]:
         f"training images are cut to {_text(cut)}, and batches padded to {_text(size)}: "
         f"{_share(cut, size)}\n"
         f"  where      {key} and {SIZE}\n"
-        f"  do         set both: --cfg-options {key}={_option(cut)} {SIZE}={_option(cut)}"
+        f'  do         set both: --cfg-options "{key}={_option(cut)}" "{SIZE}={_option(cut)}"'
         for key, cut in crops(config)
         if size and cut != size
     ]
@@ -80,4 +80,4 @@ def _text(size: Sequence[int]) -> str:
 
 
 def _option(size: Sequence[int]) -> str:
-    return ",".join(map(str, size))
+    return f"({','.join(map(str, size))})"
