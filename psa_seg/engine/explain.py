@@ -16,7 +16,7 @@ from mmengine.registry import Registry, init_default_scope
 from psa_seg.errors import UserError
 from psa_seg.models.placement import name_of
 
-FOREIGN = "             where it belongs to another type: {0}._delete_=True {0}.type=..."
+FOREIGN = "\n             where it belongs to another type: {0}._delete_=True {0}.type=..."
 BUILT_OF_A_CONFIG = ("psa_seg.", "mmseg.", "mmengine.", "mmcv.", "torch.optim.")
 BUILDING = ("__init__", "initialize")  # the second is mmengine's, of weights
 TAKE_VALUES_OF_A_CONFIG = ("psa_seg.attention", "psa_seg.models", "torch.optim")
@@ -71,8 +71,8 @@ def explaining(config: Config) -> Iterator[None]:
             f"{config.filename} (with --cfg-options) asks for what does not exist\n  {message}\n"
             f"  where      {where}\n"
             f"{meant(message)}"
-            "  do         correct the name of that option, type or module\n"
-            + FOREIGN.format(where.rpartition(".")[0])
+            "  do         correct the name of that option, type or module"
+            + (FOREIGN.format(where.rpartition(".")[0]) if UNKNOWN_OPTION.search(message) else "")
         ) from error
 
 

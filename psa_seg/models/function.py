@@ -42,8 +42,9 @@ def differences(there: Config, here: Config, new_attention: bool = False) -> lis
     there, here = settled(there), settled(here)
     if new_attention:
         here = without_attention(here, keep={placement for placement, _, _ in placed(there)})
-    if "data_preprocessor" not in there:  # of older files, which tell of a model alone
-        here = {key: part for key, part in here.items() if key != "data_preprocessor"}
+    # Older files tell of a model alone, and a config may have its preprocessor beside the model.
+    beside = {"data_preprocessor"} - (there.keys() & here.keys())
+    there, here = ({k: part for k, part in m.items() if k not in beside} for m in (there, here))
     return list(_different(there, here, "model"))
 
 

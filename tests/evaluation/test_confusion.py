@@ -75,3 +75,12 @@ def test_a_label_that_is_no_class_is_a_message():
     truth = torch.tensor([[0, 7]])
     with pytest.raises(DataError, match="label ids out of range: up to 7"):
         metric.process(None, [sample(truth * 0, truth) | {"seg_map_path": "mask.png"}])
+
+
+def test_no_pixel_that_counts_is_a_message_and_no_score(recwarn):
+    """Every mask is all 255: neither 0.0 nor NaN would be true."""
+    metric = ConfusionMetric()
+    truth = torch.full((4, 6), 255)
+    with pytest.raises(UserError, match="no pixel of 1 images counts: every one is marked 255"):
+        evaluate(metric, [sample(torch.zeros(4, 6, dtype=int), truth)])
+    assert not recwarn.list
