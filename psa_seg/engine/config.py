@@ -122,7 +122,8 @@ def _refuse_misplaced(config: Config) -> None:
 def _left_alone(config: Config) -> list[str]:
     """Names at the top of a config's own file that it does not use any further.
 
-    None for a file without a base, such as one that mmengine has written: all is in it.
+    In a file that mmengine has written all stands side by side: variables, and what was made of
+    them. Parts of a model that are in the model, too, are variables there.
     """
     try:
         tree = ast.parse(Path(config.filename).read_text())
@@ -132,7 +133,17 @@ def _left_alone(config: Config) -> list[str]:
     used = {name.id for name in names if isinstance(name.ctx, ast.Load)}
     lines = [line for line in tree.body if isinstance(line, ast.Assign)]
     found = [t.id for line in lines for t in line.targets if isinstance(t, ast.Name)]
-    return [name for name in found if name not in used] if "_base_" in found else []
+    alone = [name for name in found if name not in used]
+    if "_base_" in found:
+        return alone
+    return [n for n in alone if n not in PARTS or not _holds(config.model.get(n), config[n])]
+
+
+def _holds(whole: Any, part: Any) -> bool:
+    """Whether all of `part` is in `whole`."""
+    if isinstance(whole, dict) and isinstance(part, dict):
+        return all(key in whole and _holds(whole[key], value) for key, value in part.items())
+    return whole == part
 
 
 def _changed(config: Config, names: Collection[str]) -> Iterator[str]:

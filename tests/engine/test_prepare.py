@@ -152,6 +152,16 @@ def test_what_nothing_reads_at_the_top_of_a_config_is_refused(tmp_path, text, me
     assert "mine.py" in str(error.value)
 
 
+@pytest.mark.parametrize("line", ["neck = dict(type='PolarizedNeck')", "optim_wraper = dict()"])
+def test_nor_does_it_pass_in_a_file_without_a_base(tiny, tmp_path, line):
+    path = tmp_path / "written.py"
+    tiny(BASELINE).dump(str(path))
+    load_config(str(path))
+    path.write_text(f"{path.read_text()}\n{line}\n")
+    with pytest.raises(UserError, match="nothing reads"):
+        load_config(str(path))
+
+
 def test_variables_of_its_author_pass(tmp_path, capsys):
     """mmengine's habit; a part of a model, too, of which the model is made."""
     own = tmp_path / "own.py"
