@@ -13,6 +13,13 @@ from psa_seg.errors import UserError
 from psa_seg.leaderboard.paired import Comparison, compare
 from psa_seg.records import Attempt, Inference, Record, find
 
+# Of a record, what its fingerprints stand for.
+OF_SETTING = (
+    *("data", "classes", "train_images", "val_images", "decoder", "backbone"),
+    *("max_iterations", "crop", "batch_size", "precision"),
+)
+OF_MODEL = ("attentions", "parameters", "optimizer")
+
 
 class Model:
     """The runs of one model, by seed; every figure is of the last iteration, in percent.
@@ -202,25 +209,34 @@ def _models(records: dict[Path, Record]) -> dict[str, Model]:
     """The models of one board, by label; what trains alike is one model, whatever it is called.
 
     Raises:
-        UserError: where the records differ in the classes of their data.
+        UserError: where records contradict each other.
     """
+    _require_agreement(records)
     runs: dict[str, dict[int, Record]] = {}
     paths: dict[str, dict[int, Path]] = {}
     for path, record in records.items():
         runs.setdefault(record.config_hash, {})[record.seed] = record
         paths.setdefault(record.config_hash, {})[record.seed] = path
-    first, *others = records.items()
-    for path, record in others:
-        if record.classes != first[1].classes:
-            raise UserError(
-                "two records of one data set differ in its classes\n"
-                f"  where      {first[0]}\n             {path}\n"
-                "  do         give data of other classes another name or other files"
-            )
     called = {key: records[min(paths[key].values(), key=list(records).index)].label for key in runs}
     names = list(called.values())
     labels = {k: name if names.count(name) == 1 else f"{name} ({k})" for k, name in called.items()}
     return {labels[key]: Model(labels[key], runs[key], paths[key]) for key in runs}
+
+
+def _require_agreement(records: dict[Path, Record]) -> None:
+    """Raise UserError where records of one setting, or of one model, differ in what is part of it."""
+    firsts: dict[tuple[str, ...], tuple[Path, Record]] = {}
+    for path, record in records.items():
+        for names, key in ((OF_SETTING, ()), (OF_MODEL, (record.config_hash,))):
+            there, first = firsts.setdefault(key, (path, record))
+            different = [n for n in names if getattr(record, n) != getattr(first, n)]
+            if different:
+                raise UserError(
+                    f"two records of one {'model' if key else 'setting'} differ in its "
+                    f"{different[0]}\n"
+                    f"  where      {there}\n             {path}\n"
+                    "  do         copy both again from where they were made: one is not as it was"
+                )
 
 
 def _plain(models: dict[str, Model]) -> Model | None:

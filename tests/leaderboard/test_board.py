@@ -162,10 +162,23 @@ def test_a_model_is_what_trains_alike_whatever_it_is_called(tmp_path):
     }
 
 
-def test_classes_that_differ_are_a_message(tmp_path):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"classes": ("road", "car", "sky", "x")},
+        {"batch_size": 1},
+        {"crop": (8, 8)},
+        {"attentions": {"head": {"type": "SE"}}},
+        {"parameters": 1},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_records_that_contradict_each_other_are_a_message(tmp_path, changes):
+    """Of one setting, or of one model, by their fingerprints: one of the two is not as it was."""
     invented.write_all(tmp_path)
-    write(tmp_path / "wrong.json", invented.record("none", 7, classes=("road", "car", "sky", "x")))
-    with pytest.raises(UserError, match=r"differ in its classes\n.*\n.*wrong\.json"):
+    write(tmp_path / "wrong.json", invented.record("none", 7, **changes))
+    name = next(iter(changes))
+    with pytest.raises(UserError, match=rf"differ in its {name}\n.*\n.*wrong\.json"):
         read_boards(str(tmp_path))
 
 
