@@ -224,7 +224,7 @@ def _models(records: dict[Path, Record]) -> dict[str, Model]:
 
 
 def _require_agreement(records: dict[Path, Record]) -> None:
-    """Raise UserError where records of one setting, or of one model, differ in what is part of it."""
+    """Raise UserError where records of one setting, or model, differ in what is part of it."""
     firsts: dict[tuple[str, ...], tuple[Path, Record]] = {}
     for path, record in records.items():
         for names, key in ((OF_SETTING, ()), (OF_MODEL, (record.config_hash,))):
