@@ -3,6 +3,7 @@
 import csv
 import io
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -151,7 +152,7 @@ def test_records_of_two_versions_share_no_board(tmp_path):
 def test_a_model_is_what_trains_alike_whatever_it_is_called(tmp_path):
     """By hand, and in a sweep: one row. Of one name, two that differ: two rows."""
     invented.write_all(tmp_path)
-    write(tmp_path / "a sweep.json", invented.record("SE", 7, label="squeeze"))
+    write(tmp_path / "a sweep.json", replace(invented.record("SE", 7), label="squeeze"))
     write(tmp_path / "z other.json", invented.record("none", 0, config_hash="other"))
     (board,) = read_boards(str(tmp_path)).boards
     assert {label: sorted(model.runs) for label, model in board.models.items()} == {
