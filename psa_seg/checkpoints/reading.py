@@ -49,7 +49,10 @@ def load_checkpoint(path: str) -> dict[str, Any]:
     try:
         if "://" in path:
             return CheckpointLoader.load_checkpoint(path, "cpu", logger="silent")
-        return _load_data(Path(path).expanduser())
+        found = _load_data(Path(path).expanduser())
+        if not isinstance(found, Mapping):
+            raise TypeError(f"it holds a {type(found).__name__}, and no weights by their names")
+        return found
     except Exception as error:  # whatever a broken file makes the unpickler say
         called = re.search(r"GLOBAL (\S+)", str(error))
         if isinstance(error, UnpicklingError) and called:

@@ -34,6 +34,11 @@ NUMBERS = {
     "train_dataloader.num_workers": 0,
     "randomness.seed": 0,
 }
+TYPES: dict[str, Any] = {
+    "load_from": (str, type(None)),
+    "work_dir": (str, type(None)),
+    "resume": bool,
+}
 OF_A_CROP = (
     "what is made of it: of a crop_size\n"
     "             train_dataloader.dataset.pipeline.3.crop_size and model.data_preprocessor.size"
@@ -122,8 +127,8 @@ def _refuse_misplaced(config: Config) -> None:
 def _left_alone(config: Config) -> list[str]:
     """Names at the top of a config's own file that it does not use any further.
 
-    In a file that mmengine has written all stands side by side: variables, and what was made of
-    them. Parts of a model that are in the model, too, are variables there.
+    In a file that mmengine has written all stands side by side: variables, and what was made, and
+    changed, of them. Parts that its model has, too, are variables there.
     """
     try:
         tree = ast.parse(Path(config.filename).read_text())
@@ -136,14 +141,7 @@ def _left_alone(config: Config) -> list[str]:
     alone = [name for name in found if name not in used]
     if "_base_" in found:
         return alone
-    return [n for n in alone if n not in PARTS or not _holds(config.model.get(n), config[n])]
-
-
-def _holds(whole: Any, part: Any) -> bool:
-    """Whether all of `part` is in `whole`."""
-    if isinstance(whole, dict) and isinstance(part, dict):
-        return all(key in whole and _holds(whole[key], value) for key, value in part.items())
-    return whole == part
+    return [name for name in alone if name not in PARTS or not config.model.get(name)]
 
 
 def _changed(config: Config, names: Collection[str]) -> Iterator[str]:
@@ -156,7 +154,8 @@ def _changed(config: Config, names: Collection[str]) -> Iterator[str]:
 def _misspelt(name: str) -> str | None:
     """The key that is read and differs from `name` by a slip of the finger, or two in long ones."""
     allowed = 1 + (len(name) > 8)
-    return next((key for key in sorted(READ | {*PARTS}) if _slips(name, key) <= allowed), None)
+    keys = sorted(READ | {*PARTS})
+    return next((k for k in keys if _slips(name, k) <= allowed and name != f"{k}s"), None)
 
 
 def _slips(a: str, b: str) -> int:
@@ -205,6 +204,9 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
     rate = look_up(config, RATE)
     if type(rate) not in (int, float, type(None)):
         raise UserError(f"{RATE}={rate!r} is no number\n{where}")
+    for key, kinds in TYPES.items():
+        if not isinstance(config.get(key), kinds):
+            raise UserError(f"{key}={config.get(key)!r} is not what it can be\n{where}")
     for key, (kind, _) in OWN.items():
         if type(config[key]) is not kind:
             raise UserError(f"{key}={config[key]!r} is not {WORDS[kind]}\n{where}")

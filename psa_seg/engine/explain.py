@@ -14,10 +14,11 @@ from mmengine.config import Config
 from mmengine.registry import Registry, init_default_scope
 
 from psa_seg.errors import UserError
-from psa_seg.models.placement import name_of
+from psa_seg.models.placement import name_of, part_of
 
 FOREIGN = "\n             where it belongs to another type: {0}._delete_=True {0}.type=..."
 BUILT_OF_A_CONFIG = ("psa_seg.", "mmseg.", "mmengine.", "mmcv.", "torch.optim.")
+OURS_AND_LIBRARIES = (*BUILT_OF_A_CONFIG, "torch.")
 BUILDING = ("__init__", "initialize")  # the second is mmengine's, of weights
 TAKE_VALUES_OF_A_CONFIG = ("psa_seg.attention", "psa_seg.models", "torch.optim")
 UNKNOWN_TYPE = re.compile(r"(\S+) is not in the .+ registry")
@@ -61,7 +62,7 @@ def explaining(config: Config) -> Iterator[None]:
     """
     try:
         yield
-    except (TypeError, KeyError, ValueError, AssertionError) as error:
+    except (TypeError, LookupError, ValueError, AttributeError, AssertionError) as error:
         message = str(error.args[0]) if error.args else ""
         where = _named_in(config, message)
         if where is None:
@@ -84,16 +85,31 @@ def _named_in(config: Config, message: str) -> str | None:
         *_, key = path.split(".")
         if kind and key == "type" and value in (kind[1], kind[1].rpartition(".")[2]):
             return path
-        if option and key == option[2]:
+        if option and key == option[2] and _takes(config, path, option[1]):
             return path
         if missing and key == "type" and name_of(value) == missing[1]:
             return path
     return None
 
 
+def _takes(config: Config, path: str, kind: str) -> bool:
+    """Whether what stands at `path` is an option of the class `kind`, or of the Runner's."""
+    *outer, _ = path.split(".")
+    name = name_of(part_of(config, outer).get("type"))
+    found = next((r.module_dict[name] for r in _registries() if name in r.module_dict), None)
+    return kind == "Runner" or kind in [c.__name__ for c in getattr(found, "__mro__", ())]
+
+
 def _explain_value(config: Config, error: Exception, message: str) -> None:
     """Raise UserError where a class of a library's, or of ours, refuses what it is built of."""
-    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
+    frames = [frame for frame, _line in traceback.walk_tb(error.__traceback__)]
+    modules = [frame.f_globals["__name__"] for frame in frames]
+    built = [number for number, name in enumerate(modules) if name.startswith("mmengine.registry")]
+    if not all(
+        name.startswith(OURS_AND_LIBRARIES) for name in modules[max(built, default=0) + 1 :]
+    ):
+        return  # a user's own code called it, with values of its own
+    frame = frames[-1]
     module, function = frame.f_globals["__name__"], frame.f_code.co_name
     taken = function in BUILDING and module.startswith(BUILT_OF_A_CONFIG)
     if taken or (isinstance(error, ValueError) and module.startswith(TAKE_VALUES_OF_A_CONFIG)):

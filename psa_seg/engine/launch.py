@@ -45,6 +45,7 @@ def test(run: Run) -> None:
             runner._test_loop = runner.build_test_loop(runner._test_loop)
     except BaseException:
         if get_rank() == 0:
-            work_dir.abandon(run.claim)
+            for claim in (run.claim, *run.others):
+                work_dir.abandon(claim)
         raise
     runner.test()

@@ -3,6 +3,7 @@
 import argparse
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def training(config: Config, name: str = "run", must_resume: bool = False) -> Ru
     except UserError:
         work_dir.abandon(claim)
         raise
-    return Run(run.config, claim, run.checkpoint, run.resumed)
+    return replace(run, claim=claim)
 
 
 def _claim_again(folder: Path) -> Claim:
@@ -135,7 +136,7 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
         config.start = {key: value for key, value in (held | here).items() if key in named}
         stop_at(check_same_run(config, checkpoint, resumed))
         stop_at(check_checkpoint(config.model, checkpoint, resumed))
-        return Run(config, Claim(Path()), resumed, resumed=True)
+        return Run(config, Claim(Path()), checkpoint=resumed, resumed=True)
     if folder:
         stop_at(work_dir.check_foreign(config, folder))
     if must_resume:
@@ -148,7 +149,7 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     start = fetched.get("load_from")
     if start:
         _require_fit(config, start, new_attention=True)
-    return Run(config, Claim(Path()), start)
+    return Run(config, Claim(Path()), checkpoint=start)
 
 
 def scoring(
@@ -210,28 +211,29 @@ def _tested(
     config.setdefault("work_dir", str(Path(checkpoint).parent / "test"))
     config.model = settled(config.model)
 
-    def look() -> Claim:
+    def look() -> list[Claim]:
         stop_at(check_model(config))
         stop_at(check_data(config, *loaders))
         _require_fit(config, checkpoint)
         if tta:
             stop_at(check_views(config))
-        claims = []
+        claims: list[Claim] = []
         try:
-            claims += [work_dir.make(Path(folder)) for folder in folders]
-            return work_dir.make(Path(config.work_dir))
+            for folder in (config.work_dir, *folders):
+                claims.append(work_dir.make(Path(folder)))
         except UserError:
             for made in claims:
                 work_dir.abandon(made)
             raise
+        return claims
 
     register(config)
     with explaining(config):
-        claim = once(look, each_node=True)
+        claim, *others = once(look, each_node=True)
     if tta:
         config.test_dataloader.dataset.pipeline = config.tta_pipeline
         config.model = dict(config.tta_model, module=config.model)
-    return Run(config, claim, checkpoint)
+    return Run(config, claim, tuple(others), checkpoint)
 
 
 def check_views(config: Config) -> list[str]:

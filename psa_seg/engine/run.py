@@ -16,6 +16,7 @@ class Run:
         config: as mmengine's Runner takes it, types of its parts settled, digests of the weights
             that it starts from at `start`.
         claim: the work directory, and what was made for it.
+        others: folders besides that are written to, likewise.
         checkpoint: the file whose weights are loaded first, on this disk; None for a start from
             nothing but the model's own weights.
         resumed: whether the run goes on from that checkpoint.
@@ -23,6 +24,7 @@ class Run:
 
     config: Config
     claim: Claim
+    others: tuple[Claim, ...] = ()
     checkpoint: str | None = None
     resumed: bool = False
 

@@ -91,7 +91,7 @@ class PairedRunner(Runner):
         try:
             with torch.no_grad():
                 self.bare_model.eval()(image, mode="tensor")
-        except RuntimeError as error:
+        except (RuntimeError, IndexError) as error:
             raise UserError(
                 f"the parts of the model do not fit each other: {self.cfg.filename}\n"
                 f"  {' '.join(str(error).split())[:300]}\n"

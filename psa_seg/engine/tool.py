@@ -74,7 +74,7 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
     """
     warnings.filterwarnings("ignore", message="Default ``avg_non_ignore``")  # as in the baseline
     try:
-        main()
+        _tell_interruptions(main)
     except (UserError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in DISK_TROUBLE:
             raise
@@ -92,6 +92,19 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
         os._exit(130)
     if _is_distributed():
         sys.modules["torch.distributed"].destroy_process_group()
+
+
+def _tell_interruptions(main: Callable[[], None]) -> None:
+    """Call `main`; what a library makes of Ctrl-C is Ctrl-C."""
+    try:
+        main()
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+            cause = cause.__cause__ or cause.__context__
+        raise
 
 
 def _is_distributed() -> bool:

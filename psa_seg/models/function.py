@@ -81,7 +81,7 @@ def _default(kind: Any, key: str) -> Any:
 def _defaults(kind: str) -> dict[str, Any]:
     """Options of a registered type that have a default, those of its parents included."""
     found: dict[str, Any] = {}
-    for parent in getattr(MODELS.get(kind), "__mro__", ()):
+    for parent in getattr(kind and MODELS.get(kind), "__mro__", ()):
         parameters = inspect.signature(parent).parameters.values()
         found = {p.name: p.default for p in parameters if p.default is not p.empty} | found
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):

@@ -17,7 +17,7 @@ from psa_seg.records.typed import from_plain
 NAME = "record.json"  # in a work directory
 DERIVED = ("iterations", "mIoU", "mAcc", "aAcc", "IoU")
 MARKS = {"config_hash", "validations"}  # no other JSON has one of these
-RUNS_OWN = re.compile(r"\d{8}_\d{6}|vis_data")  # folders in which mmengine leaves JSON of its own
+STAMP = re.compile(r"\d{8}_\d{6}")  # what mmengine calls a start, and its files
 TOLERANCE = 1e-3  # of derived figures, which are written with four digits
 
 
@@ -110,12 +110,13 @@ def find(folder: Path) -> Found:
     """
     records, others = {}, []
     for path in sorted(_json_files(folder), key=_natural):
+        if path.exists() and not path.is_file():  # a folder, a pipe
+            others.append(path)
+            continue
         marked = _is_marked(path)
-        if marked is None and path.name != NAME and _is_a_runs_own(path, folder):
-            continue  # mmengine's logs are lines of JSON
-        if marked is not False:  # half a record, maybe: not passed over in silence
-            records[path] = read(path)
-        elif not _is_a_runs_own(path, folder):
+        if marked or path.name == NAME or (marked is None and not _is_mmengines(path)):
+            records[path] = read(path)  # half a record, maybe: not passed over in silence
+        elif not _is_mmengines(path):
             others.append(path)
     return Found(records, others)
 
@@ -128,16 +129,12 @@ def _json_files(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        yield from (Path(place, name) for name in names if name.endswith(".json"))
+        yield from (Path(place, n) for n in [*names, *folders] if n.endswith(".json"))
 
 
-def _is_a_runs_own(path: Path, folder: Path) -> bool:
-    """Whether a run left it beside its record: logs, traces, figures of a test."""
-    below = path.relative_to(folder).parts[:-1]
-    within = path.parents[: len(below) + 1]
-    return any(RUNS_OWN.fullmatch(part) for part in below) or any(
-        (parent / NAME).is_file() for parent in within
-    )
+def _is_mmengines(path: Path) -> bool:
+    """Whether mmengine leaves it in a work directory: a log, in lines of JSON, or figures."""
+    return path.parent.name == "vis_data" or bool(STAMP.fullmatch(path.stem))
 
 
 def _is_marked(path: Path) -> bool | None:

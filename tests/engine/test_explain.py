@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 from mmseg.registry import DATASETS, MODELS
 
 from psa_seg.datasets import RawCityscapesDataset
@@ -79,10 +80,12 @@ class Helper:
     [
         lambda: {}["my_bug"],
         lambda: Helper(foo=1),
+        lambda: Helper(channels=3),
+        lambda: torch.optim.SGD([torch.zeros(1)], lr=-1),
         lambda: MODELS.build(dict(type="Nothing")),
         lambda: int("x"),
     ],
-    ids=["a key", "an option", "a type", "a value"],
+    ids=["a key", "an option", "one that a config has", "its own", "a type", "a value"],
 )
 def test_a_fault_in_a_users_module_keeps_its_traceback(tiny, monkeypatch, fault):
     monkeypatch.setattr(Faulty, "fault", staticmethod(fault))

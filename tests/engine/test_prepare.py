@@ -103,6 +103,20 @@ def test_the_last_step_that_fixes_a_size_counts(tiny):
     assert "train_dataloader.dataset.dataset.datasets.1.pipeline.3.crop_size" in finding
 
 
+def test_what_a_wrapping_set_does_comes_last(tiny):
+    config = tiny(NAME)
+    inner = config.train_dataloader.dataset
+    wrapper = dict(type="MultiImageMixDataset", dataset=inner)
+    config.train_dataloader.dataset = dict(**wrapper, pipeline=[])
+    assert check_sizes(config) == []
+    config.train_dataloader.dataset.pipeline = [dict(type="RandomCrop", crop_size=(64, 64))]
+    (finding,) = check_sizes(config)
+    assert "train_dataloader.dataset.pipeline.0.crop_size" in finding
+    inner.pipeline[3].crop_size = (512, 512)
+    config.train_dataloader.dataset.pipeline[0].crop_size = (128, 256)
+    assert check_sizes(config) == []
+
+
 def test_what_is_chosen_and_what_varies_is_looked_at(tiny):
     config = tiny(NAME)
     pipeline = config.train_dataloader.dataset.pipeline
@@ -157,6 +171,8 @@ def test_nor_does_it_pass_in_a_file_without_a_base(tiny, tmp_path, line):
     path = tmp_path / "written.py"
     tiny(BASELINE).dump(str(path))
     load_config(str(path))
+    path.write_text(f"{path.read_text()}\nbackbone = dict(depth=3)\n")
+    load_config(str(path))  # of which a model was made, that was changed since
     path.write_text(f"{path.read_text()}\n{line}\n")
     with pytest.raises(UserError, match="nothing reads"):
         load_config(str(path))
@@ -183,7 +199,7 @@ def test_variables_of_its_author_pass(tmp_path, capsys):
             "val_pipeline",
             "test_pipeline",
         ),
-        *("train_dataset", "my_labels", "attention", "head", "pretrained", "data_preprocessor"),
+        *("train_dataset", "labels", "attention", "head", "pretrained", "data_preprocessor"),
         *("dataset_type", "img_norm_cfg", "checkpoint", "optimizer", "albu_train_transforms"),
     )
     text = "\n".join(f"{name} = 1" for name in names)
@@ -196,7 +212,9 @@ def test_variables_of_its_author_pass(tmp_path, capsys):
     assert config.crop_size == 1, "and no crop of that size"
 
 
-@pytest.mark.parametrize("options", [{"channels_last": "yes"}, {"label": 3}, {"exploratory": 1}])
+@pytest.mark.parametrize(
+    "options", [{"channels_last": "yes"}, {"label": 3}, {"load_from": 3}, {"resume": "no"}]
+)
 def test_our_own_options_have_types(tiny, options):
     with pytest.raises(UserError, match=f"{next(iter(options))}=.* is not"):
         tiny(NAME, **options)

@@ -48,7 +48,6 @@ def test_a_test_that_cannot_start_leaves_nothing(tiny, tmp_path, wrong):
     options = {"show_dir": str(tmp_path / ("file/below" if wrong == "a folder" else "shown"))}
     if wrong == "a scorer":
         config.test_evaluator = dict(type="Nope")
-        options = {}
     with pytest.raises(UserError):
         evaluate(config, str(path), **options)
     assert list(path.parent.iterdir()) == [path]

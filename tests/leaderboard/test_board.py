@@ -113,7 +113,7 @@ def test_what_stands_on_no_board_is_told(tmp_path):
     for name, record in records.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write(tmp_path / f"{name}.json", record)
-    others = ("run/20260101_000000/vis_data/scalars", "run/test/figures", "trace", "notes")
+    others = ("run/20260101_000000/vis_data/scalars", "run/test/20260101_000000", "trace", "notes")
     for name in others:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / f"{name}.json").write_text('{"step": 1}' if "run" in name else "[1]")

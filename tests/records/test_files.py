@@ -170,7 +170,11 @@ def test_no_record_is_passed_over_in_silence(tmp_path):
     found = find(tmp_path / "here")
     labels = {"run/record", "run/other", "20260101_000000/record", "vis_data/mine", "linked"}
     assert {record.label for record in found.records.values()} == labels
-    assert found.others == []
+    assert found.others == [tmp_path / "here/folder.json"]
+    (tmp_path / "here/run/record.json").write_text("{}")
+    with pytest.raises(UserError, match=r"run/record\.json"):
+        find(tmp_path / "here")
+    (tmp_path / "here/run/record.json").unlink()
     (tmp_path / "elsewhere.json").unlink()
     with pytest.raises(UserError, match=r"linked\.json"):
         find(tmp_path / "here")

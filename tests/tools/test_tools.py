@@ -119,11 +119,18 @@ def test_ctrl_c_is_one_line(monkeypatch, capsys):
     def interrupted():
         raise KeyboardInterrupt
 
+    def misunderstood():
+        try:
+            interrupted()
+        except BaseException:
+            raise SyntaxError("Failed to format the config file")  # noqa: B904  as mmengine does
+
     left = []
     monkeypatch.setattr(os, "_exit", left.append)
-    tool.run(interrupted, "go on so")
-    assert left == [130]
-    assert capsys.readouterr().out == "interrupted; go on so\n"
+    for main in (interrupted, misunderstood):
+        tool.run(main, "go on so")
+        assert capsys.readouterr().out == "interrupted; go on so\n"
+    assert left == [130, 130]
 
 
 def test_a_users_mistake_is_one_message_and_exit_status_2(tmp_path):

@@ -54,13 +54,19 @@ def _fault(config: Config, dataset: ConfigDict) -> str | None:
 
 def leaves(dataset: ConfigDict, where: str = "dataset") -> Iterator[tuple[str, ConfigDict]]:
     """The data sets within concatenated or wrapped ones, each with its key."""
-    inner = {f"{where}.datasets.{i}": d for i, d in enumerate(dataset.get("datasets") or [])}
-    if "dataset" in dataset:
-        inner[f"{where}.dataset"] = dataset.dataset
+    inner = within(dataset, where)
     if not inner:
         yield where, dataset
     for key, one in inner.items():
         yield from leaves(one, key)
+
+
+def within(dataset: ConfigDict, where: str) -> dict[str, ConfigDict]:
+    """The data sets that one concatenates or wraps, by their keys."""
+    found = {f"{where}.datasets.{i}": d for i, d in enumerate(dataset.get("datasets") or [])}
+    if "dataset" in dataset:
+        found[f"{where}.dataset"] = dataset.dataset
+    return found
 
 
 def _wrong_folders(config: Config, dataset: ConfigDict) -> str | None:

@@ -5,13 +5,21 @@ from typing import Any
 
 from mmengine.config import Config
 
-from psa_seg.engine.preflight.data import leaves
+from psa_seg.engine.preflight.data import within
 from psa_seg.models.placement import name_of
 
 SIZE = "model.data_preprocessor.size"
 # Options of steps that fix a size, and whether it is of columns and rows.
-SIZES = {"RandomCrop": {"crop_size": False}, "Pad": {"size": True}, "Resize": {"scale": True}}
-VARYING = {"Resize", "RandomResize", "RandomChoiceResize", "ResizeShortestEdge", "ResizeToMultiple"}
+SIZES = {
+    "RandomCrop": {"crop_size": False},
+    "CenterCrop": {"crop_size": True},
+    "Pad": {"size": True},
+    "Resize": {"scale": True},
+}
+VARYING = {
+    *("Pad", "Resize", "RandomResize", "RandomChoiceResize", "ResizeShortestEdge"),
+    "ResizeToMultiple",
+}
 
 
 def check_sizes(config: Config) -> list[str]:
@@ -35,8 +43,15 @@ def padded(config: Config) -> tuple[int, ...]:
 
 def crops(config: Config) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The key, and rows and columns, of the last step of each training pipeline that fixes them."""
-    for within, dataset in leaves(config.train_dataloader.dataset):
-        yield from _fixed(dataset.get("pipeline") or [], f"train_dataloader.{within}.pipeline")
+    yield from _of_set(config.train_dataloader.dataset, "train_dataloader.dataset")
+
+
+def _of_set(dataset: Any, where: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Of a data set, or of those within it: what a wrapper's own pipeline fixes comes last."""
+    own = list(_fixed(dataset.get("pipeline") or [], f"{where}.pipeline"))
+    yield from own
+    for key, inner in {} if own else within(dataset, where).items():
+        yield from _of_set(inner, key)
 
 
 def _fixed(steps: Any, where: str) -> Iterator[tuple[str, tuple[int, ...]]]:
