@@ -106,42 +106,48 @@ def _refuse_misplaced(config: Config) -> None:
     file itself makes use of is one, and passes under any name. One of a base's that has another
     value here passes, with a line: the base has made use of its own.
     """
-    names = _left_alone(config)
+    names = [name for path, name in _left_alone(config.filename) if path == config.filename]
     for key in _changed(config, names) if names else ():
         print(f"NOTE: {key} of a base is changed in {config.filename}, after all use of it")
-    for key in names:
+    for path, key in _left_alone(config.filename):
+        if key in PARTS and config.model.get(key) and not _has_base(path):
+            continue
         if key in PARTS:
             raise UserError(
-                f"{key} stands beside model, where nothing reads it: {config.filename}\n"
+                f"{key} stands beside model, where nothing reads it: {path}\n"
                 f"  do         put it into the model: model = dict({key}=dict(...))"
             )
         meant = None if key in READ else _misspelt(key)
         if meant:
             raise UserError(
-                f"nothing reads {key!r}: {config.filename}\n"
+                f"nothing reads {key!r}: {path}\n"
                 f"  meant      {meant}?\n"
                 "  do         correct it; a variable of your own, give another name"
             )
 
 
-def _left_alone(config: Config) -> list[str]:
-    """Names at the top of a config's own file that it does not use any further.
-
-    In a file that mmengine has written all stands side by side: variables, and what was made, and
-    changed, of them. Parts that its model has, too, are variables there.
-    """
+def _left_alone(path: str) -> Iterator[tuple[str, str]]:
+    """A config's files, and names at the top of each that it does not use any further."""
     try:
-        tree = ast.parse(Path(config.filename).read_text())
-    except (SyntaxError, ValueError):  # no Python, or of mmengine's own kind
-        return []
+        tree = ast.parse(Path(path).read_text())
+    except (OSError, SyntaxError, ValueError):  # of a library's, or no Python
+        return
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     used = {name.id for name in names if isinstance(name.ctx, ast.Load)}
     lines = [line for line in tree.body if isinstance(line, ast.Assign)]
     found = [t.id for line in lines for t in line.targets if isinstance(t, ast.Name)]
-    alone = [name for name in found if name not in used]
+    yield from ((path, name) for name in found if name not in used)
     if "_base_" in found:
-        return alone
-    return [name for name in alone if name not in PARTS or not config.model.get(name)]
+        for base in Config._get_base_files(path):
+            yield from _left_alone(str(Path(path).parent / base))
+
+
+def _has_base(path: str) -> bool:
+    """Whether a config is one of a chain; mmengine writes files in which all stands side by side.
+
+    There, variables stand beside what was made, and changed, of them.
+    """
+    return bool(Config._get_base_files(path))
 
 
 def _changed(config: Config, names: Collection[str]) -> Iterator[str]:

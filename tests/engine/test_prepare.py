@@ -1,5 +1,7 @@
 """One run: what a command line and a config file become, and what is refused on the way."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from mmseg.registry import MODELS
@@ -164,6 +166,13 @@ def test_what_nothing_reads_at_the_top_of_a_config_is_refused(tmp_path, text, me
     with pytest.raises(UserError, match=message) as error:
         load_config(written(tmp_path, text))
     assert "mine.py" in str(error.value)
+
+
+def test_nor_does_it_pass_in_a_base_of_ones_own(tmp_path):
+    Path(written(tmp_path, "decode_head = dict(channels=64)")).rename(tmp_path / "base.py")
+    (tmp_path / "child.py").write_text('_base_ = ["base.py"]\n')
+    with pytest.raises(UserError, match=r"decode_head stands beside model.*base\.py"):
+        load_config(str(tmp_path / "child.py"))
 
 
 @pytest.mark.parametrize("line", ["neck = dict(type='PolarizedNeck')", "optim_wraper = dict()"])
