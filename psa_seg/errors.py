@@ -1,5 +1,7 @@
 """The exceptions that a user, and not a programmer, is meant to read."""
 
+from collections.abc import Sequence
+
 
 class UserError(Exception):
     """A mistake the user can mend: the message says what is wrong, where, and what to do.
@@ -18,3 +20,9 @@ class BusyError(UserError):
 
 class DataError(UserError):
     """One that one process of several may meet alone: in its own file, on its own machine."""
+
+
+def stop_at(findings: Sequence[str]) -> None:
+    """Raise UserError with the first of a check's findings, if there are any."""
+    if findings:
+        raise UserError(findings[0])

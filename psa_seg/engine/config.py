@@ -106,10 +106,11 @@ def _refuse_misplaced(config: Config) -> None:
     file itself makes use of is one, and passes under any name. One of a base's that has another
     value here passes, with a line: the base has made use of its own.
     """
-    names = [name for path, name in _left_alone(config.filename) if path == config.filename]
+    alone = list(_left_alone(config.filename))
+    names = [name for path, name in alone if path == config.filename]
     for key in _changed(config, names) if names else ():
         print(f"NOTE: {key} of a base is changed in {config.filename}, after all use of it")
-    for path, key in _left_alone(config.filename):
+    for path, key in alone:
         if key in PARTS and config.model.get(key) and not _has_base(path):
             continue
         if key in PARTS:

@@ -14,7 +14,8 @@ from mmengine.config import Config
 from mmengine.registry import Registry, init_default_scope
 
 from psa_seg.errors import UserError
-from psa_seg.models.placement import name_of, part_of
+from psa_seg.models.placement import name_of
+from psa_seg.records.fingerprint import look_up
 
 FOREIGN = "\n             where it belongs to another type: {0}._delete_=True {0}.type=..."
 BUILT_OF_A_CONFIG = ("psa_seg.", "mmseg.", "mmengine.", "mmcv.", "torch.optim.")
@@ -95,7 +96,7 @@ def _named_in(config: Config, message: str) -> str | None:
 def _takes(config: Config, path: str, kind: str) -> bool:
     """Whether what stands at `path` is an option of the class `kind`, or of the Runner's."""
     *outer, _ = path.split(".")
-    name = name_of(part_of(config, outer).get("type"))
+    name = name_of(look_up(config, ".".join([*outer, "type"])))
     found = next((r.module_dict[name] for r in _registries() if name in r.module_dict), None)
     return kind == "Runner" or kind in [c.__name__ for c in getattr(found, "__mro__", ())]
 

@@ -7,9 +7,9 @@ from mmengine.dist import get_rank
 from psa_seg.engine import work_dir
 from psa_seg.engine.distributed import once
 from psa_seg.engine.explain import explaining
-from psa_seg.engine.prepare import stop_at
 from psa_seg.engine.run import Run
 from psa_seg.engine.runner import PairedRunner
+from psa_seg.errors import stop_at
 
 
 def train(run: Run) -> None:

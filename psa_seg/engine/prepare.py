@@ -31,7 +31,7 @@ from psa_seg.engine.preflight import (
 )
 from psa_seg.engine.run import Run
 from psa_seg.engine.work_dir import Claim
-from psa_seg.errors import UserError
+from psa_seg.errors import UserError, stop_at
 from psa_seg.models import LeanEncoderDecoder
 from psa_seg.models.placement import settled
 from psa_seg.records.fingerprint import sources
@@ -284,9 +284,3 @@ def _require_fit(config: Config, path: str, new_attention: bool = False) -> None
         print(
             f"{path} does not tell the config it was trained with: its tensors fit, and are taken"
         )
-
-
-def stop_at(findings: Sequence[str]) -> None:
-    """Raise UserError with the first of a check's findings, if there are any."""
-    if findings:
-        raise UserError(findings[0])

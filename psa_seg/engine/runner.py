@@ -20,7 +20,7 @@ from psa_seg.engine.loop import ReplayableTrainLoop
 from psa_seg.engine.memory import checkpoint_activations
 from psa_seg.engine.run import Run
 from psa_seg.engine.summary import NOT_COUNTED, screen_size, summarize
-from psa_seg.errors import UserError
+from psa_seg.errors import UserError, stop_at
 from psa_seg.models.placement import check_found, find, without_attention
 
 FILE_ONLY = (
@@ -70,9 +70,7 @@ class PairedRunner(Runner):
                 "  why        there, train_dataloader.batch_size counts the images on all GPUs\n"
                 "  do         take configs/_base_/schedules/sgd_poly.py as a base"
             )
-        findings = check_found(self.cfg.model, self.bare_model)
-        if findings:
-            raise UserError(findings[0])
+        stop_at(check_found(self.cfg.model, self.bare_model))
         if self.cfg.get("checkpoint_activations"):
             checkpoint_activations(self.bare_model.backbone)
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
@@ -144,9 +142,8 @@ class PairedRunner(Runner):
                     "  do         set that instead"
                 )
             kind = optim_wrapper["optimizer"].get("type")
-            if (
-                isinstance(kind, str) and OPTIMIZERS.get(kind) is None
-            ):  # mmengine's own says nothing
+            # mmengine's own error does not name the type.
+            if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
                 raise KeyError(f"{kind} is not in the optimizer registry")
             passes = self.train_loop.split.accumulated
             optim_wrapper = {**optim_wrapper, "accumulative_counts": passes}

@@ -35,7 +35,8 @@ def fetch(config: Config) -> dict[str, str]:
     for key, source in sources(config).items():
         what = "checkpoint" if key == "load_from" else "weights"
         found[key] = _fetch(what, source, key, config.filename)
-        load_checkpoint(found[key])  # data alone, before mmengine's loader takes it for a program
+        if key != "load_from":  # which is read where it is held against the model
+            load_checkpoint(found[key])  # data alone, before mmengine's loader runs what is in it
     return found
 
 

@@ -74,7 +74,7 @@ def _claimed(path: Path) -> Claim | None:
     """The claim of a directory; None where it holds something, if only another's claim."""
     if _is_taken(path):
         return None
-    made = tuple(p for p in (path, *path.parents) if not p.exists())
+    made = _absent(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with (path / CLAIM).open("x") as file:
@@ -84,6 +84,11 @@ def _claimed(path: Path) -> Claim | None:
     except OSError as error:
         raise disk_error(error) from error
     return Claim(path, fresh=True, made=made)
+
+
+def _absent(folder: Path) -> tuple[Path, ...]:
+    """A folder and its parents, as far as they are not there; the outermost last."""
+    return tuple(path for path in (folder, *folder.parents) if not path.exists())
 
 
 def _is_taken(folder: Path) -> bool:
@@ -116,7 +121,7 @@ def make(folder: Path) -> Claim:
     Raises:
         UserError: where the disk refuses.
     """
-    made = tuple(p for p in (folder, *folder.parents) if not p.exists())
+    made = _absent(folder)
     claim = Claim(folder, fresh=folder in made, made=made)
     try:
         try_writing(folder)

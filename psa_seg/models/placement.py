@@ -18,6 +18,7 @@ from psa_seg.errors import UserError
 from psa_seg.models.backbones import Attending
 from psa_seg.models.decode_heads import PolarizedASPPHead
 from psa_seg.models.necks import DEFAULT_ATTENTION, PolarizedNeck
+from psa_seg.records.fingerprint import look_up
 
 PARTS = {
     "backbone": "backbone",
@@ -133,7 +134,7 @@ def without_attention(model: Config, keep: Collection[str] = ()) -> Any:
     for placement, where, _ in placed(model):
         if placement in keep:
             continue
-        *path, last = where.split(".")
+        path, _, last = where.rpartition(".")
         if last not in ("attention", "cfg"):
             raise UserError(
                 f"the plain network without model.{where} cannot be told\n"
@@ -143,9 +144,9 @@ def without_attention(model: Config, keep: Collection[str] = ()) -> Any:
                 "option\n             `attention`, or to a ResNet as a plugin"
             )
         if last == "attention":
-            part_of(plain, path).pop("attention", None)
+            look_up(plain, path).pop("attention", None)
         elif last == "cfg":
-            part_of(plain, path[:-2]).pop("plugins", None)
+            look_up(plain, path.partition(".plugins.")[0]).pop("plugins", None)
     if "neck" not in keep:
         _take_out_necks(plain)
     return settled(plain)
@@ -160,13 +161,6 @@ def _take_out_necks(model: Any) -> None:
         model.pop("neck", None)
     elif several:
         model["neck"] = kept
-
-
-def part_of(model: Any, path: Sequence[str]) -> Any:
-    """What stands at `path` in a config."""
-    for key in path:
-        model = model[int(key) if isinstance(model, list | tuple) else key]
-    return model
 
 
 def _parts(model: Any) -> Iterator[Any]:

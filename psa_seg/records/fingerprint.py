@@ -89,10 +89,13 @@ def of_data(*datasets: Any) -> str:
 
 
 def look_up(config: Config, key: str) -> Any:
-    """What stands at a dotted `key`; None where a part of it is not there."""
+    """What stands at a dotted `key`, in lists by number; None where a part of it is not there."""
     value: Any = config
     for part in key.split("."):
-        value = value.get(part) if hasattr(value, "get") else None
+        if isinstance(value, list | tuple):
+            value = value[int(part)]
+        else:
+            value = value.get(part) if hasattr(value, "get") else None
     return value
 
 
