@@ -9,7 +9,9 @@ from pathlib import Path
 from psa_seg.errors import UserError
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-DISK_TROUBLE = {*NO_SPACE, errno.EROFS, errno.EACCES, errno.EIO}
+DISK_TROUBLE = {
+    *(*NO_SPACE, errno.EROFS, errno.EACCES, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG),
+}
 
 
 @contextmanager

@@ -2,13 +2,16 @@
 
 from psa_seg.datasets.camvid import CamVidDataset
 from psa_seg.datasets.cityscapes import RawCityscapesDataset
+from psa_seg.datasets.folder import FolderDataset
 from psa_seg.datasets.replay import NumberedDataset, NumberedSampler
-from psa_seg.datasets.transforms import LoadLabelIds
+from psa_seg.datasets.transforms import LoadLabelIds, RandomOwnResize
 
 __all__ = [
     "CamVidDataset",
+    "FolderDataset",
     "LoadLabelIds",
     "NumberedDataset",
     "NumberedSampler",
+    "RandomOwnResize",
     "RawCityscapesDataset",
 ]

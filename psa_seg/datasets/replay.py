@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import InfiniteSampler
 from mmengine.registry import DATA_SAMPLERS
-from mmseg.structures import SegDataSample
-from torch.utils.data import Dataset
 
 from psa_seg.datasets.labels import IGNORED
-from psa_seg.errors import DataError
+from psa_seg.datasets.loading import NamingDataset
 
 
 @DATA_SAMPLERS.register_module()
@@ -31,42 +29,22 @@ class NumberedSampler(InfiniteSampler):
             yield number * self.size + index
 
 
-class NumberedDataset(Dataset):
+class NumberedDataset(NamingDataset):
     """A dataset whose random transforms draw from a stream of each image's own.
 
     Args:
         dataset: indexed by image; its transforms draw from `random` and `numpy.random`.
         seed: of the run.
-
-    Raises:
-        DataError: for an image whose mask holds an id that is no class: the loss would stumble
-            over it, and on a GPU without a word of where.
+        ignored: truth value of the pixels that do not count.
     """
 
-    def __init__(self, dataset: Any, seed: int) -> None:
-        self.dataset, self.seed, self.metainfo = dataset, seed, dataset.metainfo
-
-    def __len__(self) -> int:
-        """Images in the set."""
-        return len(self.dataset)
+    def __init__(self, dataset: Any, seed: int, ignored: int = IGNORED) -> None:
+        super().__init__(dataset, ignored)
+        self.seed = seed
 
     def __getitem__(self, numbered: int) -> Any:
         """The image and its annotation, as transformed at this point of the run."""
-        number, index = divmod(numbered, len(self.dataset))
+        number, index = divmod(numbered, len(self))
         random.seed(f"{self.seed} {number}")
         np.random.seed([self.seed, number])
-        item = self.dataset[index]
-        _require_ids(item["data_samples"], len(self.metainfo["classes"]))
-        return item
-
-
-def _require_ids(sample: SegDataSample, classes: int) -> None:
-    ids = sample.gt_sem_seg.data
-    strange = ids[(ids >= classes) & (ids != IGNORED)]
-    if len(strange):
-        raise DataError(
-            f"label ids out of range: {strange.unique().tolist()}\n"
-            f"  in         {sample.seg_map_path}\n"
-            f"  expected   0 to {classes - 1}, or {IGNORED}, after the data set's own mapping\n"
-            "  do         replace that mask: those not looked at beforehand are, when they are read"
-        )
+        return self.load(index)

@@ -19,6 +19,10 @@ NEEDED = (
     "train_dataloader",
     "val_dataloader",
     "test_dataloader",
+    "val_cfg",
+    "test_cfg",
+    "val_evaluator",
+    "test_evaluator",
     "train_cfg",
     "optim_wrapper",
     "param_scheduler",
@@ -52,12 +56,13 @@ OWN: dict[str, tuple[type, Any]] = {
     "data_help": (str, "see the page of the data set"),  # where to get it
     "channels_last": (bool, False),
     "checkpoint_activations": (bool, False),
+    "allow_absent": (bool, False),  # whether classes may never occur in the training masks
 }
 WORDS = {str: "a text", bool: "True or False"}
 READ = {
     *(set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}),
     *OWN,
-    *("custom_imports", "tta_model", "tta_pipeline", "start"),
+    *("custom_imports", "tta_model", "tta_pipeline", "start", "data_file"),
     *("activation_checkpointing", "efficient_conv_bn_eval", "compile"),
     *("find_unused_parameters", "model_wrapper_cfg", "sync_bn"),
 }
@@ -78,11 +83,17 @@ def load_config(path: str) -> Config:
         raise UserError(f"config cannot be read: {path}\n  {error}") from error
     missing = [key for key in NEEDED if not config.get(key)]
     if missing:
+        why = (
+            "  why        a run is scored on a validation set; of your own data, `val: 0.2` in a\n"
+        )
+        why += "             data.yaml takes a share of the training images\n"
         raise UserError(
             f"config has no {', '.join(missing)}: {path}\n"
-            "  do         take the configs in configs/ as a base"
+            + why * any(key.startswith("val_") for key in missing)
+            + "  do         take the configs in configs/ as a base"
         )
-    kinds: dict[str, Any] = {"default_scope": str, "param_scheduler": (list, dict)}
+    kinds: dict[str, Any] = {"default_scope": str}
+    kinds |= dict.fromkeys(("param_scheduler", "val_evaluator", "test_evaluator"), (list, dict))
     wrong = [key for key in NEEDED if not isinstance(config[key], kinds.get(key, dict))]
     if wrong:
         raise UserError(
@@ -204,6 +215,7 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
     except (KeyError, TypeError, AttributeError, AssertionError) as error:
         raise UserError(f"--cfg-options does not fit {config.filename}\n  {error}") from error
     where = f"  where      {config.filename}, or --cfg-options"
+    _refuse_epochs(config)
     for key, least in NUMBERS.items():
         value = look_up(config, key)
         if type(value) is not int or value < least:
@@ -219,6 +231,18 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
             raise UserError(f"{key}={config[key]!r} is not {WORDS[kind]}\n{where}")
     if not any(key.startswith("param_scheduler") for key in options):
         set_iterations(config, config.train_cfg.max_iters, before)
+
+
+def _refuse_epochs(config: Config) -> None:
+    """Raise UserError for a schedule in epochs: runs count steps, so that they fit any hardware."""
+    loop = config.train_cfg
+    if loop.get("by_epoch") or "max_epochs" in loop or loop.get("type") == "EpochBasedTrainLoop":
+        raise UserError(
+            f"train_cfg counts epochs, and runs here count steps: {config.filename}\n"
+            "  do         train_cfg = dict(type='ReplayableTrainLoop', max_iters=..., "
+            "val_interval=...):\n             epochs x training images / "
+            "train_dataloader.batch_size; param_scheduler with\n             by_epoch=False"
+        )
 
 
 def set_iterations(config: Config, iterations: int, before: int) -> None:

@@ -4,15 +4,18 @@ Model types, depth and the attention's placement stay as the config has them. Wi
 and schedule shrink, and the data are synthetic: a demo shows that all works, not what it is worth.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from psa_seg.datasets.data_file import DataFile
 from psa_seg.datasets.labels import CLASSES
 from psa_seg.datasets.synthetic import prepare
 from psa_seg.engine.config import set_iterations
-from psa_seg.models.placement import decode_heads
+from psa_seg.engine.doctor.classes import heads
+from psa_seg.engine.own_data import typical_size, use_data
 
 DATA_ROOT = Path("data/synthetic_cityscapes")
 BASE_CHANNELS = 8  # a ResNet's usual 64, by eight
@@ -22,35 +25,62 @@ IMAGE_SCALE = (256, 128)  # width, height: half the size in which the scenes are
 CROP_SIZE = (128, 256)  # height, width
 ITERATIONS = 700
 NOTICE = "DEMO on SYNTHETIC street scenes: these figures say nothing about real images."
+NOTICE_OF_OWN = "DEMO: a narrow network, small images, few steps: no figures of a full training."
 
 
-def make_demo(config: Config) -> None:
-    """Turn `config` into its demo, in place, and draw the scenes if they are not there yet."""
-    print(f"*** {NOTICE} ***")
-    shrink(config, prepare(DATA_ROOT))
+def make_demo(config: Config, data: DataFile | None = None) -> None:
+    """Turn `config` into its demo, in place.
+
+    Args:
+        config: any of `configs/`.
+        data: of one's own; None for the synthetic scenes, which are drawn if they are not there.
+    """
+    print(f"*** {NOTICE if data is None else NOTICE_OF_OWN} ***")
+    if data is None:
+        shrink(config, prepare(DATA_ROOT))
+    else:
+        _shrink_run(config)
+        use_data(config, _small(data))
+
+
+def _small(data: DataFile) -> DataFile:
+    """The same data, brought to as many pixels as the scenes have."""
+    width, height = data.scale or typical_size(data)
+    factor = min(1.0, (IMAGE_SCALE[0] * IMAGE_SCALE[1] / (width * height)) ** 0.5)
+    scale = (max(1, round(factor * width)), max(1, round(factor * height)))
+    return replace(data, scale=scale, crop=scale)
 
 
 def shrink(config: Config, data_root: Path) -> None:
     """Turn `config` into its demo, in place, on the synthetic scenes in `data_root`."""
-    _shrink_model(config.model)
+    for _, head in heads(config.model):
+        head.num_classes = len(CLASSES)
     for loader, split in (("train", "train"), ("val", "val"), ("test", "val")):
         dataset = config[f"{loader}_dataloader"].dataset
-        pipeline = dataset.get("datasets", [dataset])[0].pipeline
-        _shrink_images(pipeline)
         config[f"{loader}_dataloader"].dataset = dict(
             type="RawCityscapesDataset",
             data_root=str(data_root),
             data_prefix=dict(img_path=f"leftImg8bit/{split}", seg_map_path=f"gtFine/{split}"),
-            pipeline=pipeline,
+            pipeline=dataset.get("datasets", [dataset])[0].pipeline,
             test_mode=loader != "train",
         )
+    config.data_name = "synthetic street scenes"
+    _shrink_run(config)
+
+
+def _shrink_run(config: Config) -> None:
+    """Model, image sizes and schedule of a demo, whatever it is trained on."""
+    _shrink_model(config.model)
+    for loader in ("train", "val", "test"):
+        dataset = config[f"{loader}_dataloader"].dataset
+        _shrink_images(dataset.get("datasets", [dataset])[0].pipeline)
     _shrink_images(config.tta_pipeline)
     config.load_from = None  # no checkpoint is as narrow
-    config.data_name = "synthetic street scenes"
     config.train_dataloader.update(batch_size=4, num_workers=1)
     # From random weights, and short: what learns fast, and nothing that pays off late.
     config.optim_wrapper.optimizer = dict(type="AdamW", lr=1e-2, weight_decay=1e-2)
-    pipeline = config.train_dataloader.dataset.pipeline
+    train = config.train_dataloader.dataset
+    pipeline = train.get("datasets", [train])[0].pipeline
     pipeline[:] = [step for step in pipeline if step.type != "PhotoMetricDistortion"]
     set_iterations(config, ITERATIONS, config.train_cfg.max_iters)
     config.train_cfg.val_interval = ITERATIONS // 4
@@ -73,8 +103,7 @@ def _shrink_model(model: ConfigDict) -> None:
     for part in neck if isinstance(neck, list) else [neck]:
         if "in_channels" in part:
             part.in_channels = _scaled(part.in_channels, factor)
-    for head in [*decode_heads(model), *filter(None, [model.get("auxiliary_head")])]:
-        head.num_classes = len(CLASSES)
+    for _, head in heads(model):
         head.channels = HEAD_CHANNELS
         head.in_channels = _scaled(head.in_channels, factor)
         if "c1_in_channels" in head:

@@ -16,8 +16,8 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.benchmark import Timer
 
+from psa_seg.engine.doctor.sizes import crops, padded
 from psa_seg.engine.flops import count_flops
-from psa_seg.engine.preflight.sizes import crops, padded
 from psa_seg.models import naming
 from psa_seg.models.placement import attentions, without_attention
 from psa_seg.records import Attempt, Environment, Inference, Memory, Record

@@ -10,8 +10,10 @@ from mmseg.registry import DATASETS, LOOPS
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from psa_seg.datasets.labels import IGNORED
 from psa_seg.datasets.replay import NumberedDataset, NumberedSampler
 from psa_seg.errors import UserError
+from psa_seg.models.placement import decode_heads
 
 
 class Split(NamedTuple):
@@ -35,8 +37,16 @@ def counted(processes: int) -> str:
     return f"{processes} process{'es' * (processes > 1)}"
 
 
-def split_batch(images: int, processes: int, micro_batch_size: int | None = None) -> Split:
+def split_batch(
+    images: int, processes: int, micro_batch_size: int | None = None, batch_norm: bool = True
+) -> Split:
     """Spread a step's `images` over `processes`, at most `micro_batch_size` of them at once.
+
+    Args:
+        images: of an optimizer step.
+        processes: that share them.
+        micro_batch_size: images that one holds at once; None for its whole share.
+        batch_norm: whether the model has batch normalisation.
 
     Raises:
         UserError: where it cannot be done evenly, or leaves batch normalisation a single image.
@@ -53,7 +63,7 @@ def split_batch(images: int, processes: int, micro_batch_size: int | None = None
             "together,\n             train_cfg.micro_batch_size what one GPU holds at once\n"
             f"  do         run on a number of GPUs that divides {images}, or change those two"
         )
-    if at_once * (processes if torch.cuda.is_available() else 1) < 2:
+    if batch_norm and at_once * (processes if torch.cuda.is_available() else 1) < 2:
         raise UserError(
             "batch normalisation needs two images at once, and one is left to it here\n"
             f"  where      {images} images a step, {counted(processes)}, {at_once} at once\n"
@@ -89,8 +99,12 @@ class ReplayableTrainLoop(IterBasedTrainLoop):
         micro_batch_size: int | None = None,
         **kwargs: Any,
     ) -> None:
-        self.split = split_batch(dataloader["batch_size"], runner.world_size, micro_batch_size)
-        dataset = NumberedDataset(DATASETS.build(dataloader["dataset"]), runner.seed)
+        layers = [layer for layer in runner.model.modules() if isinstance(layer, _BatchNorm)]
+        self.split = split_batch(
+            dataloader["batch_size"], runner.world_size, micro_batch_size, bool(layers)
+        )
+        ignored = decode_heads(runner.cfg.model)[-1].get("ignore_index", IGNORED)
+        dataset = NumberedDataset(DATASETS.build(dataloader["dataset"]), runner.seed, ignored)
         share = self.split.images // self.split.processes
         super().__init__(runner, {**dataloader, "batch_size": share, "dataset": dataset}, **kwargs)
         if not isinstance(self.dataloader.sampler, NumberedSampler):

@@ -18,17 +18,21 @@ from psa_seg.engine import options, weights, work_dir
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import make_demo
 from psa_seg.engine.distributed import once
-from psa_seg.engine.explain import explaining, register
-from psa_seg.engine.loop import split_batch
-from psa_seg.engine.preflight import (
+from psa_seg.engine.doctor import (
     check_checkpoint,
     check_checkpoints,
-    check_data,
+    check_classes,
+    check_items,
     check_model,
     check_same_run,
     check_sizes,
+    has_batch_norm,
+    look,
     trained_model,
 )
+from psa_seg.engine.explain import explaining, register
+from psa_seg.engine.loop import split_batch
+from psa_seg.engine.own_data import find_data, use_data
 from psa_seg.engine.run import Run
 from psa_seg.engine.work_dir import Claim
 from psa_seg.errors import UserError, stop_at
@@ -45,9 +49,15 @@ def read(args: argparse.Namespace, more: dict[str, Any] | None = None) -> Config
         more: overrides besides those of `--cfg-options`.
     """
     config = load_config(args.config)
+    data = find_data(args.data, args.classes) if args.data else None
+    if args.classes and not data:
+        raise UserError("--classes is for --data FOLDER\n  do         give both, or neither")
     if args.demo:
-        make_demo(config)
+        make_demo(config, data)
+    elif data:
+        use_data(config, data)
     override(config, {**(args.cfg_options or {}), **(more or {})})
+    config.allow_absent |= args.allow_absent or args.demo
     config.launcher = args.launcher
     if args.work_dir:
         config.work_dir = args.work_dir
@@ -118,15 +128,20 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     """The run, but for its work directory; `folder` is that which it would go on in."""
     config = copy.deepcopy(config)
     config.model = settled(config.model)
+    loaders = ("train_dataloader", "val_dataloader")
+    stop_at(check_model(config))
+    stop_at(check_classes(config, *loaders))
     split_batch(
         config.train_dataloader.batch_size,
         get_world_size(),
         config.train_cfg.get("micro_batch_size"),
+        has_batch_norm(config),
     )
-    stop_at(check_model(config))
     stop_at(check_sizes(config))
     stop_at(check_checkpoints(config))
-    stop_at(check_data(config, "train_dataloader", "val_dataloader"))
+    found, wrong = look(config, *loaders)
+    stop_at(wrong)
+    stop_at(check_items(config, found))
     resumed = work_dir.checkpoint_in(folder) if folder else None
     if resumed:
         checkpoint = load_checkpoint(resumed)
@@ -211,9 +226,12 @@ def _tested(
     config.setdefault("work_dir", str(Path(checkpoint).parent / "test"))
     config.model = settled(config.model)
 
-    def look() -> list[Claim]:
+    def checked() -> list[Claim]:
         stop_at(check_model(config))
-        stop_at(check_data(config, *loaders))
+        stop_at(check_classes(config, *loaders))
+        found, wrong = look(config, *loaders)
+        stop_at(wrong)
+        stop_at(check_items(config, found))
         _require_fit(config, checkpoint)
         if tta:
             stop_at(check_views(config))
@@ -229,7 +247,7 @@ def _tested(
 
     register(config)
     with explaining(config):
-        claim, *others = once(look, each_node=True)
+        claim, *others = once(checked, each_node=True)
     if tta:
         config.test_dataloader.dataset.pipeline = config.tta_pipeline
         config.model = dict(config.tta_model, module=config.model)

@@ -10,11 +10,12 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModule, is_model_wrapper, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner, set_random_seed
-from mmseg.registry import MODELS, OPTIMIZERS
+from mmseg.registry import DATASETS, MODELS, OPTIMIZERS
 from torch import nn
 from torch.utils.data import DataLoader
 
 from psa_seg.checkpoints.reading import load_checkpoint, state_dict
+from psa_seg.datasets.loading import NamingDataset
 from psa_seg.engine.explain import explaining
 from psa_seg.engine.loop import ReplayableTrainLoop
 from psa_seg.engine.memory import checkpoint_activations
@@ -129,9 +130,12 @@ class PairedRunner(Runner):
 
     @staticmethod
     def build_dataloader(dataloader: dict[str, Any], *args: Any, **kwargs: Any) -> DataLoader:
-        """A loader whose worker processes, if it has any, live as long as the run."""
-        alive = dataloader["num_workers"] > 0
-        return Runner.build_dataloader({**dataloader, "persistent_workers": alive}, *args, **kwargs)
+        """A loader whose worker processes, if any, live as long as the run, and name files."""
+        alive, dataset = dataloader["num_workers"] > 0, dataloader["dataset"]
+        if not isinstance(dataset, NamingDataset):
+            dataset = NamingDataset(DATASETS.build(dataset))
+        changed = {**dataloader, "persistent_workers": alive, "dataset": dataset}
+        return Runner.build_dataloader(changed, *args, **kwargs)
 
     def build_optim_wrapper(self, optim_wrapper: dict[str, Any] | OptimWrapper) -> OptimWrapper:
         """The optimizer, which steps after as many passes as the training loop makes."""

@@ -10,10 +10,10 @@ from mmengine.config import Config
 from mmengine.dist import get_rank
 
 from psa_seg import files
+from psa_seg.datasets.headers import header
 from psa_seg.engine import launch, prepare
 from psa_seg.engine.distributed import once
-from psa_seg.engine.preflight.data import size_on_disk
-from psa_seg.errors import UserError
+from psa_seg.errors import DataError, UserError
 from psa_seg.evaluation import submission
 from psa_seg.evaluation.submission import COUNT, SIZE, Size
 
@@ -98,7 +98,11 @@ def awaited(images: Path) -> dict[str, Size]:
     """
     sizes = {}
     for path in sorted(images.rglob("*.png")):
-        frame, size = submission.frame_of(path.name), size_on_disk(path)
+        frame = submission.frame_of(path.name)
+        try:
+            size = header(path).size
+        except DataError:
+            size = None
         if frame is None or size is None:
             raise UserError(
                 f"no test image of Cityscapes, or cut short: {path}\n"

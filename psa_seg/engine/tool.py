@@ -47,6 +47,15 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
         "--demo", action="store_true", help="small and on synthetic streets: runs anywhere"
     )
     parser.add_argument(
+        "--data",
+        metavar="FOLDER_OR_YAML",
+        help="images and masks of your own, in the place of the config's: docs/your_data.md",
+    )
+    parser.add_argument("--classes", help="of a --data FOLDER without a data.yaml: road,car")
+    parser.add_argument(
+        "--allow-absent", action="store_true", help="classes may never occur in training masks"
+    )
+    parser.add_argument(
         "--cfg-options", nargs="+", action=Overrides, metavar="KEY=VALUE", help="config overrides"
     )
     parser.add_argument(

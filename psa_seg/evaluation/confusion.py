@@ -14,6 +14,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
+from torch import Tensor
 
 from psa_seg.errors import DataError, UserError
 from psa_seg.records.scores import scores
@@ -44,16 +45,18 @@ class ConfusionMetric(BaseMetric):
         for sample in data_samples:
             prediction = sample["pred_sem_seg"]["data"].squeeze(0)
             truth = sample["gt_sem_seg"]["data"].squeeze(0).to(prediction.device)
-            counted = truth != self.ignore_index
-            pairs = truth[counted].long() * classes + prediction[counted].long()
-            counts = torch.bincount(pairs, minlength=classes**2)
-            if len(counts) > classes**2:
+            if prediction.shape != truth.shape:
+                sizes = ("x".join(map(str, part.shape)) for part in (truth, prediction))
                 raise DataError(
-                    f"label ids out of range: up to {int(truth[counted].max())}\n"
+                    f"mask of {next(sizes)} for a prediction of {next(sizes)}\n"
                     f"  in         {sample.get('seg_map_path')}\n"
-                    f"  expected   0 to {classes - 1}, or {self.ignore_index}\n"
-                    "  do         replace that mask"
+                    "  do         load masks after all that changes sizes; give each image a mask "
+                    "of its size"
                 )
+            counted = truth != self.ignore_index
+            rows, columns = truth[counted].long(), prediction[counted].long()
+            _require_classes(rows, columns, classes, sample.get("seg_map_path"))
+            counts = torch.bincount(rows * classes + columns, minlength=classes**2)
             counts = counts.view(classes, classes).cpu()
             self.results[:] = [sum(self.results, start=counts)]
         self.images += len(data_samples)
@@ -94,6 +97,33 @@ class ConfusionMetric(BaseMetric):
             table.add_row([name, *("absent" if np.isnan(v) else float(v) for v in (iou, acc))])
         print_log(f"IoU and accuracy per class, in percent:\n{table}", logger="current")
         return {name: float(figures[name]) for name in ("mIoU", "mAcc", "aAcc")}
+
+
+def _require_classes(truth: Tensor, prediction: Tensor, classes: int, path: str | None) -> None:
+    """Both hold classes alone: anything else would be counted in the cell of another pair.
+
+    Raises:
+        DataError: for a mask that does not.
+        UserError: for a model that predicts what the data do not have.
+    """
+    if not len(truth):
+        return
+    least, most = torch.aminmax(truth)
+    if least < 0 or most >= classes:
+        raise DataError(
+            f"label ids out of range: {int(least)} to {int(most)}\n"
+            f"  in         {path}\n"
+            f"  expected   0 to {classes - 1}, or what is ignored\n"
+            "  do         replace that mask, or have the model and the metric ignore what it marks"
+        )
+    least, most = torch.aminmax(prediction)
+    if least < 0 or most >= classes:
+        raise UserError(
+            f"the model predicts class {int(most if most >= classes else least)}, and the data "
+            f"have {classes} classes, from 0 on\n"
+            "  where      num_classes of the model's heads\n"
+            "  do         give them as many classes as the data set has"
+        )
 
 
 def add_up(images: int, size: int, *tensors: torch.Tensor) -> None:

@@ -8,8 +8,8 @@ from mmseg.registry import DATASETS
 from benchmarks.tables import baseline_of
 from psa_seg.engine.config import load_config
 from psa_seg.engine.demo import CROP_SIZE
-from psa_seg.engine.preflight import check_sizes
-from psa_seg.engine.preflight.data import leaves
+from psa_seg.engine.doctor import check_sizes
+from psa_seg.engine.doctor.data import leaves
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.models.placement import decode_heads, without_attention
 from tests.conftest import ROOT

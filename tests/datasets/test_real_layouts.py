@@ -9,8 +9,8 @@ from mmseg.registry import DATASETS
 from psa_seg.datasets import CamVidDataset, LoadLabelIds, RawCityscapesDataset
 from psa_seg.datasets.labels import LABELS
 from psa_seg.engine.config import load_config
-from psa_seg.engine.preflight import check_data
-from psa_seg.engine.preflight.data import leaves
+from psa_seg.engine.doctor import check_data
+from psa_seg.engine.doctor.data import leaves
 from tests.conftest import ROOT
 
 PIPELINE = [dict(type="LoadImageFromFile"), dict(type="LoadLabelIds")]

@@ -10,8 +10,8 @@ import pytest
 from psa_seg.datasets.labels import TRAIN_ID_OF
 from psa_seg.engine import prepare
 from psa_seg.engine.config import load_config
-from psa_seg.engine.preflight import check_data
-from psa_seg.engine.preflight.data import size_on_disk
+from psa_seg.engine.doctor import check_data
+from psa_seg.engine.doctor.data import size_on_disk
 from psa_seg.errors import UserError
 from tests.conftest import ROOT, small, train
 

@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 
 from psa_seg.engine import prepare
 from psa_seg.engine.config import load_config
-from psa_seg.engine.preflight import check_sizes
+from psa_seg.engine.doctor import check_sizes
 from psa_seg.errors import UserError
 from psa_seg.records import read
 from tests.conftest import ROOT, train

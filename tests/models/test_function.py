@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from psa_seg.attention.base import Attention
 from psa_seg.checkpoints.convert import Order
 from psa_seg.checkpoints.reading import load_checkpoint
-from psa_seg.engine.preflight import check_checkpoint
+from psa_seg.engine.doctor import check_checkpoint
 from psa_seg.errors import UserError
 from psa_seg.models.function import differences
 from tests.checkpoints.foreign import convert

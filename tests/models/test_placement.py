@@ -10,7 +10,7 @@ from torch import nn
 
 from psa_seg import PolarizedSelfAttention
 from psa_seg.engine.describe import begin
-from psa_seg.engine.preflight import check_checkpoint
+from psa_seg.engine.doctor import check_checkpoint
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.engine.summary import summarize
 from psa_seg.errors import UserError

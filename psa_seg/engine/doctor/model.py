@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from psa_seg.engine.explain import meant, meant_by, near, options
 from psa_seg.ops.implementation import VARIABLE, interpreted, requested
@@ -32,6 +33,13 @@ def check_model(config: Config) -> list[str]:
             "  do         leave it unset: plain PyTorch is what suits a CPU"
         ]
     return list(_faults(config))
+
+
+def has_batch_norm(config: Config) -> bool:
+    """Whether the model has a layer that counts over the images of a batch."""
+    with torch.device("meta"):  # shapes alone
+        model = MODELS.build(config.model)
+    return any(isinstance(layer, _BatchNorm) for layer in model.modules())
 
 
 def check_checkpoints(config: Config) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from psa_seg.engine.preflight.data import within
+from psa_seg.engine.doctor.data import within
 from psa_seg.models.placement import name_of
 
 SIZE = "model.data_preprocessor.size"

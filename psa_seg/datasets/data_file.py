@@ -1,0 +1,299 @@
+"""A data set of one's own, as a data.yaml describes it.
+
+    path: .                        # of what follows, relative to this file; may be left out
+    name: pavement                 # by default, the folder's
+    images: {train: images/train, val: images/val}    # test, too; val: 0.2 is a share of train
+    masks: {train: masks/train, val: masks/val}       # or a pattern, a list: see `pairs`
+    names: [background, crack]     # class 0, 1, ...
+    values: {0: background, 255: crack, 128: ignore}  # where masks do not hold class numbers;
+                                                      # "#804080": road, where they hold colours
+    ignore: 255                    # without `values`: numbers that do not count, one or several
+    lists: {train: train.txt, val: val.txt}           # names used, where one folder has all
+    palette: ["#000000", "#ff0000"]                   # colours to draw with
+    scale: [480, 320]              # width, height of images when loaded; by default, their own
+    crop: [320, 320]               # width, height of what is trained on; by default, what fits
+
+Images, masks and names must be there; the rest need not.
+"""
+
+import colorsys
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from psa_seg.datasets.labels import IGNORED
+from psa_seg.errors import UserError
+
+NAME = "data.yaml"
+IGNORE = "ignore"
+KEYS = (
+    *("path", "name", "images", "masks", "names", "values", "ignore", "lists", "val", "palette"),
+    *("scale", "crop"),
+)
+SPLITS = ("train", "val", "test")
+MOST_CLASSES = IGNORED  # numbers 0 to 254
+COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
+# Told apart by those who do not see all colours alike (Okabe and Ito, 2008), black first.
+FIRST_COLOURS = ("000000", "e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFile:
+    """What a data.yaml says, in order.
+
+    Attributes:
+        path: of the file, or of the folder that needs none.
+        root: of relative places.
+        name: of the data set.
+        images: place of the images by split: `train`, and `val`, `test` where they have their own.
+        masks: likewise.
+        names: of the classes.
+        ids: class number by value of a mask; 255 is ignored.
+        colours: whether those values are colours, `0xRRGGBB`.
+        palette: RGB of each class.
+        lists: names that are used, by split.
+        held_out: share of the training images that is the validation set; 0 where that has its own.
+        scale: width and height; None for the images' own.
+        crop: width and height; None for what fits.
+    """
+
+    path: Path
+    root: Path
+    name: str
+    images: Mapping[str, str]
+    masks: Mapping[str, str]
+    names: tuple[str, ...]
+    ids: Mapping[int, int]
+    colours: bool
+    palette: tuple[tuple[int, int, int], ...]
+    lists: Mapping[str, str]
+    held_out: float
+    scale: tuple[int, int] | None
+    crop: tuple[int, int] | None
+
+    def content(self) -> dict[str, Any]:
+        """All of it in plain values, without where it lies on this disk."""
+        return {
+            "name": self.name,
+            **{key: {s: _portable(p) for s, p in getattr(self, key).items()} for key in PLACES},
+            "names": list(self.names),
+            "values": self.values(),
+            "val": self.held_out,
+            "palette": [list(colour) for colour in self.palette],
+            "scale": list(self.scale) if self.scale else None,
+            "crop": list(self.crop) if self.crop else None,
+        }
+
+    def values(self) -> list[list[Any]]:
+        """Each value of a mask, as it is written, and the name of what it is."""
+        return [
+            [f"#{value:06x}" if self.colours else value, self.names[i] if i != IGNORED else IGNORE]
+            for value, i in self.ids.items()
+        ]
+
+
+PLACES = ("images", "masks", "lists")
+
+
+def _portable(place: str) -> str:
+    return Path(place).name if Path(place).is_absolute() else place
+
+
+def read_data_file(path: Path) -> DataFile:
+    """The data set that a file describes.
+
+    Raises:
+        UserError: where it cannot be read, or an entry is missing, unknown or of the wrong kind.
+    """
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"data file cannot be read: {path}\n  {error}") from error
+    return data_file(found, path)
+
+
+def data_file(read: Any, path: Path) -> DataFile:
+    """The data set of a mapping as a data.yaml has it; `path` is the file's."""
+    if not isinstance(read, dict):
+        raise _wrong(path, "a data file must map keys to values")
+    unknown = [key for key in read if key not in KEYS]
+    if unknown:
+        raise _wrong(path, f"{unknown[0]!r} is not one of {', '.join(KEYS)}")
+    root = path.parent / _text(path, "path", read.get("path", "."))
+    images, held_out = _images(path, read)
+    masks = _places(path, "masks", read.get("masks"))
+    if masks.keys() != images.keys():
+        raise _wrong(path, f"masks has {', '.join(masks)}, and images {', '.join(images)}")
+    names = _names(path, read.get("names"))
+    ids, colours = _ids(path, read, names)
+    return DataFile(
+        path=path,
+        root=root,
+        name=_text(path, "name", read.get("name", root.resolve().name or "data")),
+        images=images,
+        masks=masks,
+        names=names,
+        ids=ids,
+        colours=colours,
+        palette=_palette(path, read.get("palette"), names, ids if colours else {}),
+        lists=_places(path, "lists", read["lists"]) if read.get("lists") else {},
+        held_out=held_out,
+        scale=_size(path, "scale", read.get("scale")),
+        crop=_size(path, "crop", read.get("crop")),
+    )
+
+
+def _images(path: Path, read: Mapping[str, Any]) -> tuple[dict[str, str], float]:
+    """Places of the images, and the share of those of `train` that is held out."""
+    given = read.get("images")
+    images = dict(given) if isinstance(given, dict) else {"train": given}
+    share = read.get("val")
+    if isinstance(images.get("val"), int | float):
+        share = images.pop("val")
+    masks = read.get("masks")
+    if isinstance(masks, dict) and isinstance(masks.get("val"), int | float):
+        raise _wrong(path, f"masks.val is {masks['val']}: a share stands at images alone")
+    found = _places(path, "images", images)
+    lists = read.get("lists") or {}
+    if share is None and "val" not in found and "val" not in lists:
+        raise _wrong(
+            path,
+            "there is no validation set, on which a network is scored: name its images at "
+            "images.val,\n  or a share of the training images: val: 0.2",
+        )
+    if share is None:
+        return found, 0.0
+    if type(share) not in (int, float) or not 0 < share < 1 or "val" in found or "val" in lists:
+        raise _wrong(
+            path, f"val must be a share between 0 and 1, and nothing besides, not {share!r}"
+        )
+    return found, float(share)
+
+
+def _places(path: Path, key: str, given: Any) -> dict[str, str]:
+    """Places by split; a text alone is that of all."""
+    places = given if isinstance(given, dict) else {"train": given}
+    wrong = [split for split in places if split not in SPLITS]
+    if wrong or "train" not in places:
+        raise _wrong(path, f"{key} must name train, val (and test), as {{train: {key}/train, ...}}")
+    for split, place in places.items():
+        if type(place) is not str or not place or "\0" in place:
+            raise _wrong(
+                path, f"{key}.{split} must be a folder, a pattern or a list, not {place!r}"
+            )
+        if place.count("*") > 1:
+            raise _wrong(path, f"{key}.{split} has more than one star: {place}")
+    return dict(places)
+
+
+def _names(path: Path, given: Any) -> tuple[str, ...]:
+    if isinstance(given, dict):  # {0: road, 1: car}
+        if sorted(given, key=str) != sorted(range(len(given)), key=str):
+            raise _wrong(path, f"names must number 0 to {len(given) - 1}, and not {list(given)}")
+        given = [given[i] for i in range(len(given))]
+    if not isinstance(given, list) or not given:
+        raise _wrong(path, "names must list the classes: [background, crack]")
+    names = tuple(_text(path, "names", name) for name in given)
+    if len({*names}) < len(names) or IGNORE in names:
+        raise _wrong(path, f"names must differ, and none be {IGNORE!r}: {', '.join(names)}")
+    if not 2 <= len(names) <= MOST_CLASSES:
+        raise _wrong(path, f"there are {len(names)} names, and can be 2 to {MOST_CLASSES}")
+    return names
+
+
+def _ids(path: Path, read: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[int, int], bool]:
+    """Class number by value, and whether values are colours."""
+    ignored = read.get("ignore")
+    values = read.get("values")
+    if values is None:
+        numbers = (
+            ignored if isinstance(ignored, list) else [IGNORED if ignored is None else ignored]
+        )
+        if any(type(number) is not int for number in numbers):
+            raise _wrong(path, f"ignore must be a number, or several, not {ignored!r}")
+        clash = [number for number in numbers if 0 <= number < len(names)]
+        if clash:
+            raise _wrong(path, f"ignore is {clash[0]}, which is {names[clash[0]]}: give `values`")
+        return {**dict(enumerate(range(len(names)))), **dict.fromkeys(numbers, IGNORED)}, False
+    if ignored is not None:
+        raise _wrong(path, "ignore stands beside values, which name it: {128: ignore}")
+    if not isinstance(values, dict) or not values:
+        raise _wrong(path, "values must map each value of a mask to a name: {0: road, 255: ignore}")
+    number = {**{name: i for i, name in enumerate(names)}, IGNORE: IGNORED}
+    meanings = [_text(path, "values", name) for name in values.values()]
+    strange = [name for name in meanings if name not in number]
+    if strange:
+        raise _wrong(path, f"values has {strange[0]!r}, which is not among names, nor {IGNORE!r}")
+    without = [name for name in names if name not in meanings]
+    if without:
+        raise _wrong(path, f"values has no value of {without[0]!r}")
+    hues = [COLOUR.fullmatch(value) for value in values if isinstance(value, str)]
+    if len(hues) not in (0, len(values)) or not all(hues):
+        raise _wrong(path, 'values are all numbers, or all colours in quotes: "#804080"')
+    if not hues and any(type(value) is not int for value in values):
+        raise _wrong(path, f"values must be whole numbers, or colours, not {list(values)}")
+    keys = [int(value[1:], 16) if hues else value for value in values]
+    if len({*keys}) < len(keys):
+        raise _wrong(path, "values has a colour twice")
+    return {k: number[name] for k, name in zip(keys, meanings, strict=True)}, bool(hues)
+
+
+def _palette(
+    path: Path, given: Any, names: Sequence[str], colours: Mapping[int, int]
+) -> tuple[tuple[int, int, int], ...]:
+    """Those that are given, or else those of the masks, or else ones that differ."""
+    if given is None:
+        of_masks = {i: value for value, i in reversed([*colours.items()])}
+        return tuple(_rgb(of_masks[i]) if i in of_masks else _hue(i) for i in range(len(names)))
+    if not isinstance(given, list) or len(given) != len(names):
+        raise _wrong(path, f"palette must list {len(names)} colours, as there are names")
+    found = []
+    for colour in given:
+        text = COLOUR.fullmatch(colour) if isinstance(colour, str) else None
+        numbers = list(_rgb(int(text[1], 16))) if text else colour
+        if not isinstance(numbers, list) or len(numbers) != 3:
+            raise _wrong(path, f'palette has {colour!r}, and no "#804080" or [128, 64, 128]')
+        if any(type(n) is not int or not 0 <= n < 256 for n in numbers):
+            raise _wrong(path, f"palette has {colour!r}: red, green, blue are 0 to 255")
+        found.append((numbers[0], numbers[1], numbers[2]))
+    return tuple(found)
+
+
+def _rgb(value: int) -> tuple[int, int, int]:
+    return value >> 16, value >> 8 & 255, value & 255
+
+
+def _hue(i: int) -> tuple[int, int, int]:
+    if i < len(FIRST_COLOURS):
+        return _rgb(int(FIRST_COLOURS[i], 16))
+    red, green, blue = colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.9 - i // 7 % 3 * 0.25, 0.95)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _size(path: Path, key: str, given: Any) -> tuple[int, int] | None:
+    if given is None:
+        return None
+    numbers = given if isinstance(given, list) else [given, given]
+    if len(numbers) != 2 or any(type(n) is not int or n < 1 for n in numbers):
+        raise _wrong(path, f"{key} must be width and height, as [480, 320], not {given!r}")
+    return numbers[0], numbers[1]
+
+
+def _text(path: Path, key: str, given: Any) -> str:
+    if isinstance(given, bool | None) or not isinstance(given, str | int | float) or given == "":
+        raise _wrong(path, f"{key} must be a text, not {given!r} (quotes make one of it)")
+    if "\0" in str(given):
+        raise _wrong(path, f"{key} has a character that no file can be called by: {given!r}")
+    return str(given)
+
+
+def _wrong(path: Path, what: str) -> UserError:
+    return UserError(
+        f"{what}\n  where      {path}\n"
+        "  do         correct it as docs/your_data.md says; tools/doctor.py --data FOLDER writes "
+        "one"
+    )

@@ -1,0 +1,103 @@
+"""What a file of an image says of itself before it is decoded: whole, of which size, turned or not.
+
+OpenCV turns images by their Exif orientation when it loads them; masks are loaded by Pillow, which
+does not.
+"""
+
+import struct
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from PIL import Image
+
+from psa_seg.errors import DataError
+
+MOST_PIXELS = Image.MAX_IMAGE_PIXELS or 0  # Pillow's own bound, beyond which it warns
+TAIL = 1024  # bytes, of which the last mark of a file that is whole is one
+ORIENTATION = 0x0112  # of Exif: 1 is upright
+TURNED_BY_OPENCV = {"JPEG", "PNG", "WEBP", "TIFF"}
+TRANSPOSED = (5, 6, 7, 8)  # rows and columns change places
+
+
+class Header(NamedTuple):
+    """Of an image, or a mask."""
+
+    size: tuple[int, int]  # width and height as stored
+    orientation: int  # by which OpenCV turns it; 1: it does not
+
+    @property
+    def loaded(self) -> tuple[int, int]:
+        """Width and height as OpenCV loads it."""
+        return self.size[::-1] if self.orientation in TRANSPOSED else self.size
+
+
+def header(path: Path) -> Header:
+    """The header of an image's file.
+
+    Raises:
+        DataError: with the path, for a file that is missing, not whole, no image, or holds more
+            than `MOST_PIXELS`.
+    """
+    if not path.is_file():
+        kind = "is a folder, and no image" if path.is_dir() else "not found"
+        raise DataError(f"{kind}: {path}\n  do         correct the path, or take it out of the set")
+    try:
+        with path.open("rb") as file, Image.open(file) as image:
+            size, kind, turned = image.size, image.format or "", _orientation(image, file)
+            if not _is_whole(image, file, kind):
+                raise EOFError("it ends early")
+    except Exception as error:  # whatever a broken file makes Pillow say
+        if isinstance(error, OSError) and error.errno:  # the disk's
+            raise
+        if isinstance(error, Image.DecompressionBombError):
+            raise DataError(_too_large(path, str(error))) from None
+        raise DataError(
+            f"cut short, or no image: {path}\n"
+            f"  because    {_reason(error)}\n"
+            "  do         copy, unpack or export it again"
+        ) from None
+    if size[0] * size[1] > MOST_PIXELS:
+        raise DataError(_too_large(path, f"{size[0]}x{size[1]} pixels"))
+    return Header(size, turned if kind in TURNED_BY_OPENCV else 1)
+
+
+def _too_large(path: Path, found: str) -> str:
+    return (
+        f"more pixels than are decoded: {path}\n"
+        f"  because    {found}; the bound is {MOST_PIXELS:,}\n"
+        "  do         cut it into tiles, with its mask, or scale both down"
+    )
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def _orientation(image: Image.Image, file: BinaryIO) -> int:
+    if image.format == "PNG" and "exif" not in image.info and not _has_late_exif(file):
+        return 1  # asked for its Exif, Pillow would decode all of it
+    return image.getexif().get(ORIENTATION, 1)
+
+
+def _has_late_exif(file: BinaryIO) -> bool:
+    """Whether a PNG has a chunk of Exif, which may follow the pixels."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"eXIf":
+            return True
+        file.seek(length + 4, 1)
+    return False
+
+
+def _is_whole(image: Image.Image, file: BinaryIO, kind: str) -> bool:
+    length = file.seek(0, 2)
+    file.seek(-min(TAIL, length), 2)
+    tail = file.read()
+    file.seek(4)
+    promised = int.from_bytes(file.read(4), "little") + 8  # RIFF: the length in WebP files
+    if kind == "JPEG" and b"\xff\xd9" not in tail:
+        file.seek(0)
+        with Image.open(file) as again:
+            again.load()  # raises, unless something has merely been appended
+    return {"PNG": b"IEND" in tail, "WEBP": length >= promised}.get(kind, True)

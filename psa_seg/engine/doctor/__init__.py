@@ -1,0 +1,25 @@
+"""What can be known to go wrong is found before anything is trained.
+
+A check acts on nothing, and returns its findings: one message each, the first of which stops a run.
+"""
+
+from psa_seg.engine.doctor.checkpoint import check_checkpoint, check_same_run, trained_model
+from psa_seg.engine.doctor.classes import check_classes
+from psa_seg.engine.doctor.data import check_data, look
+from psa_seg.engine.doctor.items import check_items
+from psa_seg.engine.doctor.model import check_checkpoints, check_model, has_batch_norm
+from psa_seg.engine.doctor.sizes import check_sizes
+
+__all__ = [
+    "check_checkpoint",
+    "check_checkpoints",
+    "check_classes",
+    "check_data",
+    "check_items",
+    "check_model",
+    "check_same_run",
+    "check_sizes",
+    "has_batch_norm",
+    "look",
+    "trained_model",
+]

@@ -1,0 +1,155 @@
+"""A model has as many classes as its data, throughout, and ignores what they ignore."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+from psa_seg.datasets.labels import IGNORED
+from psa_seg.engine.doctor.data import WHOLE, leaves
+from psa_seg.engine.doctor.masks import ignored_id
+from psa_seg.models.placement import name_of
+
+REMEDY = "  do         --data FOLDER_OR_YAML sets all of these at once; or --cfg-options"
+
+
+def check_classes(config: Config, *loaders: str) -> list[str]:
+    """What is wrong with names of classes, and with what a model has for each of them."""
+    names: dict[str, tuple[str, ...]] = {}
+    for loader in filter(config.get, loaders):
+        for key, dataset in leaves(config[loader].dataset, f"{loader}.dataset"):
+            found = _names(config, key, dataset)
+            if isinstance(found, str):
+                return [found]
+            names[key] = found
+    if not names:
+        return []
+    (first, classes), *others = names.items()
+    for key, other in others:
+        if other != classes:
+            return [
+                f"{config.filename}: data sets have different classes\n"
+                f"  where      {first}: {_few(classes)}\n             {key}: {_few(other)}\n"
+                "  do         give both the same classes, in the same order"
+            ]
+    return [*_wrong_heads(config, len(classes)), *_wrong_ignored(config)]
+
+
+def heads(model: Any) -> Iterator[tuple[str, Any]]:
+    """Every head of a model's config that classifies pixels, and its key."""
+    for part in ("decode_head", "auxiliary_head"):
+        found = model.get(part)
+        if isinstance(found, list | tuple):
+            yield from ((f"model.{part}.{i}", head) for i, head in enumerate(found))
+        elif found:
+            yield f"model.{part}", found
+
+
+def _names(config: Config, key: str, dataset: Any) -> tuple[str, ...] | str:
+    """Names of a set's classes, or what is wrong with them."""
+    meta = dataset.get("metainfo") or {}
+    kind = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
+    classes = meta.get("classes") or getattr(kind, "METAINFO", {}).get("classes")
+    if classes is None and "content" in dataset:  # of a data file
+        classes = dataset.content["names"]
+    if not classes:
+        return (
+            f"{config.filename}: {key} does not tell its classes\n"
+            "  do         give --data FOLDER_OR_YAML, or to each data set\n"
+            "             metainfo=dict(classes=('background', 'crack'))"
+        )
+    palette = meta.get("palette")
+    known = getattr(kind, "METAINFO", {}).get("classes")
+    if palette is not None and len(palette) != len(classes) and not (known and meta.get("classes")):
+        return (
+            f"{config.filename}: {len(palette)} colours for {len(classes)} classes\n"
+            f"  where      {key}.metainfo.palette\n"
+            "  do         give one of each class, or leave the palette out"
+        )
+    if isinstance(classes, str):
+        classes = (classes,)
+    built = DATASETS.build({**dataset, **WHOLE, "lazy_init": True, "test_mode": False})
+    return tuple(built.metainfo["classes"])
+
+
+def _wrong_heads(config: Config, classes: int) -> list[str]:
+    """Heads with another number of classes, or with options that do not go with it."""
+    numbers = {key: head.get("num_classes") for key, head in heads(config.model)}
+    wrong = {key: number for key, number in numbers.items() if number != classes}
+    if wrong:
+        options = " ".join(f"{key}.num_classes={classes}" for key in wrong)
+        return [
+            f"{config.filename}: the data have {classes} classes, and heads of the model have not\n"
+            + "\n".join(f"  where      {key}.num_classes={n}" for key, n in wrong.items())
+            + f"\n{REMEDY} {options}"
+        ]
+    return [found for key, head in heads(config.model) for found in _wrong_head(config, key, head)]
+
+
+def _wrong_head(config: Config, key: str, head: Any) -> Iterator[str]:
+    one, classes = head.get("out_channels") == 1, head.num_classes
+    if head.get("out_channels") not in (None, classes) and not (one and classes == 2):
+        yield (
+            f"{config.filename}: {key}.out_channels={head.out_channels} for {classes} classes\n"
+            "  do         leave it out; 1 is for two classes"
+        )
+    losses = head.get("loss_decode") or {}
+    several = isinstance(losses, list | tuple)
+    for number, loss in enumerate(losses if several else [losses]):
+        where = f"{key}.loss_decode.{number}" if several else f"{key}.loss_decode"
+        if one and name_of(loss.get("type")) == "CrossEntropyLoss" and not loss.get("use_sigmoid"):
+            yield (
+                f"{config.filename}: {key} has one output channel, and a softmax takes two\n"
+                f"  do         --cfg-options {where}.use_sigmoid=True"
+            )
+        weights = loss.get("class_weight")
+        if isinstance(weights, list | tuple) and len(weights) != classes and not one:
+            yield (
+                f"{config.filename}: {len(weights)} weights for {classes} classes\n"
+                f"  where      {where}.class_weight\n"
+                "  do         give one for each class, in the order of the data set's"
+            )
+
+
+def _wrong_ignored(config: Config) -> list[str]:
+    """Places that do not ignore what the decode head ignores."""
+    there = dict(_ignored(config))
+    ignored = ignored_id(config)
+    others = {key: value for key, value in there.items() if value != ignored}
+    if not others:
+        return []
+    return [
+        f"{config.filename}: what is ignored differs from place to place\n"
+        f"  where      model.decode_head.ignore_index={ignored}\n"
+        + "\n".join(f"             {key}={value}" for key, value in others.items())
+        + "\n  do         give all of them the same number; 255 is the default of each"
+    ]
+
+
+def _ignored(config: Config) -> Iterator[tuple[str, Any]]:
+    for key, head in heads(config.model):
+        yield f"{key}.ignore_index", head.get("ignore_index", IGNORED)
+    for name in ("val_evaluator", "test_evaluator"):
+        scorers = config.get(name) or []
+        for number, scorer in enumerate(scorers if isinstance(scorers, list) else [scorers]):
+            where = f"{name}.{number}" if isinstance(scorers, list) else name
+            if name_of(scorer.get("type")) in ("ConfusionMetric", "IoUMetric"):
+                yield f"{where}.ignore_index", scorer.get("ignore_index", IGNORED)
+    preprocessor = config.model.get("data_preprocessor") or {}
+    if preprocessor.get("size") or preprocessor.get("size_divisor"):
+        value = preprocessor.get("seg_pad_val", IGNORED)
+        yield "model.data_preprocessor.seg_pad_val", value
+    yield from _padded(config.train_dataloader.dataset, "train_dataloader.dataset")
+
+
+def _padded(dataset: Mapping[str, Any], where: str) -> Iterator[tuple[str, Any]]:
+    for key, one in leaves(dataset, where):
+        for number, step in enumerate(one.get("pipeline") or []):
+            if isinstance(step, dict) and name_of(step.get("type")) == "Pad":
+                value = (step.get("pad_val") or {}) if isinstance(step.get("pad_val"), dict) else {}
+                yield f"{key}.pipeline.{number}.pad_val.seg", value.get("seg", IGNORED)
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return f"{len(names)}: {', '.join(names[:4])}{', ...' * (len(names) > 4)}"
