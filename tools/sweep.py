@@ -19,12 +19,13 @@ def main() -> None:
     args = parser.parse_args()
 
     tool.import_quietly()
-    from psa_seg.engine.demo import NOTICE
+    from psa_seg.engine.demo import NOTICE, NOTICE_OF_OWN
     from psa_seg.sweep import many, one, read_experiment, slurm
 
     experiment = read_experiment(args.experiment)
     if experiment.demo:
-        print(f"*** {NOTICE} ***", file=sys.stderr)
+        notice = NOTICE_OF_OWN if experiment.data else NOTICE
+        print(f"*** {notice} ***", file=sys.stderr)
     if args.list:
         missing = {run.name for run in experiment.missing()}
         for number, run in enumerate(experiment.runs):

@@ -235,7 +235,7 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
 
 def _refuse_epochs(config: Config) -> None:
     """Raise UserError for a schedule in epochs: runs count steps, so that they fit any hardware."""
-    loop = config.train_cfg
+    loop = config.train_cfg or {}
     if loop.get("by_epoch") or "max_epochs" in loop or loop.get("type") == "EpochBasedTrainLoop":
         raise UserError(
             f"train_cfg counts epochs, and runs here count steps: {config.filename}\n"

@@ -39,12 +39,16 @@ def make_demo(config: Config, data: DataFile | None = None) -> None:
     if data is None:
         shrink(config, prepare(DATA_ROOT))
     else:
-        _shrink_run(config)
-        use_data(config, _small(data))
+        shrink_own(config, data)
+
+
+def shrink_own(config: Config, data: DataFile) -> None:
+    """Turn `config` into its demo, in place, on data brought to as many pixels as the scenes'."""
+    _shrink_run(config)
+    use_data(config, _small(data))
 
 
 def _small(data: DataFile) -> DataFile:
-    """The same data, brought to as many pixels as the scenes have."""
     width, height = data.scale or typical_size(data)
     factor = min(1.0, (IMAGE_SCALE[0] * IMAGE_SCALE[1] / (width * height)) ** 0.5)
     scale = (max(1, round(factor * width)), max(1, round(factor * height)))

@@ -89,6 +89,7 @@ def begin(runner: Runner) -> Record:
         wall_time_s=0.0,
         training_memory=Memory(MiB=0, of=training_memory().of),
         attempts=(attempt(runner),),
+        data_file=plain(config.get("data_file") or {}),
         start=dict(config.get("start") or {}),
     )
 

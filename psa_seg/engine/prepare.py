@@ -28,6 +28,7 @@ from psa_seg.engine.doctor import (
     check_sizes,
     has_batch_norm,
     look,
+    new_heads,
     trained_model,
 )
 from psa_seg.engine.explain import explaining, register
@@ -129,6 +130,8 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     config = copy.deepcopy(config)
     config.model = settled(config.model)
     loaders = ("train_dataloader", "val_dataloader")
+    resumed = work_dir.checkpoint_in(folder) if folder else None
+    config.allow_absent |= bool(resumed)  # what was begun is brought to its end
     stop_at(check_model(config))
     stop_at(check_classes(config, *loaders))
     split_batch(
@@ -142,7 +145,6 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     found, wrong = look(config, *loaders)
     stop_at(wrong)
     stop_at(check_items(config, found))
-    resumed = work_dir.checkpoint_in(folder) if folder else None
     if resumed:
         checkpoint = load_checkpoint(resumed)
         held = (config_of(checkpoint) or {}).get("start") or {}
@@ -162,9 +164,8 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     fetched = weights.fetch(config)
     config.start = weights.digests(fetched)
     start = fetched.get("load_from")
-    if start:
-        _require_fit(config, start, new_attention=True)
-    return Run(config, Claim(Path()), checkpoint=start)
+    anew = _require_start(config, start) if start else []
+    return Run(config, Claim(Path()), checkpoint=start, anew=tuple(anew))
 
 
 def scoring(
@@ -295,9 +296,22 @@ def model_of(path: str) -> nn.Module:
         return MODELS.build(settled(config.model))
 
 
-def _require_fit(config: Config, path: str, new_attention: bool = False) -> None:
+def _require_start(config: Config, path: str) -> list[str]:
+    """The tensors that a training from the weights at `path` draws anew, for other classes."""
     checkpoint = load_checkpoint(path)
-    stop_at(check_checkpoint(config.model, checkpoint, path, new_attention))
+    twin, anew = new_heads(config.model, checkpoint)
+    stop_at(check_checkpoint(twin, checkpoint, path, new_attention=True))
+    _tell_unknown(checkpoint, path)
+    return anew
+
+
+def _require_fit(config: Config, path: str) -> None:
+    checkpoint = load_checkpoint(path)
+    stop_at(check_checkpoint(config.model, checkpoint, path))
+    _tell_unknown(checkpoint, path)
+
+
+def _tell_unknown(checkpoint: dict[str, Any], path: str) -> None:
     if trained_model(checkpoint) is None:
         print(
             f"{path} does not tell the config it was trained with: its tensors fit, and are taken"

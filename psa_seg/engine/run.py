@@ -20,6 +20,7 @@ class Run:
         checkpoint: the file whose weights are loaded first, on this disk; None for a start from
             nothing but the model's own weights.
         resumed: whether the run goes on from that checkpoint.
+        anew: tensors of the model that the checkpoint has for other classes, and that start anew.
     """
 
     config: Config
@@ -27,6 +28,7 @@ class Run:
     others: tuple[Claim, ...] = ()
     checkpoint: str | None = None
     resumed: bool = False
+    anew: tuple[str, ...] = ()
 
     @property
     def work_dir(self) -> Path:

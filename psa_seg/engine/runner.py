@@ -46,6 +46,7 @@ class PairedRunner(Runner):
     seeding. Comparisons between attentions are paired on it.
     """
 
+    anew: tuple[str, ...] = ()  # tensors that a checkpoint to start from has for other classes
     _train_loop: Any  # their configs until they are built
     _val_loop: Any
     optim_wrapper: Any
@@ -55,6 +56,7 @@ class PairedRunner(Runner):
         """The Runner of a prepared run."""
         runner = cls.from_cfg(run.config)
         runner._load_from, runner._resume = run.checkpoint, run.resumed
+        runner.anew = run.anew
         return runner
 
     def build(self) -> None:

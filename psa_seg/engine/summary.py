@@ -1,13 +1,17 @@
 """The first screen of a run's log: what is trained, on what, and on which hardware."""
 
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.dist import get_backend
 from mmengine.runner import Runner
 from torch import nn
 
 from psa_seg.engine.describe import environment
+from psa_seg.engine.doctor.data import leaves
+from psa_seg.engine.doctor.sizes import crops
 from psa_seg.engine.flops import count_flops
 from psa_seg.models.placement import find
 
@@ -37,6 +41,7 @@ def summarize(runner: Runner) -> str:
     lines += [
         f"data       {runner.cfg.data_name}: {len(train)} training images, "
         f"{len(train.metainfo['classes'])} classes",
+        f"sizes      {_sizes(runner.cfg)}",
         f"batch      {split}; {loop.max_iters} steps = "
         f"{loop.max_iters * split.images / len(train):.1f} epochs",
         f"device     {environment().device}"
@@ -45,7 +50,33 @@ def summarize(runner: Runner) -> str:
         + (", activations checkpointed" if runner.cfg.get("checkpoint_activations") else ""),
         f"seed       {runner.seed}",
     ]
+    if runner._load_from and not runner._resume:
+        lines.append(f"start      {runner._load_from}")
+        lines += [f"           anew, for other classes: {key}" for key in runner.anew]
     return "\n".join(["", *(f"  {line}" for line in lines)])
+
+
+def _sizes(config: Config) -> str:
+    """What becomes of an image on its way into the network, in training and when it is scored."""
+    train, val = (
+        list(_resizes(next(leaves(config[f"{loader}_dataloader"].dataset))[1].get("pipeline", [])))
+        for loader in ("train", "val")
+    )
+    cut = next((f"cropped to {rows}x{columns}" for _, (rows, columns) in crops(config)), "")
+    own = "at their own size"
+    return (
+        f"{', '.join([*(train or [own]), *filter(None, [cut])])}; scored: {', '.join(val) or own}"
+    )
+
+
+def _resizes(steps: Sequence[Any]) -> Iterator[str]:
+    for step in steps:
+        scale, ratios = step.get("scale"), step.get("ratio_range")
+        text = f"resized to {scale[0]}x{scale[1]} (width x height)" if scale else ""
+        if ratios:
+            text += f"{' ' if text else ''}times {ratios[0]:g} to {ratios[1]:g}"
+        if text:
+            yield text
 
 
 def screen_size(model: Any) -> tuple[int, int]:

@@ -133,6 +133,7 @@ class Record:
     attempts: tuple[Attempt, ...]
     validations: tuple[Validation, ...] = ()
     inference: Inference | None = None  # measured last
+    data_file: dict[str, Any] = field(default_factory=dict)  # of data of one's own: its content
     start: dict[str, str] = field(default_factory=dict)  # digests of files of weights, by key
     version: int = VERSION
 

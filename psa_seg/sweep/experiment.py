@@ -11,7 +11,8 @@
 
 Besides: `options` (overrides of every run), `variants` (more overrides by name, such as another
 learning rate of the gates), `amp: bfloat16` or `float16`, `demo: true` (synthetic streets),
-`exploratory: true` (a search: a table of its own).
+`exploratory: true` (a search: a table of its own), `data: FOLDER_OR_YAML` (images and masks of one's
+own in the place of the config's, from this file's folder).
 """
 
 import itertools
@@ -38,6 +39,7 @@ OPTIONAL: dict[str, tuple[type, Any]] = {
     "variants": (dict, {"": {}}),
     "amp": (str, ""),
     "demo": (bool, False),
+    "data": (str, ""),
     "exploratory": (bool, False),
 }
 
@@ -60,6 +62,7 @@ class Experiment(NamedTuple):
     records: Path
     amp: str  # dtype of mixed precision; empty for float32
     demo: bool
+    data: Path | None  # of one's own
     exploratory: bool
     runs: list[Run]  # the first seed of all comes before the second of any
 
@@ -126,6 +129,7 @@ def read_experiment(path: str) -> Experiment:
         records=file.parent / full["records"],
         amp=full["amp"],
         demo=full["demo"],
+        data=file.parent / full["data"] if full["data"] else None,
         exploratory=full["exploratory"],
         runs=runs,
     )

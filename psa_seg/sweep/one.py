@@ -9,12 +9,14 @@ import cv2
 from mmengine.config import Config
 
 from psa_seg import files
+from psa_seg.datasets.data_file import DataFile
 from psa_seg.datasets.synthetic import prepare as draw
 from psa_seg.engine import launch, prepare, weights
 from psa_seg.engine.config import load_config, override
-from psa_seg.engine.demo import DATA_ROOT, shrink
+from psa_seg.engine.demo import DATA_ROOT, shrink, shrink_own
 from psa_seg.engine.describe import plain
 from psa_seg.engine.options import use_amp
+from psa_seg.engine.own_data import find_data, use_data
 from psa_seg.engine.work_dir import alone
 from psa_seg.errors import UserError
 from psa_seg.models.placement import attentions, settled
@@ -41,8 +43,13 @@ def configure(experiment: Experiment, run: Run) -> Config:
             f"  where      config in {experiment.path}\n"
             "  do         take a plain one, configs/baseline_*.py"
         )
-    if experiment.demo:
+    data = _data(experiment.data) if experiment.data else None
+    if experiment.demo and data:
+        shrink_own(config, data)
+    elif experiment.demo:
         shrink(config, draw(DATA_ROOT))
+    elif data:
+        use_data(config, data)
     try:
         override(config, {**run.options, "randomness.seed": run.seed})
     except UserError as error:
@@ -71,6 +78,11 @@ def configure(experiment: Experiment, run: Run) -> Config:
 @cache
 def _base(path: Path) -> Config:
     return load_config(str(path))
+
+
+@cache
+def _data(path: Path) -> DataFile:
+    return find_data(str(path))
 
 
 def is_finished(experiment: Experiment, run: Run, config: Config) -> bool:

@@ -293,7 +293,7 @@ def test_work_dir_of_another_experiment(held, tiny, tmp_path):
         tiny("psa_deeplabv3plus_cityscapes", **{"optim_wrapper.optimizer.lr": 5.0}),
         tiny(
             "psa_deeplabv3plus_cityscapes",
-            **{"train_cfg.max_iters": 2, "val_evaluator.ignore_index": 0},
+            **{"train_cfg.max_iters": 2, "val_evaluator.prefix": "x"},
         ),
         tiny(
             "psa_deeplabv3plus_cityscapes", **{"train_cfg.max_iters": 2, "load_from": "other.pth"}
@@ -305,7 +305,7 @@ def test_work_dir_of_another_experiment(held, tiny, tmp_path):
         "data_name",
         "2 there, and 4 here",
         "lr is 0.01 there",
-        "val_evaluator.ignore_index is",
+        "val_evaluator.prefix is",
         "load_from is None there, and 'other.pth' here",
     ]
     for config, message in zip(others, messages, strict=True):

@@ -73,8 +73,26 @@ def test_a_label_that_is_no_class_is_a_message():
     metric = ConfusionMetric()
     metric.dataset_meta = {"classes": ("a", "b")}
     truth = torch.tensor([[0, 7]])
-    with pytest.raises(DataError, match="label ids out of range: up to 7"):
+    with pytest.raises(DataError, match="label ids out of range: 0 to 7"):
         metric.process(None, [sample(truth * 0, truth) | {"seg_map_path": "mask.png"}])
+
+
+@pytest.mark.parametrize(("truth", "prediction"), [(0, 4), (1, 2), (1, -1), (0, -2)])
+def test_a_prediction_that_is_no_class_is_counted_in_no_cell(truth, prediction):
+    """Truth 0 and prediction 4 of 3 classes would be the cell of truth 1 and prediction 1."""
+    metric = ConfusionMetric()
+    metric.dataset_meta = {"classes": ("a", "b")}
+    pixels = torch.full((1, 2), truth)
+    with pytest.raises(UserError, match=f"the model predicts class {prediction}, and"):
+        metric.process(None, [sample(torch.full((1, 2), prediction), pixels)])
+
+
+def test_a_mask_of_another_size_is_named():
+    metric = ConfusionMetric()
+    metric.dataset_meta = {"classes": ("a", "b")}
+    truth = torch.zeros(1, 3, dtype=torch.long)
+    with pytest.raises(DataError, match=r"mask of 1x3 for a prediction of 1x2\n  in +mask.png"):
+        metric.process(None, [sample(truth[:, :2], truth) | {"seg_map_path": "mask.png"}])
 
 
 def test_no_pixel_that_counts_is_a_message_and_no_score(recwarn):

@@ -3,7 +3,12 @@
 A check acts on nothing, and returns its findings: one message each, the first of which stops a run.
 """
 
-from psa_seg.engine.doctor.checkpoint import check_checkpoint, check_same_run, trained_model
+from psa_seg.engine.doctor.checkpoint import (
+    check_checkpoint,
+    check_same_run,
+    new_heads,
+    trained_model,
+)
 from psa_seg.engine.doctor.classes import check_classes
 from psa_seg.engine.doctor.data import check_data, look
 from psa_seg.engine.doctor.items import check_items
@@ -21,5 +26,6 @@ __all__ = [
     "check_sizes",
     "has_batch_norm",
     "look",
+    "new_heads",
     "trained_model",
 ]

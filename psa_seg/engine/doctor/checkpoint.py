@@ -1,5 +1,6 @@
 """A checkpoint is of just the model that a config describes: its tensors, and what they are for."""
 
+import copy
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmseg.registry import MODELS
 
 from psa_seg.checkpoints.reading import config_of, differences, listing, state_dict
+from psa_seg.engine.doctor.classes import heads
 from psa_seg.models import function
 from psa_seg.models.placement import find, name_of, placed, settled
 from psa_seg.records.fingerprint import SAME_RUN, difference, parts
@@ -59,6 +61,28 @@ def _other_functions(checkpoint: Checkpoint, model: ConfigDict, new: bool) -> li
         if layout and name_of(attention["type"]) == "PolarizedSelfAttention"
         if attention.get("layout", "parallel") != layout
     ]
+
+
+def new_heads(model: ConfigDict, checkpoint: Checkpoint) -> tuple[ConfigDict, list[str]]:
+    """The same model with as many classes as a checkpoint has, and what of it starts anew here.
+
+    Args:
+        model: config of the model that is to be fine-tuned.
+        checkpoint: of the same network, for whatever classes.
+
+    Returns:
+        The config that the checkpoint is to fit, and the tensors of `model` that then have another
+        shape: those of the heads' classifiers.
+    """
+    given, twin = state_dict(checkpoint), copy.deepcopy(model)
+    for key, head in heads(twin):
+        weight = given.get(f"{key.removeprefix('model.')}.conv_seg.weight")
+        channels = head.get("out_channels") or head.num_classes
+        if weight is not None and len(weight) != channels:
+            one = len(weight) == 1
+            head.update(num_classes=max(2, len(weight)), out_channels=1 if one else None)
+    here, there = (MODELS.build(one).state_dict() for one in (model, twin))
+    return twin, [key for key in here if key in there and here[key].shape != there[key].shape]
 
 
 def trained_model(checkpoint: Checkpoint) -> dict[str, Any] | None:

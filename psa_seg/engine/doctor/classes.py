@@ -53,12 +53,13 @@ def _names(config: Config, key: str, dataset: Any) -> tuple[str, ...] | str:
     classes = meta.get("classes") or getattr(kind, "METAINFO", {}).get("classes")
     if classes is None and "content" in dataset:  # of a data file
         classes = dataset.content["names"]
-    if not classes:
+    if not classes and kind is not None:
         return (
             f"{config.filename}: {key} does not tell its classes\n"
             "  do         give --data FOLDER_OR_YAML, or to each data set\n"
             "             metainfo=dict(classes=('background', 'crack'))"
         )
+    classes = classes or ()  # of a type that is not there, which building it says
     palette = meta.get("palette")
     known = getattr(kind, "METAINFO", {}).get("classes")
     if palette is not None and len(palette) != len(classes) and not (known and meta.get("classes")):
