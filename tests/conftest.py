@@ -1,6 +1,7 @@
 """Shared by all tests: one thread, one seed, small configs on a handful of synthetic scenes."""
 
 import os
+import tempfile
 from pathlib import Path
 
 # Figures and bits are the CPU's, and Triton's interpreter runs the kernels. On a GPU,
@@ -10,6 +11,7 @@ if os.environ.setdefault("PSA_SEG_TEST_DEVICE", "cpu") == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"
 # One thread each, in subprocesses too: under `pytest -n 2`, two of each would spin in turns.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # counts of masks
 os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # or cuBLAS warns when NaN marks unwritten memory
 
 import pytest

@@ -46,10 +46,10 @@ def main() -> None:
 
     tool.import_quietly()
     from psa_seg.checkpoints.convert import Order, convert
-    from psa_seg.engine import prepare
+    from psa_seg.engine import looking
 
     dry_run = order.pop("dry_run")
-    print("\n".join(convert(Order(**order), prepare.model_of, dry_run)))
+    print("\n".join(convert(Order(**order), looking.model_of, dry_run)))
 
 
 if __name__ == "__main__":

@@ -75,11 +75,16 @@ class DataFile:
     scale: tuple[int, int] | None
     crop: tuple[int, int] | None
 
-    def content(self) -> dict[str, Any]:
-        """All of it in plain values, without where it lies on this disk."""
+    def content(self, portable: bool = False) -> dict[str, Any]:
+        """All of it but where the file lies, in plain values.
+
+        Args:
+            portable: without absolute places, of which the last name is left.
+        """
+        tell = _portable if portable else str
         return {
             "name": self.name,
-            **{key: {s: _portable(p) for s, p in getattr(self, key).items()} for key in PLACES},
+            **{key: {s: tell(p) for s, p in getattr(self, key).items()} for key in PLACES},
             "names": list(self.names),
             "values": self.values(),
             "val": self.held_out,

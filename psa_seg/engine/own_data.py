@@ -90,7 +90,7 @@ def use_data(config: Config, data: DataFile) -> None:
     Data sets, classes of every head, what is ignored, sizes of images and crops.
     """
     config.data_name = data.name
-    config.data_file = data.content()
+    config.data_file = data.content(portable=True)
     config.data_help = f"correct {data.path}"
     crop = _crop(config, data)
     for loader, split in LOADERS.items():

@@ -9,8 +9,6 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import get_world_size
-from mmseg.registry import MODELS
-from torch import nn
 
 from psa_seg.checkpoints.reading import config_of, load_checkpoint
 from psa_seg.datasets.transforms import without_masks
@@ -22,22 +20,21 @@ from psa_seg.engine.doctor import (
     check_checkpoint,
     check_checkpoints,
     check_classes,
-    check_items,
     check_model,
     check_same_run,
     check_sizes,
+    check_views,
     has_batch_norm,
-    look,
     new_heads,
     trained_model,
 )
 from psa_seg.engine.explain import explaining, register
+from psa_seg.engine.looking import TRAINED_ON, look_at_data
 from psa_seg.engine.loop import split_batch
 from psa_seg.engine.own_data import find_data, use_data
 from psa_seg.engine.run import Run
 from psa_seg.engine.work_dir import Claim
 from psa_seg.errors import UserError, stop_at
-from psa_seg.models import LeanEncoderDecoder
 from psa_seg.models.placement import settled
 from psa_seg.records.fingerprint import sources
 
@@ -129,11 +126,10 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     """The run, but for its work directory; `folder` is that which it would go on in."""
     config = copy.deepcopy(config)
     config.model = settled(config.model)
-    loaders = ("train_dataloader", "val_dataloader")
     resumed = work_dir.checkpoint_in(folder) if folder else None
     config.allow_absent |= bool(resumed)  # what was begun is brought to its end
     stop_at(check_model(config))
-    stop_at(check_classes(config, *loaders))
+    stop_at(check_classes(config, *TRAINED_ON))
     split_batch(
         config.train_dataloader.batch_size,
         get_world_size(),
@@ -142,9 +138,7 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     )
     stop_at(check_sizes(config))
     stop_at(check_checkpoints(config))
-    found, wrong = look(config, *loaders)
-    stop_at(wrong)
-    stop_at(check_items(config, found))
+    look_at_data(config, *TRAINED_ON)
     if resumed:
         checkpoint = load_checkpoint(resumed)
         held = (config_of(checkpoint) or {}).get("start") or {}
@@ -230,9 +224,7 @@ def _tested(
     def checked() -> list[Claim]:
         stop_at(check_model(config))
         stop_at(check_classes(config, *loaders))
-        found, wrong = look(config, *loaders)
-        stop_at(wrong)
-        stop_at(check_items(config, found))
+        look_at_data(config, *loaders)
         _require_fit(config, checkpoint)
         if tta:
             stop_at(check_views(config))
@@ -253,47 +245,6 @@ def _tested(
         config.test_dataloader.dataset.pipeline = config.tta_pipeline
         config.model = dict(config.tta_model, module=config.model)
     return Run(config, claim, tuple(others), checkpoint)
-
-
-def check_views(config: Config) -> list[str]:
-    """What keeps a config from test-time augmentation."""
-    if "tta_model" not in config or "tta_pipeline" not in config:
-        return [
-            f"--tta needs tta_model and tta_pipeline: {config.filename}\n"
-            "  do         take the bases of configs/, which have both, or leave --tta out"
-        ]
-    kind = config.model.type
-    lean = issubclass(MODELS.get(kind), LeanEncoderDecoder)
-    if lean and config.tta_model.type == "SegTTAModel":
-        return [
-            f"tta_model.type is 'SegTTAModel', which reads logits that {kind} leaves "
-            f"out: {config.filename}\n  do         make it 'LeanTTAModel': same label maps, less "
-            "memory"
-        ]
-    return []
-
-
-def buildable(config: Config) -> None:
-    """Look whether the model can be built: of many runs, before the first of them is trained.
-
-    Raises:
-        UserError: where it cannot.
-    """
-    register(config)
-    with explaining(config):
-        stop_at(check_model(config))
-
-
-def model_of(path: str) -> nn.Module:
-    """The model of the config at `path`, on the CPU, with weights that are anything.
-
-    Raises:
-        UserError: where it cannot be built.
-    """
-    config = load_config(path)
-    buildable(config)
-    with explaining(config):
-        return MODELS.build(settled(config.model))
 
 
 def _require_start(config: Config, path: str) -> list[str]:

@@ -58,15 +58,16 @@ def summarize(runner: Runner) -> str:
 
 def _sizes(config: Config) -> str:
     """What becomes of an image on its way into the network, in training and when it is scored."""
-    train, val = (
-        list(_resizes(next(leaves(config[f"{loader}_dataloader"].dataset))[1].get("pipeline", [])))
-        for loader in ("train", "val")
-    )
+    loaders = (config.train_dataloader, config.get("val_dataloader"))
+    train, val = (list(_resizes(_steps(each.dataset))) if each else [] for each in loaders)
     cut = next((f"cropped to {rows}x{columns}" for _, (rows, columns) in crops(config)), "")
-    own = "at their own size"
-    return (
-        f"{', '.join([*(train or [own]), *filter(None, [cut])])}; scored: {', '.join(val) or own}"
-    )
+    own = ["at their own size"]
+    seen = [*(train or own), *filter(None, [cut])]
+    return f"{', '.join(seen)}; scored: {', '.join(val or own)}"
+
+
+def _steps(dataset: Any) -> Sequence[Any]:
+    return next(leaves(dataset))[1].get("pipeline") or []
 
 
 def _resizes(steps: Sequence[Any]) -> Iterator[str]:

@@ -82,6 +82,7 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
         when_interrupted: how to go on, for who has stopped it.
     """
     warnings.filterwarnings("ignore", message="Default ``avg_non_ignore``")  # as in the baseline
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # a message of ours
     warnings.filterwarnings("ignore", message="For binary segmentation, we suggest")
     try:
         _tell_interruptions(main)

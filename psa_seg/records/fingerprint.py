@@ -24,14 +24,8 @@ SAME_FIGURES = (  # another machine may hold fewer images at once: each attempt 
 # What changes no figure: where files lie, how fast they are read, what is reported of a run.
 LOADING = {"num_workers", "persistent_workers", "pin_memory", "prefetch_factor", "timeout"}
 WITHOUT = {"data_root", "palette", "serialize_data", "lazy_init", "with_cp", "map_location"}
-PATHS = {
-    "img_path",
-    "seg_map_path",
-    "ann_file",
-    "train",
-    "val",
-    "test",
-}  # places of a data file, too
+PLACES = {"train", "val", "test"}  # of a data file
+PATHS = {"img_path", "seg_map_path", "ann_file", *PLACES}
 REPORTERS = {
     *("ReportHook", "PanelHook", "ProfileHook", "CheckpointHook", "LoggerHook", "IterTimerHook"),
     *("DistSamplerSeedHook", "RuntimeInfoHook", "SegVisualizationHook"),

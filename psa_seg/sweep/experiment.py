@@ -11,8 +11,8 @@
 
 Besides: `options` (overrides of every run), `variants` (more overrides by name, such as another
 learning rate of the gates), `amp: bfloat16` or `float16`, `demo: true` (synthetic streets),
-`exploratory: true` (a search: a table of its own), `data: FOLDER_OR_YAML` (images and masks of one's
-own in the place of the config's, from this file's folder).
+`exploratory: true` (a search: a table of its own), `data: FOLDER_OR_YAML` (images and masks of
+one's own in the place of the config's, from this file's folder).
 """
 
 import itertools

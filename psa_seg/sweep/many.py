@@ -21,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from psa_seg.engine import prepare
+from psa_seg.engine import looking
 from psa_seg.errors import BusyError, UserError
 from psa_seg.records import read
 from psa_seg.sweep.experiment import Experiment, Run
@@ -111,8 +111,10 @@ def run_all(experiment: Experiment, free: list[str]) -> None:
         config = configure(experiment, run)
         steps[run.name] = config.train_cfg.max_iters
         if not is_finished(experiment, run, config):
+            if not waiting:
+                looking.readable(config)
             if all(run.label != other.label for other in waiting):
-                prepare.buildable(config)
+                looking.buildable(config)
             waiting.append(run)
     for number in (signal.SIGTERM, signal.SIGHUP):  # or runs would go on alone
         signal.signal(number, lambda number, _: sys.exit(128 + number))

@@ -4,12 +4,12 @@ import torch
 from torch import nn
 
 from psa_seg.checkpoints import convert as bridges
-from psa_seg.engine import prepare
+from psa_seg.engine import looking
 
 
 def convert(order, dry_run=False):
     """As the tool does once it has read its command line."""
-    return bridges.convert(order, prepare.model_of, dry_run)
+    return bridges.convert(order, looking.model_of, dry_run)
 
 
 class Port(nn.Module):

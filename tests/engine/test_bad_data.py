@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
+from psa_seg.datasets.headers import header
 from psa_seg.datasets.labels import TRAIN_ID_OF
 from psa_seg.engine import prepare
 from psa_seg.engine.config import load_config
 from psa_seg.engine.doctor import check_data
-from psa_seg.engine.doctor.data import size_on_disk
 from psa_seg.errors import UserError
 from tests.conftest import ROOT, small, train
 
@@ -84,7 +84,10 @@ def test_mask_of_another_size(data):
     data.relabel(data.masks[4:6], lambda mask: mask[::2, ::2])
     message = data.said()
     assert "2 masks are not of the size of their image" in message
-    assert f"{data.masks[4]}: (128, 64)" in message
+    assert (
+        f"{data.masks[4]}\n  because    it is 128x64, and the image, as it is loaded, 256x128"
+        in message
+    )
 
 
 @pytest.mark.parametrize("kind", ["images", "masks"])
@@ -94,7 +97,7 @@ def test_a_file_cut_short(data, kind, kept):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * kept) if isinstance(kept, float) else kept])
     message = data.said()
-    assert "1 of 20 files are cut short" in message
+    assert "1 of 20 files: cut short, or no image" in message
     assert str(path) in message
 
 
@@ -103,13 +106,14 @@ def test_other_formats_cut_short(data, tmp_path, suffix):
     path = tmp_path / f"image{suffix}"
     image = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
     assert cv2.imwrite(str(path), image)
-    assert size_on_disk(path) == (60, 40)
+    assert header(path).loaded == (60, 40)
     whole = path.read_bytes()
     if suffix == ".jpg":
         path.write_bytes(whole + bytes(5000))  # what a phone appends
-        assert size_on_disk(path) == (60, 40)
+        assert header(path).loaded == (60, 40)
     path.write_bytes(whole[:-10])
-    assert size_on_disk(path) is None
+    with pytest.raises(UserError, match=f"cut short, or no image: {path}"):
+        header(path)
 
 
 def test_train_ids_where_label_ids_belong(data):
@@ -129,13 +133,15 @@ def test_label_ids_where_train_ids_belong(data):
 def test_masks_of_the_test_split_are_no_train_ids(data):
     """All that is in them is void: label ids 0 to 6."""
     data.relabel(data.masks, lambda mask: mask % 4)
-    assert check_data(data.config, "train_dataloader") == []
+    findings = check_data(data.config, "train_dataloader")
+    assert "no pixel of a class in train_dataloader" in findings[0]
+    assert "train ids" not in findings[0]
 
 
 def test_label_ids_out_of_range(data):
     data.relabel(data.masks[:1], lambda mask: np.where(mask == 7, 77, mask).astype(np.uint8))
     message = data.said()
-    assert "label ids out of range: [77]" in message
+    assert "label ids out of range: 77" in message
     assert str(data.masks[0]) in message
 
 
@@ -143,11 +149,11 @@ def test_label_ids_out_of_range(data):
 def test_label_ids_out_of_range_where_the_sample_has_not_seen_them(data, monkeypatch, workers):
     """The masks that were not looked at beforehand are looked at when they are read."""
     data.relabel(data.masks, lambda mask: np.where(mask == 7, 77, mask).astype(np.uint8))
-    monkeypatch.setattr(prepare, "check_data", lambda *_: [])
+    monkeypatch.setattr(prepare, "look_at_data", lambda *_: None)
     data.config.train_dataloader.num_workers = workers
     with pytest.raises(UserError) as error:
         train(data.config)
     message = str(error.value)
-    assert message.startswith("label ids out of range: [77]")
+    assert message.startswith("label ids out of range: 77")
     assert str(Path("gtFine/train")) in message
     assert "Traceback" not in message

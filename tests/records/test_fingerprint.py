@@ -99,15 +99,8 @@ def test_every_part_of_a_config_is_looked_at(config):
     """One more at its top has to be put into one of the tables."""
     tried = {key.partition(".")[0] for table in (SAME, OTHER) for o in table.values() for key in o}
     elsewhere = {  # of no run's figures: where it runs, what it shows, what tests and docs need
-        *(
-            "allow_absent",
-            "custom_imports",
-            "data_help",
-            "data_root",
-            "default_scope",
-            "env_cfg",
-            "image_scale",
-        ),
+        *("allow_absent", "custom_imports", "data_help", "data_root", "default_scope", "env_cfg"),
+        "image_scale",
         *("log_processor", "loss", "test_cfg", "test_evaluator", "test_pipeline"),
         *("attention", "train_pipeline", "tta_model", "vis_backends", "visualizer"),
     }

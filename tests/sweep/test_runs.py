@@ -80,12 +80,18 @@ def test_killed_it_goes_on_and_repeats_no_finished_run(trial, tmp_path):
 def test_runs_that_fail_are_named_after_all_others_had_their_turn(trial, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", SWEEP[1:])
     read = yaml.safe_load(trial.read_text())
-    read["options"]["val_dataloader.dataset.data_prefix.img_path"] = "nowhere"
+    read["options"]["load_from"] = "nowhere.pth"
     trial.write_text(yaml.safe_dump(read, sort_keys=False))
     with pytest.raises(UserError, match=r"2 of 2 runs did not finish, none_seed0 first") as raised:
         many.run_all(read_experiment(str(trial)), ["", ""])
     log = str(raised.value).split("see        ")[1].splitlines()[0]
-    assert "nowhere" in Path(log).read_text()
+    assert "nowhere.pth" in Path(log).read_text()
+    del read["options"]["load_from"]
+    read["options"]["val_dataloader.dataset.data_prefix.img_path"] = "no_folder"
+    trial.write_text(yaml.safe_dump(read, sort_keys=False))
+    with pytest.raises(UserError, match=r"nothing in .*no_folder"):  # before any is trained
+        many.run_all(read_experiment(str(trial)), ["", ""])
+    del read["options"]["val_dataloader.dataset.data_prefix.img_path"]
     read["attentions"]["PSA"] = dict(type="PolarisedSelfAttention")
     trial.write_text(yaml.safe_dump(read, sort_keys=False))
     with pytest.raises(UserError, match="PolarisedSelfAttention"):  # before any is trained

@@ -12,7 +12,13 @@ from psa_seg.engine.doctor.checkpoint import (
 from psa_seg.engine.doctor.classes import check_classes
 from psa_seg.engine.doctor.data import check_data, look
 from psa_seg.engine.doctor.items import check_items
-from psa_seg.engine.doctor.model import check_checkpoints, check_model, has_batch_norm
+from psa_seg.engine.doctor.model import (
+    check_checkpoints,
+    check_model,
+    check_views,
+    has_batch_norm,
+)
+from psa_seg.engine.doctor.remarks import remarks
 from psa_seg.engine.doctor.sizes import check_sizes
 
 __all__ = [
@@ -24,8 +30,10 @@ __all__ = [
     "check_model",
     "check_same_run",
     "check_sizes",
+    "check_views",
     "has_batch_norm",
     "look",
     "new_heads",
+    "remarks",
     "trained_model",
 ]

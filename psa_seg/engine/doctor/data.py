@@ -35,6 +35,10 @@ class Found(NamedTuple):
     headers: list[tuple[Header, Header]]  # of image and mask
     survey: Survey
 
+    def both(self) -> Iterator[tuple[Pair, tuple[Header, Header]]]:
+        """Each pair with its headers."""
+        return zip(self.pairs, self.headers, strict=True)
+
 
 def check_data(config: Config, *loaders: str) -> list[str]:
     """What is wrong with what the named data loaders read: the first fault of each data set.

@@ -33,7 +33,7 @@ class Survey(NamedTuple):
     classes: tuple[str, ...]
     pixels: tuple[int, ...]  # of each class
     ignored: int  # pixels
-    images: tuple[int, ...]  # with any pixel of each class
+    areas: tuple[int, ...]  # pixels that count, of the images with any of each class
 
 
 def survey(
@@ -64,17 +64,20 @@ def survey(
     strange = [p for p, c in zip(paths, counted, strict=True) if not c.keys() <= valid]
     if strange:
         return _strange(config, dataset, built, strange, sorted(values - valid), ids)
-    pixels, images = Counter[int](), Counter[int]()
+    pixels, areas = Counter[int](), Counter[int]()
     for one in counted:
+        of_image = Counter[int]()
         for value, number in one.items():
-            pixels[ids[value]] += number
-        images.update({ids[value] for value in one})
+            of_image[ids[value]] += number
+        pixels += of_image
+        area = sum(of_image[i] for i in of_image if i not in (IGNORED, ignored))
+        areas.update(dict.fromkeys(of_image, area))
     numbers = range(len(classes))
     return Survey(
         classes,
         tuple(pixels[i] for i in numbers),
         sum(pixels[i] for i in {ignored, IGNORED}),
-        tuple(images[i] for i in numbers),
+        tuple(areas[i] for i in numbers),
     )
 
 

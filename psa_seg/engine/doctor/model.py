@@ -12,6 +12,7 @@ from mmseg.registry import MODELS
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from psa_seg.engine.explain import meant, meant_by, near, options
+from psa_seg.models import LeanEncoderDecoder
 from psa_seg.ops.implementation import VARIABLE, interpreted, requested
 
 CHANNELS = 256  # of an attention, which its place will give it: any width splits into its parts
@@ -53,6 +54,24 @@ def check_checkpoints(config: Config) -> list[str]:
         for key in hook
         if key not in ("type", *names)
     ]
+
+
+def check_views(config: Config) -> list[str]:
+    """What keeps a config from test-time augmentation."""
+    if "tta_model" not in config or "tta_pipeline" not in config:
+        return [
+            f"--tta needs tta_model and tta_pipeline: {config.filename}\n"
+            "  do         take the bases of configs/, which have both, or leave --tta out"
+        ]
+    kind = config.model.type
+    lean = issubclass(MODELS.get(kind), LeanEncoderDecoder)
+    if lean and config.tta_model.type == "SegTTAModel":
+        return [
+            f"tta_model.type is 'SegTTAModel', which reads logits that {kind} leaves "
+            f"out: {config.filename}\n  do         make it 'LeanTTAModel': same label maps, less "
+            "memory"
+        ]
+    return []
 
 
 def _faults(config: Config) -> Iterator[str]:

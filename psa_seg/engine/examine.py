@@ -1,0 +1,195 @@
+"""All that can be looked at without training: one table of what is well, doubtful and wrong."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from mmengine.config import Config
+
+from psa_seg.checkpoints.reading import load_checkpoint
+from psa_seg.engine import prepare, weights
+from psa_seg.engine.doctor.checkpoint import check_checkpoint
+from psa_seg.engine.doctor.classes import check_classes
+from psa_seg.engine.doctor.data import Found, look
+from psa_seg.engine.doctor.environment import check_environment, facts, remarks_on_environment
+from psa_seg.engine.doctor.items import check_items
+from psa_seg.engine.doctor.model import check_checkpoints, check_model
+from psa_seg.engine.doctor.remarks import remarks
+from psa_seg.engine.doctor.sheet import draw_sheet
+from psa_seg.engine.doctor.sizes import check_sizes
+from psa_seg.engine.explain import explaining, register
+from psa_seg.errors import UserError
+from psa_seg.models.placement import settled
+from psa_seg.records.fingerprint import sources
+
+OK, WARNING, ERROR = "ok", "warning", "error"
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+
+
+class Line(NamedTuple):
+    """Of the table."""
+
+    part: str  # environment, config, data, weights, checkpoint
+    state: str
+    message: str
+
+
+class Examination(NamedTuple):
+    """All lines, and the data as far as they could be looked at."""
+
+    lines: list[Line]
+    found: dict[str, list[Found]]
+
+    def text(self) -> str:
+        """The table, in the order of parts; what to do is below each line."""
+        rows = []
+        for line in self.lines:
+            first, *rest = line.message.splitlines()
+            rows.append(f"{line.state:<8} {line.part:<12} {first}")
+            rows += [f"{'':<21} {more}" for more in rest]
+        counts = {s: sum(line.state == s for line in self.lines) for s in (WARNING, ERROR)}
+        rows.append(", ".join(f"{n} {s}{'s' * (n != 1)}" for s, n in counts.items()))
+        return "\n".join(rows)
+
+    def json(self) -> str:
+        """The same for programs."""
+        return json.dumps([line._asdict() for line in self.lines], indent=2)
+
+    def status(self, strict: bool) -> int:
+        """Exit status: 2 with errors, 1 with warnings if those count."""
+        states = {line.state for line in self.lines}
+        return 2 if ERROR in states else int(strict and WARNING in states)
+
+
+def examine(args: argparse.Namespace, named: bool = True) -> Examination:
+    """Look at everything that the command line names.
+
+    Args:
+        args: as for a training; `checkpoint` is a path, or None.
+        named: whether the user names a config; another's own mistakes are not told.
+    """
+    lines = _lines("environment", facts(), check_environment(), remarks_on_environment())
+    found: dict[str, list[Found]] = {}
+    if not (named or args.data or args.checkpoint):
+        return Examination(lines, found)
+    try:
+        config = prepare.read(args)
+        register(config)
+        config.model = settled(config.model)
+        with explaining(config):
+            wrong = [*check_model(config), *check_classes(config, *LOADERS)]
+            wrong += [*check_sizes(config), *check_checkpoints(config)]
+    except UserError as error:
+        return Examination([*lines, Line("config", ERROR, str(error))], found)
+    lines += _lines("config", str(config.filename), wrong) if named else []
+    lines += list(_data(config, found))
+    lines += _weights(config) if named else []
+    if args.checkpoint and not wrong:
+        lines += _checkpoint(config, args.checkpoint)
+    return Examination(lines, found)
+
+
+def _lines(part: str, fact: str, wrong: list[str], doubtful: list[str] | None = None) -> list[Line]:
+    lines = [Line(part, ERROR, message) for message in wrong]
+    lines += [Line(part, WARNING, message) for message in doubtful or []]
+    return lines if wrong else [Line(part, OK, fact), *lines]
+
+
+def _data(config: Config, found: dict[str, list[Found]]) -> Iterator[Line]:
+    try:
+        with explaining(config):
+            there, wrong = look(config, *LOADERS)
+            found.update(there)
+            wrong = wrong or check_items(config, found)
+    except UserError as error:
+        wrong = [str(error)]
+    yield from (Line("data", ERROR, message) for message in dict.fromkeys(wrong))
+    told: set[str] = set()
+    for loader, sets in found.items():
+        name = loader.removesuffix("_dataloader")
+        fact = _shares(sets)
+        if fact not in told:  # the set of val is that of test, mostly
+            yield Line("data", OK, f"{config.data_name}, {name}: {fact}")
+        told.add(fact)
+    if not wrong:
+        yield from (Line("data", WARNING, message) for message in remarks(config, found))
+
+
+def _shares(sets: list[Found]) -> str:
+    """Images, their sizes, and the share of pixels of each class."""
+    images = sum(len(one.pairs) for one in sets)
+    sizes = {header.loaded for one in sets for header, _ in one.headers}
+    (width, height), *others = sorted(sizes)
+    size = f"{width}x{height}" + (f" to {others[-1][0]}x{others[-1][1]}" if others else "")
+    pixels = [sum(column) for column in zip(*(one.survey.pixels for one in sets), strict=True)]
+    ignored = sum(one.survey.ignored for one in sets)
+    total = sum(pixels) + ignored
+    named = dict(zip(sets[0].survey.classes, pixels, strict=True)) | {"(ignored)": ignored}
+    rows = [f"\n  {100 * n / total:7.3f} % of the pixels {name}" for name, n in named.items() if n]
+    return f"{images} pairs, {size}{''.join(rows)}"
+
+
+def _weights(config: Config) -> list[Line]:
+    """Files of weights that a run starts from: here, or to be fetched."""
+    lines = []
+    for key, source in sources(config).items():
+        if "://" not in source and not Path(source).expanduser().is_file():
+            message = f"{key}: not found: {source}\n  do         --cfg-options {key}=FILE"
+            lines.append(Line("weights", ERROR, message))
+        elif "://" in source and not weights.cached(source):
+            message = f"{key}: {source} is not on this disk; the first run fetches it"
+            lines.append(Line("weights", WARNING, message))
+        else:
+            lines.append(Line("weights", OK, f"{key}: {source}"))
+    return lines
+
+
+def _checkpoint(config: Config, path: str) -> list[Line]:
+    try:
+        read: Any = load_checkpoint(path)
+        with explaining(config):
+            wrong = check_checkpoint(config.model, read, path)
+    except UserError as error:
+        wrong = [str(error)]
+    return _lines("checkpoint", path, wrong)
+
+
+def show(found: Examination, path: Path) -> None:
+    """Draw the contact sheet of the training images.
+
+    Raises:
+        UserError: where the data could not be looked at, or something is at `path`.
+    """
+    draw_sheet(path, _training(found))
+    print(f"wrote {path}: do the colours lie where they should?", file=sys.stderr)
+
+
+def suggestion(found: Examination) -> str:
+    """Weights of classes for the loss, as an option.
+
+    The median frequency over a class's own (Eigen and Fergus 2015, arXiv 1411.4734): the share of
+    its pixels among those of the images it occurs in.
+
+    Raises:
+        UserError: where the data could not be looked at.
+    """
+    surveys = [one.survey for one in _training(found)]
+    pixels, areas = (
+        [sum(column) for column in zip(*(getattr(one, key) for one in surveys), strict=True)]
+        for key in ("pixels", "areas")
+    )
+    shares = [p / a if p else None for p, a in zip(pixels, areas, strict=True)]
+    middle = median(share for share in shares if share)
+    weights = [round(middle / share, 3) if share else 0.0 for share in shares]
+    return f"class_weight={weights}  # {', '.join(surveys[0].classes)}"
+
+
+def _training(found: Examination) -> list[Found]:
+    sets = found.found.get(LOADERS[0])
+    if not sets:
+        raise UserError("the training images could not be looked at: see the table")
+    return sets

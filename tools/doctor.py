@@ -1,0 +1,49 @@
+"""Look at everything without training: python tools/doctor.py [CONFIG] [--data FOLDER_OR_YAML]."""
+
+import sys
+from pathlib import Path
+
+from psa_seg.engine import tool
+
+LIGHT = Path(__file__).parents[1] / "configs/psa_deeplabv3plus_mobilenetv2_cityscapes.py"
+
+
+def main() -> None:
+    """Read the command line, look, print a table."""
+    parser = tool.Parser(description=__doc__)
+    parser.add_argument("config", nargs="?", help="a file from configs/, or one of your own")
+    parser.add_argument("--checkpoint", help="one of this config's model")
+    parser.add_argument("--json", action="store_true", help="the table for programs")
+    parser.add_argument("--strict", action="store_true", help="exit status 1 for a warning")
+    parser.add_argument("--show", type=Path, metavar="PNG", help="draw images with their masks")
+    parser.add_argument(
+        "--suggest-weights", action="store_true", help="weights of classes for the loss"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="YAML", help="where a first data.yaml goes; else, into FOLDER"
+    )
+    tool.common_arguments(parser)
+    args = parser.parse_args()
+
+    tool.import_quietly()
+    from psa_seg.engine import examine
+    from psa_seg.engine.doctor import first_file
+
+    if args.data and not args.classes and first_file.is_wanted(Path(args.data)):
+        args.data = str(first_file.write(Path(args.data), args.out))
+        print(f"wrote {args.data}: look at every line of it", file=sys.stderr)
+    elif args.out:
+        parser.error("--out is for a --data FOLDER that has no data.yaml")
+    given = args.config
+    args.config = args.config or str(LIGHT)
+    found = examine.examine(args, named=bool(given))
+    print(found.json() if args.json else found.text())
+    if args.show:
+        examine.show(found, args.show)
+    if args.suggest_weights:
+        print(examine.suggestion(found))
+    sys.exit(found.status(args.strict))
+
+
+if __name__ == "__main__":
+    tool.run(main)
