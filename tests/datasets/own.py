@@ -11,7 +11,7 @@ def scene(number, classes=3, size=SIZE):
     """A photograph, so to speak, RGB, and its mask in class numbers: bands that lean."""
     rng = np.random.default_rng(number)
     x, y = np.meshgrid(*(np.arange(side) for side in size))
-    mask = ((x * 2 + y + 7 * number) // 24 % classes).astype(np.uint8)
+    mask = ((x * 2 + y + 7 * number) * classes // 72 % classes).astype(np.uint8)
     hues = np.array([[40, 90, 160], [190, 150, 60], [70, 170, 80], [200, 60, 60]], np.uint8)
     image = hues[mask % 4] + rng.integers(0, 40, (*mask.shape, 3))
     return image.astype(np.uint8), mask

@@ -17,7 +17,7 @@ from rich.progress import track
 from psa_seg import files
 from psa_seg.datasets import FolderDataset, RawCityscapesDataset
 from psa_seg.datasets.labels import IGNORED
-from psa_seg.datasets.masks import count, listed
+from psa_seg.datasets.masks import LEVELS, count, listed
 from psa_seg.datasets.transforms import ids_of, unknown_values
 from psa_seg.errors import DataError
 from psa_seg.models.placement import decode_heads
@@ -33,6 +33,7 @@ class Survey(NamedTuple):
     classes: tuple[str, ...]
     pixels: tuple[int, ...]  # of each class
     ignored: int  # pixels
+    values: tuple[int, ...]  # as they lie on the disk
     areas: tuple[int, ...]  # pixels that count, of the images with any of each class
 
 
@@ -77,6 +78,7 @@ def survey(
         classes,
         tuple(pixels[i] for i in numbers),
         sum(pixels[i] for i in {ignored, IGNORED}),
+        tuple(sorted(values)),
         tuple(areas[i] for i in numbers),
     )
 
@@ -126,11 +128,14 @@ def wrong_classes(config: Config, found: Mapping[str, Sequence[Survey]]) -> list
                 "  do         give masks that hold classes; for data of your own, data.yaml says "
                 "which\n             value is which"
             )
+        values = {value for one in sets for value in one.values}
+        colours = max(values) >= LEVELS and min(values) >= 0
         absent = [name for name, number in counted.items() if not number]
         if absent and loader == "train_dataloader" and not config.allow_absent:
             wrong.append(
                 f"{config.data_name}: {len(absent)} of {len(pixels)} classes never occur in the "
                 f"training masks: {', '.join(absent[:5])}{', ...' * (len(absent) > 5)}\n"
+                f"  found      in the masks: {listed(sorted(values), colours)}\n"
                 "  why        nothing learns them, and a mean over the others would not say so\n"
                 "  do         take them out of the data set's classes, correct the masks or what "
                 "their\n             values stand for, or train without: --allow-absent"

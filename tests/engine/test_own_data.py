@@ -1,0 +1,296 @@
+"""`--data`: own images, masks and classes through every tool, and no score of a mistake."""
+
+import copy
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmseg.registry import DATASETS, MODELS
+from PIL import Image
+
+from psa_seg.datasets.replay import NumberedDataset
+from psa_seg.engine import demo
+from psa_seg.engine.config import load_config
+from psa_seg.engine.doctor import check_classes, check_data, check_sizes
+from psa_seg.engine.doctor.classes import heads
+from psa_seg.engine.own_data import find_data, use_data
+from psa_seg.engine.runner import PairedRunner
+from psa_seg.engine.summary import summarize
+from psa_seg.errors import UserError
+from psa_seg.records import read
+from tests.conftest import ROOT, train
+from tests.datasets.own import SPLITS, describe, draw
+from tools import test as test_tool
+from tools import train as train_tool
+
+MAIN = str(ROOT / "configs/psa_deeplabv3plus_cityscapes.py")
+LOADERS = ("train_dataloader", "val_dataloader")
+QUICK = {
+    "train_dataloader.batch_size": 2,
+    "train_cfg.max_iters": 2,
+    "train_cfg.val_interval": 2,
+    "custom_hooks.0.samples": 1,
+    **{f"{loader}_dataloader.num_workers": 0 for loader in ("train", "val", "test")},
+}
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    return draw(tmp_path / "own")
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path):
+    """A function: run a tool's main in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(tool, *arguments, **options):
+        pairs = [f"{key}={value}" for key, value in (QUICK | options).items()]
+        monkeypatch.setattr(sys, "argv", ["tool", *arguments, "--cfg-options", *pairs])
+        tool.main()
+
+    return call
+
+
+def small(path, work_dir, name="psa_deeplabv3plus_cityscapes", classes=None):
+    """A config's demo on own data, as of `tests.conftest.small`."""
+    config = load_config(str(ROOT / "configs" / f"{name}.py"))
+    demo.shrink_own(config, find_data(str(path), classes))
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        loader.num_workers = 0
+    config.train_dataloader.batch_size = 2
+    config.train_cfg.update(max_iters=2, val_interval=2)
+    config.custom_hooks[0].samples = 1
+    config.work_dir = config.visualizer.name = str(work_dir)
+    return config
+
+
+def test_trains_resumes_elsewhere_and_tests(call, drawn, tmp_path, capsys):
+    path = describe(drawn, "name: mine")
+    call(train_tool, MAIN, "--demo", "--data", str(path))
+    assert "no figures of a full training" in capsys.readouterr().out
+    moved = drawn.rename(tmp_path / "moved") / "data.yaml"
+    longer = {"train_cfg.max_iters": 4, "param_scheduler.0.end": 2}
+    call(train_tool, MAIN, "--demo", "--data", str(moved), "--resume", **longer)
+    work_dir = tmp_path / "work_dirs/psa_deeplabv3plus_cityscapes_demo"
+    record = read(work_dir / "record.json")
+    assert [v.iteration for v in record.validations] == [2, 4]
+    assert (record.data, record.classes) == ("mine", ("a", "b", "c"))
+    assert record.data_file["names"] == ["a", "b", "c"]
+    assert str(tmp_path) not in (work_dir / "record.json").read_text()
+    meta = torch.load(work_dir / "iter_4.pth", weights_only=False)["meta"]["dataset_meta"]
+    assert (meta["classes"], len(meta["palette"])) == (("a", "b", "c"), 3)
+    call(test_tool, MAIN, str(work_dir / "iter_4.pth"), "--demo", "--data", str(moved))
+    assert f"mIoU: {record.last.scores()['mIoU']:.4f}" in capsys.readouterr().out
+
+
+def test_other_values_or_names_are_another_run(call, drawn):
+    path = describe(drawn)
+    call(train_tool, MAIN, "--demo", "--data", str(path), "--work-dir", "run")
+    for change, words in (("ignore: 254", "content.values"), ("name: other", "data_name is 'own'")):
+        other = describe(drawn, change)
+        with pytest.raises(UserError, match=words):
+            call(train_tool, MAIN, "--demo", "--data", str(other), "--work-dir", "run", "--resume")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.py")), ids=lambda path: path.stem)
+def test_every_config_takes_own_data(drawn, path):
+    config = load_config(str(path))
+    use_data(config, find_data(str(describe(drawn))))
+    assert {head.num_classes for _, head in heads(config.model)} == {3}
+    assert config.model.data_preprocessor.size == (48, 64)
+    assert check_classes(config, *LOADERS, "test_dataloader") == []
+    assert check_sizes(config) == []
+    assert check_data(config, *LOADERS) == []
+    (resize, *_) = (s for s in config.train_dataloader.dataset.pipeline if "ratio_range" in s)
+    assert resize.type == "RandomOwnResize"
+    assert "Resize" not in [step.type for step in config.val_dataloader.dataset.pipeline]
+
+
+def test_scale_and_crop_of_the_file_go_before_the_configs(drawn):
+    config = load_config(MAIN)
+    use_data(config, find_data(str(describe(drawn, "scale: [32, 24]\ncrop: [20, 16]"))))
+    train, val = (config[loader].dataset.pipeline for loader in LOADERS)
+    assert (train[2].type, train[2].scale, train[3].crop_size) == (
+        "RandomResize",
+        (32, 24),
+        (16, 20),
+    )
+    assert val[1] == ConfigDict(type="Resize", scale=(32, 24), keep_ratio=True)
+    assert config.model.data_preprocessor.size == (16, 20)
+    scales = [step.scale for step in config.tta_pipeline[1].transforms[0]]
+    assert scales[:3] == [(16, 12), (24, 18), (32, 24)]
+
+
+def test_camvid_through_its_own_config_and_through_a_file_is_the_same(tmp_path):
+    """Images and masks of any number of the run, bit for bit."""
+    root = draw(tmp_path / "camvid", classes=12)
+    for split in SPLITS:
+        (root / "images" / split).rename(root / split)
+        (root / "masks" / split).rename(root / f"{split}annot")
+        for path in (root / split).rglob("*.jpg"):
+            Image.open(path).save(path.with_suffix(".png"))
+            path.unlink()
+    own = load_config(str(ROOT / "configs/psa_deeplabv3plus_camvid.py"))
+    for loader in LOADERS:
+        own[loader].dataset.data_root = str(root)
+    path = tmp_path / "camvid.yaml"
+    names = list(DATASETS.get("CamVidDataset").METAINFO["classes"])
+    path.write_text(
+        json.dumps(
+            {
+                "path": "camvid",
+                "images": {"train": "train", "val": "val"},
+                "ignore": 11,
+                "names": names,
+                "masks": {"train": "trainannot", "val": "valannot"},
+                "scale": [480, 360],
+            }
+        )
+    )
+    other = load_config(MAIN)
+    use_data(other, find_data(str(path)))
+    assert own.model.data_preprocessor.size == (256, 256)
+    other.train_dataloader.dataset.pipeline[3].crop_size = (256, 256)
+    for loader in LOADERS:
+        sets = [NumberedDataset(DATASETS.build(c[loader].dataset), 0) for c in (own, other)]
+        seen: set[int] = set()
+        for number in range(0, 100, 9):
+            items = [one[number] for one in sets]
+            maps = [item["data_samples"].gt_sem_seg.data for item in items]
+            assert torch.equal(items[0]["inputs"], items[1]["inputs"])
+            assert torch.equal(*maps)
+            seen |= {*maps[0].unique().tolist()}
+        assert seen == {*range(11), 255}
+
+
+def test_a_folder_alone(drawn, capsys, tmp_path):
+    data = find_data(str(drawn))
+    assert data.names == ("class 0", "class 1", "class 2")
+    assert "*** Give --classes" in capsys.readouterr().out
+    assert find_data(str(drawn), "road, car,sky").names == ("road", "car", "sky")
+    with pytest.raises(UserError, match="mask holds what is no class: 2"):
+        train(small(drawn, tmp_path / "work", classes="road,car"))
+    describe(drawn)
+    assert find_data(str(drawn)).names == ("a", "b", "c")
+    with pytest.raises(UserError, match="--classes beside"):
+        find_data(str(drawn), "x,y,z")
+    with pytest.raises(UserError, match="not found: nowhere"):
+        find_data("nowhere")
+    with pytest.raises(UserError, match=r"no data\.yaml, and no images/train"):
+        find_data(str(tmp_path))
+
+
+def of_values(*values):
+    table = np.array(values, np.uint8)
+    return lambda mask, path: Image.fromarray(table[mask]).save(path)
+
+
+def colours(mask, path):
+    Image.fromarray(np.dstack([mask, mask, mask * 80])).save(path)
+
+
+def grey_as_rgb(mask, path):
+    Image.fromarray(np.dstack([mask] * 3)).save(path)
+
+
+def smoothed(mask, path):
+    Image.fromarray(mask * 60).save(path, "JPEG", quality=60)
+
+
+MISTAKES = {
+    "0 and 255": (
+        of_values(0, 255, 0),
+        "[a, b]",
+        r"1 of 2 .* never occur.*: b\n  found +in the masks: 0, 255",
+    ),
+    "0 and 255 of a folder": (of_values(0, 255, 0), None, "do not hold class numbers"),
+    "all ignored": (of_values(255, 255, 255), "[a, b]", "no pixel of a class in train_dataloader"),
+    "1 to 3": (of_values(1, 2, 3), "[a, b, c]", "mask holds what is no class: 3\n"),
+    "colours": (colours, "[a, b, c]", "channels .RGB. that differ"),
+    "a JPEG": (smoothed, "[a, b, c]", "holds what is no class"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_the_commonest_mistakes_are_no_score(tmp_path, mistake):
+    save, names, words = MISTAKES[mistake]
+    root = draw(tmp_path / "own", save)
+    with pytest.raises(UserError, match=words) as error:
+        train(small(describe(root, names=names) if names else root, tmp_path / "work"))
+    assert str(root) in str(error.value) or "never occur" in words or "no pixel" in words
+    assert not (tmp_path / "work").exists()
+
+
+def test_grey_saved_as_rgb_is_grey(tmp_path):
+    root = draw(tmp_path / "own", grey_as_rgb)
+    train(small(describe(root), tmp_path / "work"))
+    assert read(tmp_path / "work/record.json").is_complete
+
+
+def test_classes_may_be_absent_where_that_is_said(tmp_path, drawn, capsys):
+    config = small(describe(drawn, names="[a, b, c, d]"), tmp_path / "work")
+    config.allow_absent = True
+    train(config)
+    assert (
+        "WARNING: own: 1 of 4 classes never occur in train_dataloader: d" in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_two_classes_with_one_output_or_two(tmp_path, drawn, channels):
+    path = describe(drawn, "values: {0: a, 1: b, 2: ignore}", "[a, b]")
+    config = small(path, tmp_path / "w")
+    if channels == 1:
+        for _, head in heads(config.model):
+            head.out_channels = 1
+        with pytest.raises(UserError, match=r"one output channel, and a softmax takes two"):
+            train(config)
+        for _, head in heads(config.model):
+            head.loss_decode.use_sigmoid = True
+    train(config)
+    scores = read(tmp_path / "w/record.json").last.scores()
+    assert 0 < scores["aAcc"] <= 100
+
+
+def test_a_start_from_a_checkpoint_of_other_classes(tiny, drawn, tmp_path, monkeypatch):
+    """Heads start anew, and are told; all else is the checkpoint's; any other difference stops."""
+    seen, before = [], PairedRunner.train
+    monkeypatch.setattr(PairedRunner, "train", lambda self: seen.append(_started(self, before)))
+    there = MODELS.build(tiny("baseline_deeplabv3plus_cityscapes").model).state_dict()
+    start = tmp_path / "cityscapes.pth"
+    torch.save({"state_dict": there}, start)
+    config = small(describe(drawn), tmp_path / "work")
+    config.load_from = str(start)
+    train(config)
+    anew = [
+        f"{head}.conv_seg.{kind}"
+        for head in ("decode_head", "auxiliary_head")
+        for kind in ("weight", "bias")
+    ]
+    ((weights, screen),) = seen
+    for key, tensor in there.items():
+        assert torch.equal(weights[key], tensor) != (key in anew), key
+    for key in anew:
+        assert len(weights[key]) == 3
+        assert f"anew, for other classes: {key}" in screen
+    for options, words in (
+        ({"model.decode_head.dilations": (1, 2, 3, 4)}, None),
+        ({"model.decode_head.channels": 32}, "of another shape"),
+        ({"model.auxiliary_head": None}, "left over"),
+    ):
+        other = small(describe(drawn), tmp_path / "other")
+        other.load_from = str(start)
+        other.merge_from_dict(options)
+        if words:
+            with pytest.raises(UserError, match=words):
+                train(other)
+
+
+def _started(runner, train):
+    """The weights when training would begin, and the first screen."""
+    runner.load_or_resume()
+    return copy.deepcopy(runner.bare_model.state_dict()), summarize(runner)
