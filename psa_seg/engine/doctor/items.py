@@ -64,8 +64,7 @@ def _wrong_batches(
 ) -> list[str]:
     """Images that come out of a pipeline in sizes that cannot be put into one batch."""
     batch = config[loader].get("batch_size", 1)
-    preprocessor = config.model.get("data_preprocessor") or {}
-    if batch == 1 or preprocessor.get("test_cfg"):
+    if batch == 1:
         return []
     first: dict[tuple[int, int], int] = {}  # an image of each size
     sizes = [image.loaded for one in sets for image, _ in one.headers]
@@ -78,6 +77,5 @@ def _wrong_batches(
     return [
         f"{config.filename}: {loader}.batch_size={batch}, and its images come in {len(shapes)} "
         f"sizes or more: {few}\n"
-        f"  do         --cfg-options {loader}.batch_size=1, or pad them: "
-        "model.data_preprocessor.test_cfg=dict(size_divisor=32)"
+        f"  do         --cfg-options {loader}.batch_size=1, or resize them to one size"
     ]
