@@ -4,7 +4,7 @@ from psa_seg.datasets.camvid import CamVidDataset
 from psa_seg.datasets.cityscapes import RawCityscapesDataset
 from psa_seg.datasets.folder import FolderDataset
 from psa_seg.datasets.replay import NumberedDataset, NumberedSampler
-from psa_seg.datasets.transforms import LoadLabelIds, RandomOwnResize
+from psa_seg.datasets.transforms import LoadLabelIds, RandomOwnResize, ReplayableAlbu
 
 __all__ = [
     "CamVidDataset",
@@ -14,4 +14,5 @@ __all__ = [
     "NumberedSampler",
     "RandomOwnResize",
     "RawCityscapesDataset",
+    "ReplayableAlbu",
 ]

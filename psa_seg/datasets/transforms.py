@@ -1,11 +1,13 @@
-"""Loading of label maps, and pipelines without it."""
+"""Loading of label maps, pipelines without it, and Albumentations that can be replayed."""
 
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmcv.transforms import RandomResize
-from mmseg.datasets.transforms import LoadAnnotations
+from mmseg.datasets.transforms import Albu, LoadAnnotations
 from mmseg.registry import TRANSFORMS
 
 from psa_seg.datasets import masks
@@ -76,6 +78,21 @@ def unknown_values(path: str, values: str, ids: Mapping[int, int], colours: bool
         "  do         name it in `values` of the data.yaml, as a class or as ignore; values that "
         "fill\n             up between two come from smoothing, or from a JPEG: export as PNG"
     )
+
+
+@TRANSFORMS.register_module()
+class ReplayableAlbu(Albu):
+    """`Albu` whose random numbers follow from seed and step, like those of all other transforms.
+
+    Albumentations 2 draws from generators of its own, which nothing seeds: with `Albu`, each
+    attempt at a run, and each worker process, augments otherwise.
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Augments `img` and `gt_seg_map`; `NumberedDataset` has seeded `random`."""
+        if hasattr(self.aug, "set_random_seed"):  # else it draws from `random` itself
+            self.aug.set_random_seed(random.getrandbits(32))
+        return super().transform(results)
 
 
 def without_masks(steps: Sequence[Any]) -> list[Any]:
