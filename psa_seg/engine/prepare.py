@@ -22,8 +22,10 @@ from psa_seg.engine.doctor import (
     check_classes,
     check_model,
     check_same_run,
+    check_scores,
     check_sizes,
     check_views,
+    check_windows,
     has_batch_norm,
     new_heads,
     trained_model,
@@ -138,6 +140,8 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     )
     stop_at(check_sizes(config))
     stop_at(check_checkpoints(config))
+    stop_at(check_windows(config))
+    stop_at(check_scores(config))
     look_at_data(config, *TRAINED_ON)
     if resumed:
         checkpoint = load_checkpoint(resumed)
@@ -224,6 +228,7 @@ def _tested(
     def checked() -> list[Claim]:
         stop_at(check_model(config))
         stop_at(check_classes(config, *loaders))
+        stop_at(check_windows(config))
         look_at_data(config, *loaders)
         _require_fit(config, checkpoint)
         if tta:

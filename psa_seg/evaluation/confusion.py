@@ -33,6 +33,8 @@ class ConfusionMetric(BaseMetric):
         **kwargs: as for `BaseMetric`.
     """
 
+    SCORES = ("mIoU", "mAcc", "aAcc")
+
     def __init__(self, ignore_index: int = 255, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.ignore_index = ignore_index
@@ -96,7 +98,7 @@ class ConfusionMetric(BaseMetric):
         for name, iou, acc in zip(names, figures["IoU"], figures["Acc"], strict=True):
             table.add_row([name, *("absent" if np.isnan(v) else float(v) for v in (iou, acc))])
         print_log(f"IoU and accuracy per class, in percent:\n{table}", logger="current")
-        return {name: float(figures[name]) for name in ("mIoU", "mAcc", "aAcc")}
+        return {name: float(figures[name]) for name in self.SCORES}
 
 
 def _require_classes(truth: Tensor, prediction: Tensor, classes: int, path: str | None) -> None:

@@ -20,6 +20,7 @@ from psa_seg.engine.doctor.model import (
 )
 from psa_seg.engine.doctor.remarks import remarks
 from psa_seg.engine.doctor.sizes import check_sizes
+from psa_seg.engine.doctor.validation import check_scores, check_windows
 
 __all__ = [
     "check_checkpoint",
@@ -29,8 +30,10 @@ __all__ = [
     "check_items",
     "check_model",
     "check_same_run",
+    "check_scores",
     "check_sizes",
     "check_views",
+    "check_windows",
     "has_batch_norm",
     "look",
     "new_heads",

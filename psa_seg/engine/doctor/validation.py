@@ -1,0 +1,53 @@
+"""Options that nothing looks at before the first validation, which may be hours away."""
+
+from mmengine.config import Config
+from mmseg.registry import HOOKS
+
+from psa_seg.engine.explain import meant_by, near
+from psa_seg.evaluation import ConfusionMetric
+from psa_seg.models.placement import name_of
+
+LIBRARIES = ("mmengine.", "mmseg.", "psa_seg.")  # whose hooks, but for one, add no score
+
+
+def check_windows(config: Config) -> list[str]:
+    """What keeps windows from sliding over an image, where they are asked for."""
+    test = config.model.get("test_cfg") or {}
+    keys = ("crop_size", "stride") if test.get("mode") == "slide" else ()
+    return [
+        f"{config.filename}: model.test_cfg.{key} is {test.get(key)!r}, and mode='slide' needs it\n"
+        "  do         give rows and columns, (512, 1024) say"
+        for key in keys
+        if not (isinstance(test.get(key), list | tuple) and len(test[key]) == 2)
+    ]
+
+
+def check_scores(config: Config) -> list[str]:
+    """What is wrong with the scores that hooks go by: names that no validation gives."""
+    metrics = config.get("val_evaluator") or [{}]
+    metrics = metrics if isinstance(metrics, list) else [metrics]
+    hooks = [hook for hook in config.get("custom_hooks") or [] if isinstance(hook, dict)]
+    by_kind = {name_of(hook.get("type")): hook for hook in hooks}
+    known = all(m.get("type") == "ConfusionMetric" and not m.get("prefix") for m in metrics)
+    if not known or any(not _of_a_library(kind) for kind in by_kind):
+        return []  # what other scores there are is not known here
+    best = (config.default_hooks.get("checkpoint") or {}).get("save_best") or []
+    names = [
+        (name, "default_hooks.checkpoint.save_best")
+        for name in ([best] if isinstance(best, str) else best)
+    ]
+    stopping = by_kind.get("EarlyStoppingHook", {}).get("monitor")
+    names += [(stopping, "EarlyStoppingHook.monitor")] if stopping else []
+    scores = [*ConfusionMetric.SCORES, *["val_loss"] * ("ValidationLossHook" in by_kind)]
+    return [
+        f"{config.filename}: {where} is {name!r}, and no score has that name\n"
+        f"{meant_by(near(str(name), scores))}  scores     {', '.join(scores)}"
+        + ("" if "val_loss" in scores else "; with ValidationLossHook val_loss, too")
+        for name, where in names
+        if name not in (*scores, "auto")
+        and not ("val_loss" in scores and str(name).startswith("val_"))  # a part of it
+    ]
+
+
+def _of_a_library(kind: str) -> bool:
+    return getattr(HOOKS.get(kind), "__module__", "").startswith(LIBRARIES)
