@@ -29,6 +29,7 @@ PATHS = {"img_path", "seg_map_path", "ann_file", *PLACES}
 REPORTERS = {
     *("ReportHook", "PanelHook", "ProfileHook", "CheckpointHook", "LoggerHook", "IterTimerHook"),
     *("DistSamplerSeedHook", "RuntimeInfoHook", "SegVisualizationHook"),
+    "ValidationLossHook",
 }
 # By these a config names files of weights.
 FILES = {"checkpoint", "pretrained", "load_from"}
