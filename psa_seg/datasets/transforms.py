@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmcv.transforms import RandomResize
 from mmseg.datasets.transforms import Albu, LoadAnnotations
 from mmseg.registry import TRANSFORMS

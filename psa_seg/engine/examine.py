@@ -21,6 +21,7 @@ from psa_seg.engine.doctor.model import check_checkpoints, check_model
 from psa_seg.engine.doctor.remarks import remarks
 from psa_seg.engine.doctor.sheet import draw_sheet
 from psa_seg.engine.doctor.sizes import check_sizes
+from psa_seg.engine.doctor.validation import check_scores, check_windows
 from psa_seg.engine.explain import explaining, register
 from psa_seg.errors import UserError
 from psa_seg.models.placement import settled
@@ -83,6 +84,7 @@ def examine(args: argparse.Namespace, named: bool = True) -> Examination:
         with explaining(config):
             wrong = [*check_model(config), *check_classes(config, *LOADERS)]
             wrong += [*check_sizes(config), *check_checkpoints(config)]
+            wrong += [*check_windows(config), *check_scores(config)]
     except UserError as error:
         return Examination([*lines, Line("config", ERROR, str(error))], found)
     lines += _lines("config", str(config.filename), wrong) if named else []

@@ -152,7 +152,7 @@ def _sized(steps: Sequence[Any], scale: Any, crop: tuple[int, int]) -> list[Any]
 
 def _step(step: ConfigDict, scale: tuple[int, int] | None, crop: tuple[int, int]) -> Any:
     kind, changed = name_of(step.type), ConfigDict(step)
-    if "transforms" in step:
+    if "transforms" in step and not kind.endswith("Albu"):  # whose steps are another library's
         changed.transforms = _sized(step.transforms, scale, crop)
     elif kind in MASK_LOADERS:
         return ConfigDict(type="LoadLabelIds")
