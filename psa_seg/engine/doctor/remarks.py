@@ -107,6 +107,8 @@ def _crops(config: Config, found: Sets) -> Iterator[str]:
 def _outliers(config: Config, found: Sets) -> Iterator[str]:
     """Images that are far brighter or darker, larger or smaller, than the rest."""
     pairs = [(p.image, h[0]) for sets in found.values() for o in sets for p, h in o.both()]
+    if not pairs:  # of images without masks
+        return
     usual = median(header.size[0] * header.size[1] for _, header in pairs)
     far = [
         (path, header.loaded)

@@ -1,0 +1,171 @@
+"""Files that are spoilt at random: what they hold, or one message with the path; never a traceback.
+
+In CI a hundred each of masks, images and data.yaml files; PSA_SEG_MUTATIONS says how many.
+"""
+
+import io
+import os
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mmseg.registry import DATASETS
+from PIL import Image
+
+from psa_seg.datasets.data_file import DataFile, read_data_file
+from psa_seg.datasets.folder import split_pairs
+from psa_seg.datasets.loading import NamingDataset
+from psa_seg.engine.config import load_config
+from psa_seg.engine.own_data import use_data
+from psa_seg.errors import UserError
+from tests.conftest import ROOT
+from tests.datasets.own import describe, draw, scene
+
+MUTATIONS = int(os.environ.get("PSA_SEG_MUTATIONS", "100"))
+many = settings(
+    max_examples=MUTATIONS,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+IMAGE, MASK = scene(0)
+
+
+def encoded(pixels, kind, **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **options)
+    return file.getvalue()
+
+
+MASKS = [
+    encoded(MASK, "PNG"),
+    encoded(MASK, "BMP"),
+    encoded(MASK.astype(np.uint16), "PNG"),
+    encoded(MASK, "TIFF", compression="tiff_lzw"),
+    encoded(MASK, "GIF"),
+]
+IMAGES = [
+    encoded(IMAGE, "JPEG"),
+    encoded(IMAGE, "PNG"),
+    encoded(IMAGE, "WEBP"),
+    encoded(IMAGE, "BMP"),
+    encoded(IMAGE, "TIFF"),
+]
+SPOTS = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=6)
+CUTS = st.one_of(st.none(), st.integers(0, 10**6))
+
+
+def mutated(data, spots, cut):
+    """Some bytes others, most of them among the first; the file cut off."""
+    data = bytearray(data)
+    for place, value in spots:
+        data[place % (len(data) if place % 2 else min(64, len(data)))] = value
+    return bytes(data[: cut % len(data)] if cut is not None else data)
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """A folder and the training set over it."""
+    root = draw(tmp_path_factory.mktemp("mutated") / "own")
+    config = load_config(str(ROOT / "configs/psa_deeplabv3plus_cityscapes.py"))
+    use_data(config, read_data_file(describe(root)))
+    return root, NamingDataset(DATASETS.build(config.train_dataloader.dataset))
+
+
+def said(attempt):
+    """What a user reads; nothing where all is right. Any other exception is a failure."""
+    try:
+        attempt()
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def is_right_or_a_message(root, dataset, path, data):
+    def attempt():
+        item = dataset[0]
+        mask = item["data_samples"].gt_sem_seg.data
+        assert {*mask.unique().tolist()} <= {0, 1, 2, 255}
+        assert item["inputs"].shape[1:] == mask.shape[1:]
+
+    original = path.read_bytes()
+    path.write_bytes(data)
+    message = said(attempt)
+    path.write_bytes(original)
+    if message:
+        assert str(path) in message or str(root / "masks/train/0.png") in message
+        assert 2 <= len(message.splitlines()) <= 5
+        assert "Traceback" not in message
+
+
+@pytest.mark.filterwarnings("ignore")  # of decoders, which say what they make of it
+@many
+@given(data=st.sampled_from(MASKS), spots=SPOTS, cut=CUTS)
+def test_masks(loaded, data, spots, cut):
+    root, dataset = loaded
+    path = root / "masks/train/0.png"  # whatever it is
+    is_right_or_a_message(root, dataset, path, mutated(data, spots, cut))
+
+
+@pytest.mark.filterwarnings("ignore")
+@many
+@given(data=st.sampled_from(IMAGES), spots=SPOTS, cut=CUTS)
+def test_images(loaded, data, spots, cut):
+    root, dataset = loaded
+    path = root / "images/train/0.jpg"
+    is_right_or_a_message(root, dataset, path, mutated(data, spots, cut))
+
+
+RIGHT = {
+    "images": {"train": "images/train", "val": "images/val"},
+    "masks": {"train": "masks/train", "val": "masks/val"},
+    "names": ["a", "b", "c"],
+    "values": {0: "a", 1: "b", 2: "c", 255: "ignore"},
+    "scale": [32, 24],
+    "name": "mine",
+}
+KEYS = [*RIGHT, "path", "crop", "ignore", "val", "palette", "lists", "nmaes"]
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 300),
+    st.floats(),
+    st.text(max_size=5),
+    st.sampled_from(["train", "val", "a", "b", "images/train", "*", "#804080", "x.txt", "/", "\0"]),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(SCALARS.filter(bool), inner, max_size=4)
+    ),
+    max_leaves=6,
+)
+
+
+@many
+@given(
+    changes=st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3),
+    spots=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 126)), max_size=2),
+)
+def test_data_files(loaded, changes, spots):
+    root, _ = loaded
+    path = root / "mutated.yaml"
+    data = bytearray(yaml.safe_dump({**RIGHT, **changes}, allow_unicode=True).encode())
+    for place, value in spots:
+        data[place % len(data)] = value
+    path.write_bytes(data)
+
+    def attempt():
+        file = read_data_file(path)
+        assert isinstance(file, DataFile)
+        assert {*file.ids.values()} >= {*range(len(file.names))}
+        for split in ("train", "val"):
+            assert split_pairs(file, split)
+
+    message = said(attempt)
+    if message:
+        assert str(root) in message or str(path.parent) in message
+        assert 2 <= len(message.splitlines()) <= 20
