@@ -2,8 +2,9 @@
 
 The data's way through the package, with no way back:
 
-    command line, config file
-      -> engine.prepare   the one place that checks, and that writes to a config
+    command line, config file, data.yaml
+      -> engine.prepare   the one place that writes to a config
+      -> engine.doctor    looks: checks act on nothing, and return findings
       -> engine.run.Run   frozen: config, work directory, what the weights start from
       -> engine.launch    builds mmengine's Runner of it, and lets it run
       -> models           backbone, neck and head, with an attention where `placement` says

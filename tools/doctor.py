@@ -1,5 +1,6 @@
 """Look at everything without training: python tools/doctor.py [CONFIG] [--data FOLDER_OR_YAML]."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -29,14 +30,14 @@ def main() -> None:
     from psa_seg.engine import examine
     from psa_seg.engine.doctor import first_file
 
-    if args.data and not args.classes and first_file.is_wanted(Path(args.data)):
-        args.data = str(first_file.write(Path(args.data), args.out))
-        print(f"wrote {args.data}: look at every line of it", file=sys.stderr)
-    elif args.out:
-        parser.error("--out is for a --data FOLDER that has no data.yaml")
-    given = args.config
-    args.config = args.config or str(LIGHT)
-    found = examine.examine(args, named=bool(given))
+    with contextlib.redirect_stdout(sys.stderr):  # the table alone is this tool's output
+        if args.data and not args.classes and first_file.is_wanted(Path(args.data)):
+            args.data = str(first_file.write(Path(args.data), args.out))
+            print(f"wrote {args.data}: look at every line of it")
+        elif args.out:
+            parser.error("--out is for a --data FOLDER that has no data.yaml")
+        named, args.config = bool(args.config), args.config or str(LIGHT)
+        found = examine.examine(args, named)
     print(found.json() if args.json else found.text())
     if args.show:
         examine.show(found, args.show)

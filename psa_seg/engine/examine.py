@@ -17,12 +17,13 @@ from psa_seg.engine.doctor.classes import check_classes
 from psa_seg.engine.doctor.data import Found, look
 from psa_seg.engine.doctor.environment import check_environment, facts, remarks_on_environment
 from psa_seg.engine.doctor.items import check_items
-from psa_seg.engine.doctor.model import check_checkpoints, check_model
+from psa_seg.engine.doctor.model import check_checkpoints, check_model, has_batch_norm
 from psa_seg.engine.doctor.remarks import remarks
 from psa_seg.engine.doctor.sheet import draw_sheet
 from psa_seg.engine.doctor.sizes import check_sizes
 from psa_seg.engine.doctor.validation import check_scores, check_windows
 from psa_seg.engine.explain import explaining, register
+from psa_seg.engine.loop import split_batch
 from psa_seg.errors import UserError
 from psa_seg.models.placement import settled
 from psa_seg.records.fingerprint import sources
@@ -84,6 +85,12 @@ def examine(args: argparse.Namespace, named: bool = True) -> Examination:
         with explaining(config):
             wrong = [*check_model(config), *check_classes(config, *LOADERS)]
             wrong += [*check_sizes(config), *check_checkpoints(config)]
+            split_batch(
+                config.train_dataloader.batch_size,
+                1,
+                config.train_cfg.get("micro_batch_size"),
+                has_batch_norm(config),
+            )
             wrong += [*check_windows(config), *check_scores(config)]
     except UserError as error:
         return Examination([*lines, Line("config", ERROR, str(error))], found)

@@ -1,0 +1,256 @@
+"""The doctor: a table of what is well, doubtful and wrong; a first data.yaml; pictures of pairs."""
+
+import json
+import shutil
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from psa_seg.datasets.data_file import read_data_file
+from psa_seg.datasets.guess import layout
+from psa_seg.datasets.pairs import pairs
+from psa_seg.engine.doctor import environment, masks
+from psa_seg.errors import UserError
+from tests.conftest import ROOT
+from tests.datasets.own import SPLITS, describe, draw, scene
+from tools import doctor as tool
+
+CONFIG = str(ROOT / "configs/baseline_deeplabv3plus_mobilenetv2_cityscapes.py")
+
+
+@pytest.fixture
+def doctor(monkeypatch, capsys, tmp_path):
+    """A function: run it → its exit status, what it prints, and what it says besides."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def doctor(*arguments):
+        monkeypatch.setattr(sys, "argv", ["doctor", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            tool.main()
+        return end.value.code, *capsys.readouterr()
+
+    return doctor
+
+
+def lines(printed, state):
+    return [line["message"] for line in json.loads(printed) if line["state"] == state]
+
+
+def test_sound_data_pass(doctor, tmp_path):
+    path = describe(draw(tmp_path / "own"), "name: mine")
+    status, out, _ = doctor(CONFIG, "--data", path, "--cfg-options", "model.backbone.init_cfg=None")
+    assert status == 0
+    assert "0 warnings, 0 errors" in out
+    assert "mine, train: 8 pairs, 64x48" in out
+    counts = np.bincount(np.concatenate([scene(i)[1].ravel() for i in range(8)]))
+    for name, share in zip("abc", 100 * counts / counts.sum(), strict=True):
+        assert f"{share:7.3f} % of the pixels {name}" in out
+
+
+def test_alone_it_looks_at_the_machine(doctor):
+    status, out, _ = doctor()
+    assert out.splitlines()[0].startswith("ok       environment")
+    assert "data" not in out
+    assert status == 0
+
+
+def test_a_first_file_for_a_folder_without_one(doctor, tmp_path):
+    root = draw(tmp_path / "own", lambda m, p: Image.fromarray(m * 100).save(p))
+    assert doctor("--data", root, "--out", tmp_path / "first.yaml")[0] == 0
+    file = read_data_file(tmp_path / "first.yaml")
+    assert file.root == root
+    assert dict(file.ids) == {0: 0, 100: 1, 200: 2}
+    status, _, said = doctor("--data", root)
+    assert (status, f"wrote {root}/data.yaml" in said) == (0, True)
+    assert yaml.safe_load((root / "data.yaml").read_text())["path"] == "."
+    before = (root / "data.yaml").read_bytes()
+    assert doctor("--data", root)[0] == 0
+    assert (root / "data.yaml").read_bytes() == before
+    shutil.copytree(root, tmp_path / "other", ignore=lambda *_: ["data.yaml"])
+    with pytest.raises(UserError, match="exists, and stays"):
+        doctor("--data", tmp_path / "other", "--out", tmp_path / "first.yaml")
+
+
+def coloured(mask, path):
+    Image.fromarray(np.array([[0, 0, 0], [128, 64, 128], [9, 9, 9]], np.uint8)[mask]).save(path)
+
+
+def test_a_first_file_of_colours_and_one_of_class_numbers(doctor, tmp_path):
+    status, *_ = doctor("--data", draw(tmp_path / "rgb", coloured))
+    assert (status, read_data_file(tmp_path / "rgb/data.yaml").colours) == (0, True)
+    status, *_ = doctor("--data", draw(tmp_path / "ids"))
+    file = read_data_file(tmp_path / "ids/data.yaml")
+    assert (status, file.names) == (0, ("class 0", "class 1", "class 2"))
+
+
+LAYOUTS = {
+    "images and labels": (
+        ["images/train/x.jpg", "images/val/y.jpg", "labels/train/x.png", "labels/val/y.png"],
+        {"train", "val"},
+    ),
+    "splits first": (
+        ["train/img/x.jpg", "train/ann/x.png", "valid/img/y.jpg", "valid/ann/y.png"],
+        {"train", "val"},
+    ),
+    "no splits": (
+        [
+            "JPEGImages/x.jpg",
+            "JPEGImages/y.jpg",
+            "SegmentationClass/x.png",
+            "SegmentationClass/y.png",
+        ],
+        {"train"},
+    ),
+    "a suffix": (["img/x.jpg", "img/y.jpg", "masks/x_mask.png", "masks/y_mask.png"], {"train"}),
+    "one folder": (["x.jpg", "y.jpg", "x_mask.png", "y_mask.png"], {"train"}),
+    "CamVid's": (
+        ["train/x.png", "val/y.png", "trainannot/x.png", "valannot/y.png"],
+        {"train", "val"},
+    ),
+    "Cityscapes'": (
+        [
+            "leftImg8bit/train/aa/a_0_leftImg8bit.png",
+            "gtFine/train/aa/a_0_gtFine_l.png",
+            "leftImg8bit/val/bb/b_1_leftImg8bit.png",
+            "gtFine/val/bb/b_1_gtFine_l.png",
+        ],
+        {"train", "val"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layouts_that_are_told(tmp_path, name):
+    files, splits = LAYOUTS[name]
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    found = layout(tmp_path)
+    assert found.images.keys() == splits
+    both = [pairs(tmp_path, found.images[s], found.masks[s]) for s in splits]
+    assert sum(map(len, both)) == len(files) / 2
+
+
+def test_a_folder_in_which_nothing_is_told(tmp_path):
+    (tmp_path / "x.jpg").touch()
+    with pytest.raises(UserError, match="cannot be told apart"):
+        layout(tmp_path)
+
+
+def test_what_may_be_wrong_is_a_warning(doctor, tmp_path):
+    root = draw(tmp_path / "own")
+    shutil.copy(root / "images/train/0.jpg", root / "images/val/2.jpg")
+    for path in (root / "images/train/2.jpg", root / "images/train/4.jpg"):
+        Image.fromarray(np.full((48, 64, 3), 255, np.uint8)).save(path)
+    Image.fromarray(np.zeros((480, 640, 3), np.uint8)).save(root / "images/val/0.jpg")
+    Image.fromarray(np.full((480, 640), 255, np.uint8)).save(root / "masks/val/0.png")
+    for path in (root / "masks/val").rglob("*.png"):
+        mask = np.asarray(Image.open(path))
+        Image.fromarray(np.where(mask == 2, 255, mask).astype(np.uint8)).save(path)
+    path = describe(root, "crop: [128, 128]")
+    status, out, _ = doctor("--data", path, "--json")
+    assert status == 0
+    found = " | ".join(lines(out, "warning"))
+    for words in (
+        "1 images of val_dataloader are among the training images",
+        f"{root}/images/val/2.jpg\n             {root}/images/train/0.jpg",
+        "1 of 3 classes never occur in val_dataloader: c",
+        "% of the pixels of val_dataloader are ignored",
+        "crops of 128x128 (rows x columns) are larger than 8 of 8 images",
+        "1 images are of far other size than most (64x48)",
+        "images are far brighter or darker than the rest",
+    ):
+        assert words in found
+    assert doctor("--data", path, "--strict")[0] == 1
+
+
+def test_what_is_wrong_is_an_error(doctor, tmp_path):
+    path = describe(draw(tmp_path / "own"), names="[a, b, c, d]")
+    status, out, _ = doctor("--data", path, "--json")
+    assert status == 2
+    (message,) = lines(out, "error")
+    assert "1 of 4 classes never occur in the training masks: d" in message
+    assert doctor("--data", path, "--allow-absent")[0] == 0
+    path.write_text("nonsense")
+    status, out, _ = doctor("--data", path, "--json")
+    assert status == 2
+    assert str(path) in lines(out, "error")[0]
+
+
+def test_a_checkpoint_of_another_model(doctor, tmp_path):
+    torch.save({"state_dict": {"x": torch.ones(1)}}, tmp_path / "x.pth")
+    path = describe(draw(tmp_path / "own"))
+    status, out, _ = doctor(
+        CONFIG,
+        "--data",
+        path,
+        "--checkpoint",
+        tmp_path / "x.pth",
+        "--json",
+        "--cfg-options",
+        "model.backbone.init_cfg.checkpoint=nowhere.pth",
+    )
+    assert status == 2
+    assert [message.split(":")[0] for message in lines(out, "error")] == [
+        "model.backbone.init_cfg.checkpoint",
+        "checkpoint is of another model",
+    ]
+
+
+def test_a_contact_sheet(doctor, tmp_path):
+    path, sheet = describe(draw(tmp_path / "own")), tmp_path / "sheet.png"
+    assert doctor("--data", path, "--show", sheet)[0] == 0
+    picture = cv2.imread(str(sheet))
+    assert min(picture.shape[:2]) > 400
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 1000
+    with pytest.raises(UserError, match="exists, and stays"):
+        doctor("--data", path, "--show", sheet)
+
+
+def test_weights_are_median_frequency_balancing(doctor, tmp_path):
+    """Of the images that have a class, as in arXiv 1411.4734."""
+    root = draw(tmp_path / "own")
+    for i, path in enumerate(sorted((root / "masks/train").rglob("*.png"))):
+        Image.fromarray(np.full((48, 64), [0, 0, 0, 0, 0, 0, 1, 2][i], np.uint8)).save(path)
+    mask = np.zeros((48, 64), np.uint8)
+    mask[:12] = 1
+    Image.fromarray(mask).save(root / "masks/train/0.png")
+    _, out, _ = doctor("--data", describe(root), "--suggest-weights")
+    shares = {"a": (5 + 0.75) / 6, "b": (1 + 0.25) / 2, "c": 1.0}
+    middle = sorted(shares.values())[1]
+    weights = [round(middle / share, 3) for share in shares.values()]
+    assert out.splitlines()[-1] == f"class_weight={weights}  # a, b, c"
+
+
+def test_masks_are_counted_once(doctor, tmp_path, monkeypatch):
+    path = describe(draw(tmp_path / "own"))
+    counted = []
+    count = masks.count
+    monkeypatch.setattr(masks, "count", lambda p, c: counted.append(p.name) or count(p, c))
+    for expected in (sum(SPLITS.values()), 0):
+        counted.clear()
+        assert doctor("--data", path)[0] == 0
+        assert len(counted) == expected
+    changed = tmp_path / "own/masks/val/0.png"
+    Image.fromarray(np.full((48, 64), 1, np.uint8)).save(changed)
+    counted.clear()
+    assert doctor("--data", path)[0] == 0
+    assert counted == ["0.png"]
+    assert not list((tmp_path / "own").rglob("*.json")), "the cache lies elsewhere"
+    for store in (tmp_path / "cache").rglob("*.json"):
+        store.write_text("{")
+    assert doctor("--data", path)[0] == 0, "a broken cache is none"
+
+
+def test_pairs_of_packages_that_do_not_go_together(monkeypatch):
+    there = {"opencv-python": "4.10", "opencv-python-headless": "4.10", "numpy": "1.26"}
+    monkeypatch.setattr(environment, "_version", lambda name: there.get(name, "2.99"))
+    found = " | ".join(environment.remarks_on_environment())
+    assert "opencv-python 4.10 beside opencv-python-headless 4.10: both are `cv2`" in found
+    assert any(message.startswith("numpy 1.26") for message in environment.check_environment())
