@@ -48,7 +48,8 @@ class NamingDataset(Dataset):
     def load(self, index: int) -> Any:
         """As `__getitem__`."""
         info = self.get_data_info(index)
-        header(Path(info["img_path"]))  # before anything decodes it
+        if isinstance(info.get("img_path"), str) and "://" not in info["img_path"]:
+            header(Path(info["img_path"]))  # before anything decodes it
         try:
             item = self.dataset[index]
         except UserError:
@@ -56,7 +57,8 @@ class NamingDataset(Dataset):
         except Exception as error:
             found = fault(info)
             if found is None:
-                error.add_note(f"while loading {info['img_path']} {info.get('seg_map_path', '')}")
+                paths = filter(None, (info.get(key) for key in KEYS))
+                error.add_note(f"while loading {' '.join(map(str, paths))}")
                 raise
             raise DataError(found) from None
         self._require_mask(item, info)
@@ -86,7 +88,8 @@ class NamingDataset(Dataset):
 def fault(info: dict[str, Any]) -> str | None:
     """What is wrong with an image or its mask, decoded as they lie; None if nothing is."""
     image, mask = (Path(info[key]) if info.get(key) else None for key in KEYS)
-    assert image, "a dataset's entry names its image"
+    if image is None or "://" in str(image):  # it is no file's fault that is known here
+        return None
     try:
         size = header(image).loaded
         if mmcv.imread(str(image), backend="cv2") is None:

@@ -10,10 +10,9 @@ from mmseg.registry import DATASETS, LOOPS
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from psa_seg.datasets.labels import IGNORED
 from psa_seg.datasets.replay import NumberedDataset, NumberedSampler
+from psa_seg.engine.doctor.masks import ignored_id
 from psa_seg.errors import UserError
-from psa_seg.models.placement import decode_heads
 
 
 class Split(NamedTuple):
@@ -103,8 +102,8 @@ class ReplayableTrainLoop(IterBasedTrainLoop):
         self.split = split_batch(
             dataloader["batch_size"], runner.world_size, micro_batch_size, bool(layers)
         )
-        ignored = decode_heads(runner.cfg.model)[-1].get("ignore_index", IGNORED)
-        dataset = NumberedDataset(DATASETS.build(dataloader["dataset"]), runner.seed, ignored)
+        built = DATASETS.build(dataloader["dataset"])
+        dataset = NumberedDataset(built, runner.seed, ignored_id(runner.cfg.model))
         share = self.split.images // self.split.processes
         super().__init__(runner, {**dataloader, "batch_size": share, "dataset": dataset}, **kwargs)
         if not isinstance(self.dataloader.sampler, NumberedSampler):

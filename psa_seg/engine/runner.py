@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from psa_seg.checkpoints.reading import load_checkpoint, state_dict
 from psa_seg.datasets.loading import NamingDataset
+from psa_seg.engine.doctor.masks import ignored_id
 from psa_seg.engine.explain import explaining
 from psa_seg.engine.loop import ReplayableTrainLoop
 from psa_seg.engine.memory import checkpoint_activations
@@ -130,12 +131,12 @@ class PairedRunner(Runner):
         twin = revert_sync_batchnorm(MODELS.build(without_attention(self.cfg.model)))
         return self._laid_out(twin.to(next(self.model.parameters()).device))
 
-    @staticmethod
-    def build_dataloader(dataloader: dict[str, Any], *args: Any, **kwargs: Any) -> DataLoader:
+    def build_dataloader(self, dataloader: dict[str, Any], *args: Any, **kwargs: Any) -> DataLoader:
         """A loader whose worker processes, if any, live as long as the run, and name files."""
         alive, dataset = dataloader["num_workers"] > 0, dataloader["dataset"]
         if not isinstance(dataset, NamingDataset):
-            dataset = NamingDataset(DATASETS.build(dataset))
+            model = self.cfg.model.get("module", self.cfg.model)  # of test-time augmentation
+            dataset = NamingDataset(DATASETS.build(dataset), ignored_id(model))
         changed = {**dataloader, "persistent_workers": alive, "dataset": dataset}
         return Runner.build_dataloader(changed, *args, **kwargs)
 

@@ -86,19 +86,25 @@ def test_a_set_without_classes_or_with_another_palette(tiny, meta, words):
         train(config)
 
 
-def test_another_id_is_ignored_throughout(streets, tmp_path, tiny):
-    """With 0, which is a class besides: unlabelled pixels, as some sets have it."""
-    ignored = {f"model.{head}.ignore_index": 0 for head in ("decode_head", "auxiliary_head")}
-    ignored |= {f"{name}_evaluator.ignore_index": 0 for name in ("val", "test")}
-    config = tiny(NAME, **SHORT, **ignored, **{"model.data_preprocessor.seg_pad_val": 0})
-    own_set(config, metainfo=dict(classes=[f"label {i}" for i in range(34)]))
+@pytest.mark.parametrize("ignored", [0, 33])
+def test_another_id_is_ignored_throughout(tmp_path, tiny, ignored):
+    """0, which is a class besides: unlabelled pixels, as some sets have it; 33, which is none."""
+    options = {f"model.{h}.ignore_index": ignored for h in ("decode_head", "auxiliary_head")}
+    options |= {f"{name}_evaluator.ignore_index": ignored for name in ("val", "test")}
+    config = tiny(NAME, **SHORT, **options, **{"model.data_preprocessor.seg_pad_val": ignored})
+    classes = 34 if ignored == 0 else 33
+    own_set(config, metainfo=dict(classes=[f"label {i}" for i in range(classes)]))
     config.allow_absent = True
     for head in (config.model.decode_head, config.model.auxiliary_head):
-        head.num_classes = 34
+        head.num_classes = classes
     train(config)
     confusion = np.array(read(tmp_path / "work/record.json").last.confusion)
-    assert confusion[0].sum() == 0
+    assert confusion.shape == (classes, classes)
+    assert confusion[0].sum() == 0 or ignored
     assert confusion[7].sum() > 0
+    config.test_dataloader = config.val_dataloader
+    for tta in (False, True):
+        evaluate(config, str(tmp_path / "work/iter_2.pth"), tta=tta)
 
 
 LOOPS = {

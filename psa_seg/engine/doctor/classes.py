@@ -11,6 +11,7 @@ from psa_seg.engine.doctor.data import WHOLE, leaves
 from psa_seg.engine.doctor.masks import ignored_id
 from psa_seg.models.placement import name_of
 
+BOUNDARIES = {"STDCHead"}  # which tells borders from the rest, whatever the classes are
 REMEDY = "  do         --data FOLDER_OR_YAML sets all of these at once; or --cfg-options"
 
 
@@ -37,13 +38,13 @@ def check_classes(config: Config, *loaders: str) -> list[str]:
 
 
 def heads(model: Any) -> Iterator[tuple[str, Any]]:
-    """Every head of a model's config that classifies pixels, and its key."""
+    """Every head of a model's config that tells the data's classes, and its key."""
     for part in ("decode_head", "auxiliary_head"):
-        found = model.get(part)
-        if isinstance(found, list | tuple):
-            yield from ((f"model.{part}.{i}", head) for i, head in enumerate(found))
-        elif found:
-            yield f"model.{part}", found
+        found = model.get(part) or []
+        several = isinstance(found, list | tuple)
+        for number, head in enumerate(found if several else [found]):
+            if name_of(head.get("type")) not in BOUNDARIES:
+                yield f"model.{part}.{number}" if several else f"model.{part}", head
 
 
 def _names(config: Config, key: str, dataset: Any) -> tuple[str, ...] | str:
@@ -116,7 +117,7 @@ def _wrong_head(config: Config, key: str, head: Any) -> Iterator[str]:
 def _wrong_ignored(config: Config) -> list[str]:
     """Places that do not ignore what the decode head ignores."""
     there = dict(_ignored(config))
-    ignored = ignored_id(config)
+    ignored = ignored_id(config.model)
     others = {key: value for key, value in there.items() if value != ignored}
     if not others:
         return []

@@ -28,7 +28,7 @@ def check_items(config: Config, found: dict[str, list[Found]]) -> list[str]:
                 "  do         take out its indices, or what it filters by"
             )
             continue
-        dataset = NamingDataset(built, ignored_id(config))
+        dataset = NamingDataset(built, ignored_id(config.model))
         wrong += _wrong_item(config, loader, dataset[0])
         if loader != "train_dataloader":
             wrong += _wrong_batches(config, loader, dataset, sets)

@@ -60,7 +60,7 @@ def survey(
     if problem:
         return f"{config.data_name}: {problem}\n  for one    {paths[0]}"
     classes = tuple(built.metainfo["classes"])
-    ids, ignored = ids_of(entries[0]), ignored_id(config)
+    ids, ignored = ids_of(entries[0]), ignored_id(config.model)
     valid = {value for value, i in ids.items() if i < len(classes) or i in (IGNORED, ignored)}
     strange = [p for p, c in zip(paths, counted, strict=True) if not c.keys() <= valid]
     if strange:
@@ -83,9 +83,9 @@ def survey(
     )
 
 
-def ignored_id(config: Config) -> int:
-    """The truth value of pixels that do not count, in memory."""
-    return decode_heads(config.model)[-1].get("ignore_index", IGNORED)
+def ignored_id(model: ConfigDict) -> int:
+    """The truth value of pixels that do not count, in memory, for the model of a config."""
+    return decode_heads(model)[-1].get("ignore_index", IGNORED)
 
 
 def _strange(
@@ -117,7 +117,7 @@ def wrong_classes(config: Config, found: Mapping[str, Sequence[Survey]]) -> list
         config: with `allow_absent`, under which classes need not occur.
         found: surveys by loader.
     """
-    wrong, ignored = [], ignored_id(config)
+    wrong, ignored = [], ignored_id(config.model)
     for loader, sets in found.items():
         pixels = [sum(column) for column in zip(*(one.pixels for one in sets), strict=True)]
         named = dict(zip(sets[0].classes, pixels, strict=True))
