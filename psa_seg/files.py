@@ -58,6 +58,8 @@ def must_be_new(path: Path) -> None:
 def disk_error(error: OSError) -> UserError:
     """The message for a disk that does not take, or give, a file."""
     remedy = "correct the path, or its permissions"
+    if error.errno == errno.ELOOP:
+        remedy = "take out the link that leads back to where it lies"
     if error.errno in NO_SPACE:
         remedy = "make room there; a training goes on with --resume from its last checkpoint"
     return UserError(

@@ -24,6 +24,7 @@ class Header(NamedTuple):
 
     size: tuple[int, int]  # width and height as stored
     orientation: int  # by which OpenCV turns it; 1: it does not
+    mode: str  # Pillow's: L, P, RGB, ...
 
     @property
     def loaded(self) -> tuple[int, int]:
@@ -43,7 +44,8 @@ def header(path: Path) -> Header:
         raise DataError(f"{kind}: {path}\n  do         correct the path, or take it out of the set")
     try:
         with path.open("rb") as file, Image.open(file) as image:
-            size, kind, turned = image.size, image.format or "", _orientation(image, file)
+            size, mode, kind = image.size, image.mode, image.format or ""
+            turned = _orientation(image, file)
             if not _is_whole(image, file, kind):
                 raise EOFError("it ends early")
     except Exception as error:  # whatever a broken file makes Pillow say
@@ -58,7 +60,7 @@ def header(path: Path) -> Header:
         ) from None
     if size[0] * size[1] > MOST_PIXELS:
         raise DataError(_too_large(path, f"{size[0]}x{size[1]} pixels"))
-    return Header(size, turned if kind in TURNED_BY_OPENCV else 1)
+    return Header(size, turned if kind in TURNED_BY_OPENCV else 1, mode)
 
 
 def _too_large(path: Path, found: str) -> str:

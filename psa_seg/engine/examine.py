@@ -139,7 +139,10 @@ def _shares(sets: list[Found]) -> str:
     total = sum(pixels) + ignored
     named = dict(zip(sets[0].survey.classes, pixels, strict=True)) | {"(ignored)": ignored}
     rows = [f"\n  {100 * n / total:7.3f} % of the pixels {name}" for name, n in named.items() if n]
-    return f"{images} pairs, {size}{''.join(rows)}"
+    modes = (
+        "/".join(sorted({two[kind].mode for one in sets for two in one.headers})) for kind in (0, 1)
+    )
+    return f"{images} pairs, {size}, images {next(modes)}, masks {next(modes)}{''.join(rows)}"
 
 
 def _weights(config: Config) -> list[Line]:

@@ -80,6 +80,15 @@ def test_mask_without_image(data):
     assert str(data.masks[2]) in message
 
 
+def test_a_link_that_leads_back(data):
+    """Upstream follows it until the system stops it."""
+    city = data.images[0].parent
+    (city / "back").symlink_to(city)
+    message = data.said()
+    assert f"{city}/back" in message
+    assert "take out the link" in message
+
+
 def test_mask_of_another_size(data):
     data.relabel(data.masks[4:6], lambda mask: mask[::2, ::2])
     message = data.said()

@@ -47,7 +47,7 @@ def test_sound_data_pass(doctor, tmp_path):
     status, out, _ = doctor(CONFIG, "--data", path, "--cfg-options", "model.backbone.init_cfg=None")
     assert status == 0
     assert "0 warnings, 0 errors" in out
-    assert "mine, train: 8 pairs, 64x48" in out
+    assert "mine, train: 8 pairs, 64x48, images RGB, masks L" in out
     counts = np.bincount(np.concatenate([scene(i)[1].ravel() for i in range(8)]))
     for name, share in zip("abc", 100 * counts / counts.sum(), strict=True):
         assert f"{share:7.3f} % of the pixels {name}" in out

@@ -15,6 +15,7 @@ from psa_seg.datasets.headers import Header, header
 from psa_seg.datasets.transforms import of_another_size
 from psa_seg.engine.doctor.masks import Survey, survey, wrong_classes
 from psa_seg.errors import DataError, UserError
+from psa_seg.files import disk_error
 
 WHOLE = dict(pipeline=[], serialize_data=False, indices=None)  # a set as it lies on the disk
 KEEPS_SIZE = (2, 3, 4)  # orientations that do not show in an image's size
@@ -75,6 +76,8 @@ def _look(config: Config, dataset: ConfigDict) -> Found | str:
         built = DATASETS.build({**dataset, **WHOLE})
     except UserError as error:
         return f"{config.data_name}: {error}"
+    except OSError as error:  # of listing: a link that leads back, a folder that may not be read
+        return f"{config.data_name}: {disk_error(error)}"
     entries = [built.get_data_info(i) for i in range(len(built))]
     pairs = [Pair(Path(e["img_path"]), Path(e["seg_map_path"])) for e in entries]
     wrong = _wrong_pairs(config, dataset, built, pairs)
