@@ -16,7 +16,6 @@
 Images, masks and names must be there; the rest need not.
 """
 
-import colorsys
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from psa_seg.datasets.colours import hue, rgb
 from psa_seg.datasets.labels import IGNORED
 from psa_seg.errors import UserError
 
@@ -37,8 +37,6 @@ KEYS = (
 SPLITS = ("train", "val", "test")
 MOST_CLASSES = IGNORED  # numbers 0 to 254
 COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
-# Told apart by those who do not see all colours alike (Okabe and Ito, 2008), black first.
-FIRST_COLOURS = ("000000", "e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,30 +251,19 @@ def _palette(
     """Those that are given, or else those of the masks, or else ones that differ."""
     if given is None:
         of_masks = {i: value for value, i in reversed([*colours.items()])}
-        return tuple(_rgb(of_masks[i]) if i in of_masks else _hue(i) for i in range(len(names)))
+        return tuple(rgb(of_masks[i]) if i in of_masks else hue(i) for i in range(len(names)))
     if not isinstance(given, list) or len(given) != len(names):
         raise _wrong(path, f"palette must list {len(names)} colours, as there are names")
     found = []
     for colour in given:
         text = COLOUR.fullmatch(colour) if isinstance(colour, str) else None
-        numbers = list(_rgb(int(text[1], 16))) if text else colour
+        numbers = list(rgb(int(text[1], 16))) if text else colour
         if not isinstance(numbers, list) or len(numbers) != 3:
             raise _wrong(path, f'palette has {colour!r}, and no "#804080" or [128, 64, 128]')
         if any(type(n) is not int or not 0 <= n < 256 for n in numbers):
             raise _wrong(path, f"palette has {colour!r}: red, green, blue are 0 to 255")
         found.append((numbers[0], numbers[1], numbers[2]))
     return tuple(found)
-
-
-def _rgb(value: int) -> tuple[int, int, int]:
-    return value >> 16, value >> 8 & 255, value & 255
-
-
-def _hue(i: int) -> tuple[int, int, int]:
-    if i < len(FIRST_COLOURS):
-        return _rgb(int(FIRST_COLOURS[i], 16))
-    red, green, blue = colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.9 - i // 7 % 3 * 0.25, 0.95)
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _size(path: Path, key: str, given: Any) -> tuple[int, int] | None:

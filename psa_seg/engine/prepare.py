@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +68,7 @@ def read(args: argparse.Namespace, more: dict[str, Any] | None = None) -> Config
 def training_of(args: argparse.Namespace) -> Run:
     """The training that the command line of `tools/train.py` describes."""
     config = once(lambda: _training_config(args), each_node=True)
-    return training(config, _name(args), must_resume=args.resume)
+    return training(config, _name(args, config), must_resume=args.resume)
 
 
 def _training_config(args: argparse.Namespace) -> Config:
@@ -76,15 +77,16 @@ def _training_config(args: argparse.Namespace) -> Config:
     config.checkpoint_activations |= args.checkpoint_activations
     if args.amp:
         options.use_amp(config)
-    options.log_to(config, args.log_to, _name(args))
+    options.log_to(config, args.log_to, _name(args, config))
     if args.profile is not None:
         options.profile(config, args.profile)
     return config
 
 
-def _name(args: argparse.Namespace) -> str:
+def _name(args: argparse.Namespace, config: Config) -> str:
     """What the run is called."""
-    parts = [Path(args.config).stem, "demo" * args.demo]
+    data = re.sub(r"[^\w-]+", "_", config.data_name) if args.data else ""
+    parts = [Path(args.config).stem, data, "demo" * args.demo]
     parts += [f"seed{args.seed}" if args.seed is not None else "", "profile" * bool(args.profile)]
     return "_".join(filter(None, parts))
 

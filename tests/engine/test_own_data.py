@@ -75,7 +75,7 @@ def test_trains_resumes_elsewhere_and_tests(call, drawn, tmp_path, capsys):
     moved = drawn.rename(tmp_path / "moved") / "data.yaml"
     longer = {"train_cfg.max_iters": 4, "param_scheduler.0.end": 2}
     call(train_tool, MAIN, "--demo", "--data", str(moved), "--resume", **longer)
-    work_dir = tmp_path / "work_dirs/psa_deeplabv3plus_cityscapes_demo"
+    work_dir = tmp_path / "work_dirs/psa_deeplabv3plus_cityscapes_mine_demo"
     record = read(work_dir / "record.json")
     assert [v.iteration for v in record.validations] == [2, 4]
     assert (record.data, record.classes) == ("mine", ("a", "b", "c"))
