@@ -24,8 +24,11 @@ from typing import Any
 
 import yaml
 
-from psa_seg.datasets.colours import hue, rgb
+from psa_seg.datasets import strict_yaml
+from psa_seg.datasets.colours import differing, rgb
+from psa_seg.datasets.headers import MOST_PIXELS
 from psa_seg.datasets.labels import IGNORED
+from psa_seg.datasets.masks import LARGEST
 from psa_seg.errors import UserError
 
 NAME = "data.yaml"
@@ -113,9 +116,12 @@ def read_data_file(path: Path) -> DataFile:
         UserError: where it cannot be read, or an entry is missing, unknown or of the wrong kind.
     """
     try:
-        found = yaml.safe_load(path.read_text())
+        found = strict_yaml.load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"data file cannot be read: {path}\n  {error}") from error
+        raise UserError(
+            f"data file cannot be read: {path}\n  {error}\n"
+            '  do         correct it there, in UTF-8; colours stand in quotes: "#804080"'
+        ) from error
     return data_file(found, path)
 
 
@@ -143,7 +149,7 @@ def data_file(read: Any, path: Path) -> DataFile:
         ids=ids,
         colours=colours,
         palette=_palette(path, read.get("palette"), names, ids if colours else {}),
-        lists=_places(path, "lists", read["lists"]) if read.get("lists") else {},
+        lists=_lists(path, read),
         held_out=held_out,
         scale=_size(path, "scale", read.get("scale")),
         crop=_size(path, "crop", read.get("crop")),
@@ -152,6 +158,7 @@ def data_file(read: Any, path: Path) -> DataFile:
 
 def _images(path: Path, read: Mapping[str, Any]) -> tuple[dict[str, str], float]:
     """Places of the images, and the share of those of `train` that is held out."""
+    lists = _lists(path, read)
     given = read.get("images")
     images = dict(given) if isinstance(given, dict) else {"train": given}
     share = read.get("val")
@@ -161,7 +168,6 @@ def _images(path: Path, read: Mapping[str, Any]) -> tuple[dict[str, str], float]
     if isinstance(masks, dict) and isinstance(masks.get("val"), int | float):
         raise _wrong(path, f"masks.val is {masks['val']}: a share stands at images alone")
     found = _places(path, "images", images)
-    lists = read.get("lists") or {}
     if share is None and "val" not in found and "val" not in lists:
         raise _wrong(
             path,
@@ -175,6 +181,10 @@ def _images(path: Path, read: Mapping[str, Any]) -> tuple[dict[str, str], float]
             path, f"val must be a share between 0 and 1, and nothing besides, not {share!r}"
         )
     return found, float(share)
+
+
+def _lists(path: Path, read: Mapping[str, Any]) -> dict[str, str]:
+    return {} if read.get("lists") is None else _places(path, "lists", read["lists"])
 
 
 def _places(path: Path, key: str, given: Any) -> dict[str, str]:
@@ -216,7 +226,7 @@ def _ids(path: Path, read: Mapping[str, Any], names: Sequence[str]) -> tuple[dic
         numbers = (
             ignored if isinstance(ignored, list) else [IGNORED if ignored is None else ignored]
         )
-        if any(type(number) is not int for number in numbers):
+        if any(type(n) is not int or abs(n) >= LARGEST for n in numbers):
             raise _wrong(path, f"ignore must be a number, or several, not {ignored!r}")
         clash = [number for number in numbers if 0 <= number < len(names)]
         if clash:
@@ -237,7 +247,7 @@ def _ids(path: Path, read: Mapping[str, Any], names: Sequence[str]) -> tuple[dic
     hues = [COLOUR.fullmatch(value) for value in values if isinstance(value, str)]
     if len(hues) not in (0, len(values)) or not all(hues):
         raise _wrong(path, 'values are all numbers, or all colours in quotes: "#804080"')
-    if not hues and any(type(value) is not int for value in values):
+    if not hues and any(type(value) is not int or abs(value) >= LARGEST for value in values):
         raise _wrong(path, f"values must be whole numbers, or colours, not {list(values)}")
     keys = [int(value[1:], 16) if hues else value for value in values]
     if len({*keys}) < len(keys):
@@ -250,8 +260,9 @@ def _palette(
 ) -> tuple[tuple[int, int, int], ...]:
     """Those that are given, or else those of the masks, or else ones that differ."""
     if given is None:
-        of_masks = {i: value for value, i in reversed([*colours.items()])}
-        return tuple(rgb(of_masks[i]) if i in of_masks else hue(i) for i in range(len(names)))
+        of_masks = {i: rgb(value) for value, i in reversed([*colours.items()])}
+        others = differing(len(names))
+        return tuple(of_masks.get(i, others[i]) for i in range(len(names)))
     if not isinstance(given, list) or len(given) != len(names):
         raise _wrong(path, f"palette must list {len(names)} colours, as there are names")
     found = []
@@ -272,6 +283,8 @@ def _size(path: Path, key: str, given: Any) -> tuple[int, int] | None:
     numbers = given if isinstance(given, list) else [given, given]
     if len(numbers) != 2 or any(type(n) is not int or n < 1 for n in numbers):
         raise _wrong(path, f"{key} must be width and height, as [480, 320], not {given!r}")
+    if numbers[0] * numbers[1] > MOST_PIXELS:
+        raise _wrong(path, f"{key} is of more than {MOST_PIXELS:,} pixels: {given!r}")
     return numbers[0], numbers[1]
 
 

@@ -68,7 +68,8 @@ def split_pairs(file: DataFile, split: str) -> list[Pair]:
         raise DataError(
             f"val: {file.held_out} of the training images leaves none for {part}\n"
             f"  where      {file.path}\n"
-            "  do         name the images of the validation set: images.val, masks.val"
+            "  do         give another share, or name the images of the validation set: "
+            "images.val, masks.val"
         )
     return found
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import yaml
+
 from psa_seg.datasets.labels import IGNORED
 from psa_seg.datasets.pairs import IMAGES, MASKS, pairs, walk
 from psa_seg.errors import DataError, UserError
@@ -17,9 +19,9 @@ SPLIT_WORDS = {
     "val": re.compile(r"^(val|valid|validation)(?![a-z])|^valannot", re.IGNORECASE),
     "test": re.compile(r"^(test|testing)(?![a-z])|^testannot", re.IGNORECASE),
 }
-PLAIN = re.compile(r"[A-Za-z_./][\w./-]*")  # that YAML takes without quotes
+LOSSY = {".jpg", ".jpeg", ".jpe"}
 SHARE = 0.2
-MOST_VALUES = 64  # of masks; more come from smoothing
+MOST_VALUES = 255
 
 
 class Layout(NamedTuple):
@@ -75,24 +77,41 @@ def _split(folder: Path, path: Path) -> str:
 
 
 def _places(folder: Path, images: Sequence[Path], masks: Sequence[Path]) -> tuple[str, str]:
-    """The place of each, with patterns where the names of masks say more than their image's."""
+    """The place of each, with patterns where their names differ.
+
+    Raises:
+        UserError: where nothing that is tried pairs every image with a mask.
+    """
     tops = [Path(os.path.commonpath([p.parent for p in paths])) for paths in (images, masks)]
     here, there = (top.relative_to(folder).as_posix() for top in tops)
-    if here != there and _is_pairing(folder, here, there):
-        return here, there
-    image, mask = _ends(images, masks)
-    return f"{here}/*{image}".removeprefix("./"), f"{there}/*{mask}".removeprefix("./")
+    tries = [(here, there)] * (here != there)
+    for image, mask in _ends(images, masks):
+        tries += [(here, f"{there}/*{mask}"), (f"{here}/*{image}", f"{there}/*{mask}")]
+    before = [_beginning([path.name for path in paths]) for paths in (images, masks)]
+    suffixes = [Counter(p.suffix for p in paths).most_common(1)[0][0] for paths in (images, masks)]
+    tries.append((f"{here}/{before[0]}*{suffixes[0]}", f"{there}/{before[1]}*{suffixes[1]}"))
+    for one, other in tries:
+        found = one.removeprefix("./"), other.removeprefix("./")
+        if _pairs_all(folder, found, len(images), len(masks)):
+            return found
+    raise UserError(
+        f"names of images and masks do not say which belong together: {folder}\n"
+        f"  images     {len(images)}: {images[0].relative_to(folder)}, ...\n"
+        f"  masks      {len(masks)}: {masks[0].relative_to(folder)}, ...\n"
+        "  do         give each mask its image's name, copy what is missing, or write a data.yaml"
+    )
 
 
-def _is_pairing(folder: Path, images: str, masks: str) -> bool:
+def _pairs_all(folder: Path, places: tuple[str, str], images: int, masks: int) -> bool:
     try:
-        return bool(pairs(folder, images, masks))
+        found = pairs(folder, *places)
     except DataError:
         return False
+    return len(found) == images == masks and all(Path(pair.name).name for pair in found)
 
 
-def _ends(images: Sequence[Path], masks: Sequence[Path]) -> tuple[str, str]:
-    """How names of images, and of their masks, end after what they have in common."""
+def _ends(images: Sequence[Path], masks: Sequence[Path]) -> list[tuple[str, str]]:
+    """How names of images, and of masks, end after what they have in common: the usual ways."""
     ends: Counter[tuple[str, str]] = Counter()
     names = sorted(path.name for path in masks)
     for image in images[:50]:
@@ -100,7 +119,13 @@ def _ends(images: Sequence[Path], masks: Sequence[Path]) -> tuple[str, str]:
         common = image.stem[: _alike(Path(close).stem, image.stem)]
         common = common.rstrip("_-.") if len(common) < len(image.stem) else common
         ends[image.name[len(common) :], close[len(common) :]] += 1
-    return ends.most_common(1)[0][0]
+    return [pair for pair, _ in ends.most_common(3)]
+
+
+def _beginning(names: Sequence[str]) -> str:
+    """With what all names begin, but for digits that number them."""
+    length = min(_alike(names[0], name) for name in names)
+    return names[0][:length].rstrip("0123456789") if len(names) > 1 else ""
 
 
 def _alike(a: str, b: str) -> int:
@@ -110,7 +135,12 @@ def _alike(a: str, b: str) -> int:
 
 
 def written(
-    folder: Path, root: str, found: Layout, counts: Mapping[int, int], colours: bool
+    folder: Path,
+    root: str,
+    found: Layout,
+    counts: Mapping[int, int],
+    colours: bool,
+    masks: Sequence[Path],
 ) -> str:
     """The text of a data.yaml.
 
@@ -120,9 +150,14 @@ def written(
         found: where images and masks lie.
         counts: pixels by value over all training masks.
         colours: whether values are colours.
+        masks: that were counted.
+
+    Raises:
+        UserError: where values are no classes.
     """
+    _require_classes(counts, masks)
     lines = [f"# Of {folder.name}, as it was found: look at every line before you train on it."]
-    lines += [f"path: {_quoted(root)}  # of what follows"]
+    lines += [f"path: {_quoted(root)}  # of what follows", f"name: {_quoted(folder.name)}"]
     for key in ("images", "masks"):
         places = [f"{split}: {_quoted(place)}" for split, place in getattr(found, key).items()]
         lines.append(f"{key}: {{{', '.join(places)}}}")
@@ -132,40 +167,55 @@ def written(
 
 
 def _quoted(text: str) -> str:
-    return text if PLAIN.fullmatch(text) else "'" + text.replace("'", "''") + "'"
+    return yaml.safe_dump(text, default_flow_style=True, allow_unicode=True, width=10**6).split(
+        "\n"
+    )[0]
 
 
 def _classes(counts: Mapping[int, int], colours: bool) -> Iterator[str]:
     """Names, and values where masks do not hold class numbers."""
     total = sum(counts.values())
-    if len(counts) > MOST_VALUES:
-        raise UserError(
-            f"masks hold {len(counts)} different values, and no classes\n"
-            "  do         export them in a format without loss (PNG), without smoothing"
-        )
-    numbers = sorted(counts.keys() - {IGNORED})
-    if not colours and numbers == [*range(len(numbers))] and len(numbers) > 1:
-        for i in numbers:
-            yield f"{'names:' * (i == 0)}\n" * (i == 0) + f"  - class {i}{_share(counts[i], total)}"
+    others = sorted(counts.keys() - {IGNORED}) if not colours else sorted(counts)
+    marked = not colours and IGNORED in counts and len(others) > 1  # what does not count, likely
+    if not colours and others == [*range(len(others))] and len(others) > 1:
+        yield "names:"
+        yield from (f"  - class {i}{_share(counts[i], total)}" for i in others)
         if IGNORED in counts:
             yield f"ignore: {IGNORED}{_share(counts[IGNORED], total)}"
         return
-    values = sorted(counts)
+    values = others if marked else sorted(counts)
     names = {value: _name(value, colours, i) for i, value in enumerate(values)}
     yield "names: [" + ", ".join(names.values()) + "]  # write your own, here and below"
     yield "values:  # what each value of a mask is; ignore: pixels that do not count"
-    for value, name in names.items():
+    for value, name in [*names.items(), *[(IGNORED, "ignore")] * marked]:
         key = f'"#{value:06x}"' if colours else str(value)
-        yield f"  {key}: {name}{_share(counts[value], total)}"
+        doubt = " (or a class?)" * (name == "ignore")
+        yield f"  {key}: {name}{_share(counts[value], total)}{doubt}"
+
+
+def _require_classes(counts: Mapping[int, int], masks: Sequence[Path]) -> None:
+    """Raise UserError where values are no classes that a file could be written of."""
+    lossy = [path for path in masks if path.suffix.lower() in LOSSY]
+    reason = ""
+    if lossy and len(counts) > 2:
+        reason = f"they are JPEGs, which smooth: {len(counts)} different values"
+    elif len(counts) > MOST_VALUES:
+        reason = f"they hold {len(counts)} different values"
+    elif len(counts) < 2:
+        reason = f"they hold one value alone, {next(iter(counts), 'none')}"
+    if reason:
+        raise UserError(
+            f"masks tell no classes: {(lossy or masks)[0].parent}\n"
+            f"  because    {reason}\n"
+            "  do         export them as PNG, without smoothing; or write a data.yaml, with `names`"
+        )
 
 
 def _name(value: int, colours: bool, place: int) -> str:
-    return (
-        "background"
-        if place == 0 and value == 0
-        else (f"colour {value:06x}" if colours else f"value {value}")
-    )
+    if place == 0 and value == 0:
+        return "background"
+    return f"colour {value:06x}" if colours else f"value {value}"
 
 
 def _share(count: int, total: int) -> str:
-    return f"  # {100 * count / total:.2g} % of the pixels"
+    return f"  # {100 * count / total:.2f} % of the pixels"

@@ -22,14 +22,10 @@ TRANSPOSED = (5, 6, 7, 8)  # rows and columns change places
 class Header(NamedTuple):
     """Of an image, or a mask."""
 
-    size: tuple[int, int]  # width and height as stored
+    size: tuple[int, int]  # width and height as Pillow loads it
+    loaded: tuple[int, int]  # width and height as OpenCV does
     orientation: int  # by which OpenCV turns it; 1: it does not
     mode: str  # Pillow's: L, P, RGB, ...
-
-    @property
-    def loaded(self) -> tuple[int, int]:
-        """Width and height as OpenCV loads it."""
-        return self.size[::-1] if self.orientation in TRANSPOSED else self.size
 
 
 def header(path: Path) -> Header:
@@ -60,7 +56,11 @@ def header(path: Path) -> Header:
         ) from None
     if size[0] * size[1] > MOST_PIXELS:
         raise DataError(_too_large(path, f"{size[0]}x{size[1]} pixels"))
-    return Header(size, turned if kind in TURNED_BY_OPENCV else 1, mode)
+    if kind not in TURNED_BY_OPENCV:
+        turned = 1
+    both_turn = kind == "TIFF"  # Pillow, too, and tells the size that comes out
+    loaded = size[::-1] if turned in TRANSPOSED and not both_turn else size
+    return Header(size, loaded, turned, mode)
 
 
 def _too_large(path: Path, found: str) -> str:
@@ -78,7 +78,8 @@ def _reason(error: Exception) -> str:
 def _orientation(image: Image.Image, file: BinaryIO) -> int:
     if image.format == "PNG" and "exif" not in image.info and not _has_late_exif(file):
         return 1  # asked for its Exif, Pillow would decode all of it
-    return image.getexif().get(ORIENTATION, 1)
+    found = image.getexif().get(ORIENTATION, 1)
+    return found if found in range(1, 9) else 1
 
 
 def _has_late_exif(file: BinaryIO) -> bool:

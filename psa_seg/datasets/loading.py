@@ -41,9 +41,11 @@ class NamingDataset(Dataset):
         """The image and its annotation, as transformed."""
         return self.load(index)
 
-    def get_data_info(self, index: int) -> dict[str, Any]:
-        """Where image and mask lie."""
-        return self.dataset.get_data_info(index)
+    def __getattr__(self, name: str) -> Any:
+        """What else the dataset has, for hooks that look for it."""
+        if name == "dataset":  # before there is one
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
 
     def load(self, index: int) -> Any:
         """As `__getitem__`."""
@@ -66,11 +68,11 @@ class NamingDataset(Dataset):
 
     def _require_mask(self, item: Any, info: dict[str, Any]) -> None:
         """The mask fits its image, and holds classes."""
-        samples = item["data_samples"]
+        samples = item.get("data_samples") if isinstance(item, dict) else None
         sample = samples[0] if isinstance(samples, list) else samples  # of several views
-        if "gt_sem_seg" not in sample:
+        if sample is None or "gt_sem_seg" not in sample:
             return
-        ids, path = sample.gt_sem_seg.data, sample.seg_map_path
+        ids, path = sample.gt_sem_seg.data, info.get("seg_map_path")
         if ids.ndim != 3 or len(ids) != 1:
             shape = "x".join(map(str, ids.shape))
             raise DataError(fault(info) or f"mask of {shape}, and not of one channel: {path}")

@@ -14,6 +14,8 @@ from psa_seg.errors import DataError
 
 LEVELS = 256  # of uint8
 MOST_COLOURS = 4096  # a mask with more is a photograph, or was saved as one
+LARGEST = 2**31
+NUMBERS = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")  # modes of a number a pixel
 MOST_NAMED = 8  # values in a message
 
 
@@ -46,6 +48,8 @@ def read(path: Path, colours: bool = False) -> np.ndarray:
 
 
 def _packed(image: Image.Image) -> np.ndarray:
+    if image.mode in NUMBERS:
+        raise ValueError(f"it holds numbers ({image.mode}), and no colours")
     red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), np.int32), 2, 0)
     return red << 16 | green << 8 | blue
 
@@ -69,10 +73,9 @@ def _single(image: Image.Image) -> np.ndarray:
         return pixels.astype(np.uint8)
     if pixels.dtype == np.uint8:
         return pixels
-    whole = pixels.astype(np.int32)
-    if (whole != pixels).any():
+    if not (np.isfinite(pixels) & (abs(pixels) < LARGEST) & (pixels == np.trunc(pixels))).all():
         raise ValueError("it holds fractions, and no class numbers")
-    return whole
+    return pixels.astype(np.int32)
 
 
 def count(path: Path, colours: bool = False) -> dict[int, int]:

@@ -16,9 +16,9 @@ from psa_seg.errors import DataError
 STAR = "*"
 IMAGES = {
     *(".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".jp2", ".avif"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".pxm", ".pfm", ".sr", ".ras", ".hdr", ".gif"),
-}  # that OpenCV reads
-MASKS = IMAGES - {".hdr"} | {".ico", ".pcx", ".tga", ".sgi"}  # that Pillow reads
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".sr", ".ras", ".gif"),
+}  # that OpenCV decodes, and Pillow, too, which reads their headers
+MASKS = IMAGES | {".ico", ".pcx", ".tga", ".sgi"}  # that Pillow decodes
 LISTS = {".txt", ".lst"}
 
 
@@ -113,16 +113,23 @@ def walk(top: Path) -> Iterator[Path]:
     found: list[Path] = []
     for folder, inner, names in os.walk(top, followlinks=True):
         real = os.path.realpath(folder)
-        inner[:] = [] if real in seen else [n for n in inner if not n.startswith(".")]
+        inner[:] = [] if real in seen else sorted(n for n in inner if not n.startswith("."))
         if real not in seen:
             found += [Path(folder, name) for name in names if not name.startswith(".")]
         seen.add(real)
-    yield from sorted(path for path in found if path.is_file())
+    yield from sorted(path for path in found if not path.is_dir())  # dead links, too: to be told
 
 
 def _listed(root: Path, images: str, masks: str) -> list[Pair]:
     """Pairs of a list of images."""
     listed = [root / line for line in _lines(root / images)]
+    gone = [path for path in listed if not path.is_file()]
+    if gone:
+        raise DataError(
+            f"{len(gone)} of {len(listed)} files of a list are missing\n"
+            f"  first      {gone[0]}\n  where      {root / images}\n"
+            "  do         name one file in each line, relative to `path` of the data.yaml"
+        )
     if _is_list(masks):
         others = [root / line for line in _lines(root / masks)]
         if len(others) != len(listed):
@@ -144,7 +151,7 @@ def _is_list(place: str) -> bool:
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
+        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"list cannot be read: {path}\n  {error}\n"
@@ -175,7 +182,7 @@ def _require_all(names: Collection[str], there: Collection[str], place: Path, wh
     if missing:
         near = sorted(n for n in there if Path(n).name.startswith(Path(missing[0]).name[:4]))[:3]
         raise DataError(
-            f"{len(missing)} of {len(names)} are missing, {whose}\n"
+            f"{len(missing)} of {len(names)} names are missing, {whose}\n"
             f"  looked in  {place}\n"
             f"  first      {missing[0]}\n"
             f"  beside it  {', '.join(near) or 'nothing of that name'}\n"

@@ -48,11 +48,11 @@ def ids_of(info: Mapping[str, Any]) -> dict[int, int]:
 
     Where it names no values, they are class numbers, and those that are none are seen later.
     """
-    named = info["label_map"] or {}
+    named = info.get("label_map") or {}
     if info.get("only_labels"):
         return dict(named)
     ids = {i: named.get(i, i) for i in range(256)}
-    if info["reduce_zero_label"]:
+    if info.get("reduce_zero_label"):
         ids = {i: ids[i - 1] if 0 < i < IGNORED else IGNORED for i in range(256)}
     return ids
 

@@ -217,7 +217,7 @@ def test_lists(tmp_path):
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        (["i/x.jpg", "m/y.png"], "1 of 1 are missing"),
+        (["i/x.jpg", "m/y.png"], "1 of 1 names are missing"),
         (["i/x.jpg", "m/x.png", "m/y.png"], "1 masks without an image"),
         (["i/x.jpg", "i/x.png", "m/x.png"], "two files are called 'x'"),
         (["m/x.png"], "no folder at"),
@@ -234,9 +234,11 @@ def test_what_does_not_pair_is_a_message(tmp_path, files, words):
 def test_links_that_lead_back_and_folders_called_x_png(tmp_path):
     touch(tmp_path, "i/x.jpg", "m/x.png", "m/y.png/inside.txt")
     (tmp_path / "i/back").symlink_to(tmp_path / "i")
-    (tmp_path / "m/self.png").symlink_to("self.png")
     assert [path.name for path in walk(tmp_path / "i")] == ["x.jpg"]
     assert [pair.name for pair in pairs(tmp_path, "i", "m")] == ["x"]
+    (tmp_path / "m/self.png").symlink_to("self.png")
+    with pytest.raises(UserError, match="1 masks without an image"):  # it is not passed over
+        pairs(tmp_path, "i", "m")
     (tmp_path / "data").symlink_to(tmp_path / "i")
     assert [*find(tmp_path, "data", {".jpg"})] == ["x"]
 

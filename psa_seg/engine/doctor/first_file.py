@@ -29,14 +29,17 @@ def write(folder: Path, out: Path | None) -> Path:
     """
     path = out or folder / NAME
     files.must_be_new(path)
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"no file can be written in {path.parent}\n  do         name one: --out")
     found = layout(folder)
     masks = [m for place in found.masks.values() for m in find(folder, place, MASKS).values()]
     counts, colours = _counted(masks)
     inside = path.resolve().parent in (folder.resolve(), *folder.resolve().parents)
     root = os.path.relpath(folder, path.parent) if inside else str(folder.resolve())
     try:
-        files.write(path, written(folder, root, found, counts, colours), new=True)
-    except PermissionError as error:
+        text = written(folder.resolve(), root, found, counts, colours, masks)
+        files.write(path, text, new=True)
+    except OSError as error:
         raise UserError(
             f"{path} cannot be written: {error.strerror}\n  do         name another place: --out"
         ) from error
@@ -48,6 +51,8 @@ def _counted(masks: list[Path]) -> tuple[Counts, bool]:
     for colours in (False, True):
         counted = counts_of(masks, colours)
         faults = [one for one in counted if isinstance(one, DataError)]
+        if not all("channels" in str(fault) for fault in faults):  # colours, that is
+            break
         if not faults:
             break
     if faults:
