@@ -27,22 +27,31 @@ def main() -> None:
     args = parser.parse_args()
 
     tool.import_quietly()
+    from psa_seg import files
     from psa_seg.engine import examine
     from psa_seg.engine.doctor import first_file
+    from psa_seg.errors import UserError
 
+    if args.show:
+        files.must_be_new(args.show)  # said before the long look, and not after it
     with contextlib.redirect_stdout(sys.stderr):  # the table alone is this tool's output
-        if args.data and not args.classes and first_file.is_wanted(Path(args.data)):
-            args.data = str(first_file.write(Path(args.data), args.out))
-            print(f"wrote {args.data}: look at every line of it")
-        elif args.out:
-            parser.error("--out is for a --data FOLDER that has no data.yaml")
-        named, args.config = bool(args.config), args.config or str(LIGHT)
-        found = examine.examine(args, named)
+        try:
+            if args.data and not args.classes and first_file.is_wanted(Path(args.data)):
+                args.data = str(first_file.write(Path(args.data), args.out))
+                print(f"wrote {args.data}: look at every line of it")
+            elif args.out:
+                parser.error("--out is for a --data FOLDER that has no data.yaml")
+            named, args.config = bool(args.config), args.config or str(LIGHT)
+            found = examine.examine(args, named)
+            if args.suggest_weights:
+                found.lines.append(examine.suggestion(found))
+        except UserError as error:
+            if not args.json:
+                raise
+            found = examine.Examination([examine.Line("data", "error", str(error))], {})
     print(found.json() if args.json else found.text())
     if args.show:
         examine.show(found, args.show)
-    if args.suggest_weights:
-        print(examine.suggestion(found))
     sys.exit(found.status(args.strict))
 
 

@@ -36,6 +36,8 @@ NUMBERS = {
     "train_cfg.val_interval": 1,
     "train_dataloader.batch_size": 1,
     "train_dataloader.num_workers": 0,
+    "val_dataloader.batch_size": 1,
+    "test_dataloader.batch_size": 1,
     "randomness.seed": 0,
 }
 TYPES: dict[str, Any] = {
@@ -62,7 +64,7 @@ WORDS = {str: "a text", bool: "True or False"}
 READ = {
     *(set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}),
     *OWN,
-    *("custom_imports", "tta_model", "tta_pipeline", "start", "data_file"),
+    *("custom_imports", "tta_model", "tta_pipeline", "start", "data_file", "data_hash"),
     *("activation_checkpointing", "efficient_conv_bn_eval", "compile"),
     *("find_unused_parameters", "model_wrapper_cfg", "sync_bn"),
 }
@@ -81,7 +83,12 @@ def load_config(path: str) -> Config:
         config = Config.fromfile(path, import_custom_modules=False)
     except Exception as error:  # a config is a program: whatever it raises is its author's to read
         raise UserError(f"config cannot be read: {path}\n  {error}") from error
-    missing = [key for key in NEEDED if not config.get(key)]
+    may_be_empty = ("val_cfg", "test_cfg")  # mmengine's own idiom
+    missing = [
+        key
+        for key in NEEDED
+        if not config.get(key) and not (key in may_be_empty and config.get(key) is not None)
+    ]
     if missing:
         why = (
             "  why        a run is scored on a validation set; of your own data, `val: 0.2` in a\n"

@@ -10,20 +10,14 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from psa_seg.checkpoints.reading import load_checkpoint
+from psa_seg.checkpoints.reading import load_checkpoint, state_dict
 from psa_seg.engine import prepare, weights
-from psa_seg.engine.doctor.checkpoint import check_checkpoint
-from psa_seg.engine.doctor.classes import check_classes
-from psa_seg.engine.doctor.data import Found, look
+from psa_seg.engine.doctor import check_checkpoint, check_items, look, new_heads, remarks
+from psa_seg.engine.doctor.data import Found
 from psa_seg.engine.doctor.environment import check_environment, facts, remarks_on_environment
-from psa_seg.engine.doctor.items import check_items
-from psa_seg.engine.doctor.model import check_checkpoints, check_model, has_batch_norm
-from psa_seg.engine.doctor.remarks import remarks
 from psa_seg.engine.doctor.sheet import draw_sheet
-from psa_seg.engine.doctor.sizes import check_sizes
-from psa_seg.engine.doctor.validation import check_scores, check_windows
 from psa_seg.engine.explain import explaining, register
-from psa_seg.engine.loop import split_batch
+from psa_seg.engine.looking import check_config
 from psa_seg.errors import UserError
 from psa_seg.models.placement import settled
 from psa_seg.records.fingerprint import sources
@@ -83,22 +77,16 @@ def examine(args: argparse.Namespace, named: bool = True) -> Examination:
         register(config)
         config.model = settled(config.model)
         with explaining(config):
-            wrong = [*check_model(config), *check_classes(config, *LOADERS)]
-            wrong += [*check_sizes(config), *check_checkpoints(config)]
-            split_batch(
-                config.train_dataloader.batch_size,
-                1,
-                config.train_cfg.get("micro_batch_size"),
-                has_batch_norm(config),
-            )
-            wrong += [*check_windows(config), *check_scores(config)]
+            wrong = check_config(config, *LOADERS)
     except UserError as error:
         return Examination([*lines, Line("config", ERROR, str(error))], found)
-    lines += _lines("config", str(config.filename), wrong) if named else []
-    lines += list(_data(config, found))
+    lines += _lines("config", str(config.filename), wrong) if named or wrong else []
+    if wrong:
+        return Examination(lines, found)
+    lines += list(_data(config, found)) if named or args.data else []
     lines += _weights(config) if named else []
-    if args.checkpoint and not wrong:
-        lines += _checkpoint(config, args.checkpoint)
+    if args.checkpoint:
+        lines += _checkpoint(config, args.checkpoint, named)
     return Examination(lines, found)
 
 
@@ -152,6 +140,8 @@ def _weights(config: Config) -> list[Line]:
         if "://" not in source and not Path(source).expanduser().is_file():
             message = f"{key}: not found: {source}\n  do         --cfg-options {key}=FILE"
             lines.append(Line("weights", ERROR, message))
+        elif key == "load_from" and "://" not in source:
+            lines += _start(config, source)
         elif "://" in source and not weights.cached(source):
             message = f"{key}: {source} is not on this disk; the first run fetches it"
             lines.append(Line("weights", WARNING, message))
@@ -160,14 +150,31 @@ def _weights(config: Config) -> list[Line]:
     return lines
 
 
-def _checkpoint(config: Config, path: str) -> list[Line]:
+def _start(config: Config, path: str) -> list[Line]:
+    """A checkpoint to fine-tune: its heads may be of other classes."""
+    try:
+        read = load_checkpoint(path)
+        with explaining(config):
+            twin, anew = new_heads(config.model, read)
+            wrong = check_checkpoint(twin, read, path, new_attention=True)
+    except UserError as error:
+        return [Line("weights", ERROR, str(error))]
+    fact = f"load_from: {path}" + "".join(f"\n  anew, for other classes: {key}" for key in anew)
+    return _lines("weights", fact, wrong)
+
+
+def _checkpoint(config: Config, path: str, named: bool) -> list[Line]:
+    """Whether it is of this config's model; without a config, what it tells of itself."""
     try:
         read: Any = load_checkpoint(path)
         with explaining(config):
-            wrong = check_checkpoint(config.model, read, path)
+            wrong = check_checkpoint(config.model, read, path) if named else []
     except UserError as error:
         wrong = [str(error)]
-    return _lines("checkpoint", path, wrong)
+    classes = () if wrong else (read.get("meta") or {}).get("dataset_meta", {}).get("classes", ())
+    fact = f"{path}: {len(state_dict(read)) if not wrong else 0} tensors"
+    fact += f", of {len(classes)} classes: {', '.join(map(str, classes))}" if classes else ""
+    return _lines("checkpoint", fact, wrong)
 
 
 def show(found: Examination, path: Path) -> None:
@@ -176,11 +183,16 @@ def show(found: Examination, path: Path) -> None:
     Raises:
         UserError: where the data could not be looked at, or something is at `path`.
     """
+    if not path.parent.is_dir() or path.suffix.lower() != ".png":
+        raise UserError(
+            f"--show {path} is no PNG in a folder that is there
+  do         name one: sheet.png"
+        )
     draw_sheet(path, _training(found))
     print(f"wrote {path}: do the colours lie where they should?", file=sys.stderr)
 
 
-def suggestion(found: Examination) -> str:
+def suggestion(found: Examination) -> Line:
     """Weights of classes for the loss, as an option.
 
     The median frequency over a class's own (Eigen and Fergus 2015, arXiv 1411.4734): the share of
@@ -197,7 +209,8 @@ def suggestion(found: Examination) -> str:
     shares = [p / a if p else None for p, a in zip(pixels, areas, strict=True)]
     middle = median(share for share in shares if share)
     weights = [round(middle / share, 3) if share else 0.0 for share in shares]
-    return f"class_weight={weights}  # {', '.join(surveys[0].classes)}"
+    text = f"class_weight={weights}\n  of {', '.join(surveys[0].classes)}"
+    return Line("suggestion", OK, text)
 
 
 def _training(found: Examination) -> list[Found]:

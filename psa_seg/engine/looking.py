@@ -1,20 +1,38 @@
-"""Looks at the parts of a run by themselves: its data, its model."""
+"""What is looked at before a run, in the order in which one look needs another."""
 
 from mmengine.config import Config
+from mmengine.dist import get_world_size
 from mmseg.registry import MODELS
 from torch import nn
 
 from psa_seg.engine.config import load_config
-from psa_seg.engine.doctor import check_classes, check_items, check_model, look, remarks
+from psa_seg.engine.doctor import (
+    check_checkpoints,
+    check_classes,
+    check_items,
+    check_model,
+    check_scores,
+    check_sizes,
+    check_windows,
+    has_batch_norm,
+    look,
+    remarks,
+)
+from psa_seg.engine.doctor.environment import check_environment, remarks_on_environment
 from psa_seg.engine.explain import explaining, register
+from psa_seg.engine.loop import split_batch
 from psa_seg.errors import stop_at
 from psa_seg.models.placement import settled
+from psa_seg.records.fingerprint import of_data
 
 TRAINED_ON = ("train_dataloader", "val_dataloader")
 
 
-def look_at_data(config: Config, *loaders: str) -> None:
+def look_at_data(config: Config, *loaders: str) -> str:
     """Stop at what is wrong with what the named data loaders read, and tell what may be.
+
+    Returns:
+        The digest of all images and masks.
 
     Raises:
         UserError: for what is wrong.
@@ -22,8 +40,31 @@ def look_at_data(config: Config, *loaders: str) -> None:
     found, wrong = look(config, *loaders)
     stop_at(wrong)
     stop_at(check_items(config, found))
-    for remark in remarks(config, found):
-        print(f"WARNING: {config.data_name}: {remark}")
+    for remark in [*remarks(config, found), *check_environment(), *remarks_on_environment()]:
+        print(f"WARNING: {remark}")
+    return of_data(*(one.built for sets in found.values() for one in sets))
+
+
+def check_config(config: Config, *loaders: str) -> list[str]:
+    """What is wrong with a config, whatever is in the files of its data.
+
+    Args:
+        config: with the types of its parts settled.
+        loaders: that are used; with `train_dataloader`, what a training needs is looked at, too.
+    """
+    wrong = check_model(config) or check_classes(config, *loaders)
+    if wrong:  # what follows builds the model
+        return wrong
+    wrong = check_windows(config)
+    if "train_dataloader" in loaders:
+        wrong += [*check_sizes(config), *check_checkpoints(config), *check_scores(config)]
+        split_batch(
+            config.train_dataloader.batch_size,
+            get_world_size(),
+            config.train_cfg.get("micro_batch_size"),
+            has_batch_norm(config),
+        )
+    return wrong
 
 
 def readable(config: Config) -> None:

@@ -20,6 +20,7 @@ from psa_seg.errors import UserError
 from psa_seg.models.placement import name_of
 
 TYPICAL = 64  # images, spread over the set, of which the commonest size is that of all
+OTHER_SIZES = {"RandomChoiceResize", "ResizeShortestEdge", "ResizeToMultiple", "RandomMosaic"}
 LOADERS = {"train": "train", "val": "val", "test": "test"}
 
 
@@ -96,11 +97,16 @@ def use_data(config: Config, data: DataFile) -> None:
     for loader, split in LOADERS.items():
         dataset = config[f"{loader}_dataloader"].dataset
         _, first = next(leaves(dataset))
-        pipeline = first.get("pipeline") or dataset.get("pipeline") or []
+        if first is not dataset and dataset.get("pipeline"):
+            raise _unknown_step(config, f"the pipeline of {dataset.type}")
+        pipeline = first.get("pipeline") or []
+        for step in pipeline:
+            if name_of(step.get("type")) in OTHER_SIZES:
+                raise _unknown_step(config, step["type"])
         config[f"{loader}_dataloader"].dataset = dict(
             type="FolderDataset",
             data_root=str(data.root.resolve()),
-            content=data.content(),
+            content={k: v for k, v in data.content().items() if k != "name"},
             split=split,
             pipeline=_sized(pipeline, data.scale, crop),
             test_mode=split != "train",
@@ -114,9 +120,19 @@ def use_data(config: Config, data: DataFile) -> None:
         scorers = config[name]
         for scorer in scorers if isinstance(scorers, list) else [scorers]:
             scorer.pop("ignore_index", None)
+    windows = config.model.get("test_cfg") or {}
+    if windows.get("mode") == "slide":
+        windows.update(crop_size=crop, stride=tuple(-(-2 * side // 3) for side in crop))
     preprocessor = config.model.get("data_preprocessor")
     if preprocessor and preprocessor.get("size"):
         preprocessor.update(size=crop, seg_pad_val=IGNORED)
+
+
+def _unknown_step(config: Config, what: str) -> UserError:
+    return UserError(
+        f"--data does not know which sizes {what} should have for these images: {config.filename}\n"
+        "  do         take Resize or RandomResize in the pipelines, as configs/_base_/datasets have"
+    )
 
 
 def _crop(config: Config, data: DataFile) -> tuple[int, int]:
@@ -151,9 +167,9 @@ def _sized(steps: Sequence[Any], scale: Any, crop: tuple[int, int]) -> list[Any]
 
 
 def _step(step: ConfigDict, scale: tuple[int, int] | None, crop: tuple[int, int]) -> Any:
-    kind, changed = name_of(step.type), ConfigDict(step)
+    kind, changed = name_of(step["type"]), ConfigDict(step)
     if "transforms" in step and not kind.endswith("Albu"):  # whose steps are another library's
-        changed.transforms = _sized(step.transforms, scale, crop)
+        changed.transforms = _sized(step["transforms"], scale, crop)
     elif kind in MASK_LOADERS:
         return ConfigDict(type="LoadLabelIds")
     elif kind == "RandomResize" and scale is None:

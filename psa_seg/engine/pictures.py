@@ -16,6 +16,7 @@ from psa_seg import PolarizedSelfAttention
 from psa_seg.datasets.labels import IGNORED
 from psa_seg.ops import naive
 
+LONGEST = 32  # letters of a name
 COLUMNS = ("image", "truth (black: ignored)", "prediction")
 
 
@@ -29,7 +30,8 @@ def draw_curves(
     axis = figure.subplots()
     axis.plot(np.arange(1, len(losses) + 1), losses, color="tab:blue", alpha=0.25, lw=0.8)
     axis.plot(np.arange(window, len(losses) + 1), smooth, color="tab:blue")
-    axis.set(xlabel="iteration", title=title, xlim=(0, 1.06 * len(losses)), ylim=(0, None))
+    axis.set_title(shown(title), parse_math=False)
+    axis.set(xlabel="iteration", xlim=(0, 1.06 * len(losses)), ylim=(0, None))
     axis.set_ylabel(f"training loss (and mean of {window})", color="tab:blue")
     right = axis.twinx()
     right.plot(*zip(*history, strict=True), "o-", color="tab:red")
@@ -91,9 +93,17 @@ def draw_samples(path: Path, rows: Sequence[Pictured], meta: dict[str, Any], tit
             )
             row[-1].set_axis_off()
     patches = [Rectangle((0, 0), 1, 1, color=np.array(color) / 255) for color in meta["palette"]]
-    figure.legend(patches, meta["classes"], loc="outside lower center", ncols=10, fontsize=8)
-    figure.suptitle(title)
+    names = [shown(name) for name in meta["classes"]]
+    legend = figure.legend(patches, names, loc="outside lower center", ncols=10, fontsize=8)
+    for text in [*legend.get_texts(), figure.suptitle(shown(title))]:
+        text.set_parse_math(False)
     figure.savefig(path, dpi=80)
+
+
+def shown(text: str) -> str:
+    """A name as a picture shows it: of a length that leaves room, and of letters that exist."""
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _errors(image: np.ndarray, sample: SegDataSample) -> np.ndarray:

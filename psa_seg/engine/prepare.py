@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.dist import get_world_size
 
 from psa_seg.checkpoints.reading import config_of, load_checkpoint
 from psa_seg.datasets.transforms import without_masks
@@ -19,21 +18,13 @@ from psa_seg.engine.demo import make_demo
 from psa_seg.engine.distributed import once
 from psa_seg.engine.doctor import (
     check_checkpoint,
-    check_checkpoints,
-    check_classes,
-    check_model,
     check_same_run,
-    check_scores,
-    check_sizes,
     check_views,
-    check_windows,
-    has_batch_norm,
     new_heads,
     trained_model,
 )
 from psa_seg.engine.explain import explaining, register
-from psa_seg.engine.looking import TRAINED_ON, look_at_data
-from psa_seg.engine.loop import split_batch
+from psa_seg.engine.looking import TRAINED_ON, check_config, look_at_data
 from psa_seg.engine.own_data import find_data, use_data
 from psa_seg.engine.run import Run
 from psa_seg.engine.work_dir import Claim
@@ -132,19 +123,8 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     config.model = settled(config.model)
     resumed = work_dir.checkpoint_in(folder) if folder else None
     config.allow_absent |= bool(resumed)  # what was begun is brought to its end
-    stop_at(check_model(config))
-    stop_at(check_classes(config, *TRAINED_ON))
-    split_batch(
-        config.train_dataloader.batch_size,
-        get_world_size(),
-        config.train_cfg.get("micro_batch_size"),
-        has_batch_norm(config),
-    )
-    stop_at(check_sizes(config))
-    stop_at(check_checkpoints(config))
-    stop_at(check_windows(config))
-    stop_at(check_scores(config))
-    look_at_data(config, *TRAINED_ON)
+    stop_at(check_config(config, *TRAINED_ON))
+    config.data_hash = look_at_data(config, *TRAINED_ON)
     if resumed:
         checkpoint = load_checkpoint(resumed)
         held = (config_of(checkpoint) or {}).get("start") or {}
@@ -187,6 +167,10 @@ def scoring(
     Raises:
         UserError: for all that a user can mend.
     """
+    if show_dir and Path(show_dir).exists() and any(Path(show_dir).iterdir()):
+        raise UserError(
+            f"{show_dir} holds files, and they stay\n  do         name a new --show-dir"
+        )
     config = copy.deepcopy(config)
     config.custom_hooks = [dict(type="PanelHook", out_dir=show_dir)] if show_dir else []
     if official:
@@ -228,9 +212,7 @@ def _tested(
     config.model = settled(config.model)
 
     def checked() -> list[Claim]:
-        stop_at(check_model(config))
-        stop_at(check_classes(config, *loaders))
-        stop_at(check_windows(config))
+        stop_at(check_config(config, *loaders))
         look_at_data(config, *loaders)
         _require_fit(config, checkpoint)
         if tta:

@@ -35,6 +35,7 @@ FILE_ONLY = (
     "Distributed training is not used",
     "Exp name",
     "Gradient accumulative may",
+    "The model and loaded state dict do not match",  # what starts anew stands on the first screen
 )
 
 

@@ -11,9 +11,9 @@ from torch import nn
 
 from psa_seg.engine.describe import environment
 from psa_seg.engine.doctor.data import leaves
-from psa_seg.engine.doctor.sizes import crops
+from psa_seg.engine.doctor.sizes import VARYING, crops, seen
 from psa_seg.engine.flops import count_flops
-from psa_seg.models.placement import find
+from psa_seg.models.placement import find, name_of
 
 NOT_COUNTED = "FLOPs not counted"
 PARTS = ("backbone", "neck", "decode_head")
@@ -72,12 +72,17 @@ def _steps(dataset: Any) -> Sequence[Any]:
 
 def _resizes(steps: Sequence[Any]) -> Iterator[str]:
     for step in steps:
-        scale, ratios = step.get("scale"), step.get("ratio_range")
-        text = f"resized to {scale[0]}x{scale[1]} (width x height)" if scale else ""
+        if not isinstance(step, dict):
+            continue
+        kind, scale, ratios = name_of(step.get("type")), step.get("scale"), step.get("ratio_range")
+        size = seen(scale)
         if ratios:
-            text += f"{' ' if text else ''}times {ratios[0]:g} to {ratios[1]:g}"
-        if text:
-            yield text
+            about = f"resized to {size[0]}x{size[1]} (width x height) " if len(size) == 2 else ""
+            yield f"{about}times {ratios[0]:g} to {ratios[1]:g}"
+        elif kind == "Resize" and len(size) == 2 and all(isinstance(n, int) for n in size):
+            yield f"resized to {size[0]}x{size[1]} (width x height)"
+        elif kind in VARYING and kind != "Pad":
+            yield f"resized by {kind}"
 
 
 def screen_size(model: Any) -> tuple[int, int]:

@@ -56,6 +56,8 @@ def parts(config: Config, keys: Iterable[str], contents: bool = True) -> dict[st
         return start.get(where, Path(source).name) if contents else "weights"
 
     found = {key: _portable(look_up(config, key), key, weights) for key in keys}
+    if config.get("data_file"):  # whatever folder it lies in, which names it
+        found.pop("data_name", None)
     for key in ("custom_hooks", "default_hooks"):
         if key in found:
             found[key] = _acting(found[key])

@@ -3,11 +3,13 @@
 import struct
 import zlib
 
+import mmcv
 import numpy as np
 import pytest
 from PIL import Image
 
 from psa_seg.datasets import masks
+from psa_seg.datasets.colours import differing
 from psa_seg.datasets.headers import MOST_PIXELS, header
 from psa_seg.errors import DataError
 from tests.datasets.own import scene
@@ -133,16 +135,30 @@ def test_what_is_no_mask_is_a_message_with_its_path(tmp_path, kind):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", range(10))
 def test_a_header_tells_the_size_as_opencv_loads_it(tmp_path, suffix, orientation):
-    import cv2
-
     path = tmp_path / f"image{suffix}"
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(scene(0)[0]).save(path, exif=exif)
     found = header(path)
-    assert found.orientation == orientation
-    if suffix == ".tif" and orientation > 4:  # which OpenCV 5 fails to read
-        return
-    assert cv2.imread(str(path)).shape[1::-1] == found.loaded
+    assert found.orientation == (orientation if 0 < orientation < 9 else 1)
+    assert mmcv.imfrombytes(path.read_bytes()).shape[1::-1] == found.loaded
+
+
+@pytest.mark.parametrize("kind", ["F", "I;16"])
+def test_numbers_are_no_colours(tmp_path, kind):
+    dtype = np.float32 if kind == "F" else np.uint16
+    Image.fromarray(MASK.astype(dtype)).save(tmp_path / "x.tif")
+    with pytest.raises(DataError, match="and no colours"):
+        masks.read(tmp_path / "x.tif", colours=True)
+
+
+def test_colours_of_many_classes_differ():
+    found = np.array(differing(255))
+    assert len(np.unique(found, axis=0)) == 255
+    assert differing(9) == differing(200)[:9]
+    first = found[:40].astype(int)
+    apart = np.abs(first[:, None] - first[None]).max(-1) + 255 * np.eye(40)
+    assert apart.min() >= 32
+    assert not {(0, 0, 0), (255, 255, 255)} & {*map(tuple, found.tolist())}

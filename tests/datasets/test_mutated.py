@@ -132,6 +132,7 @@ SCALARS = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-3, 300),
+    st.integers(),
     st.floats(),
     st.text(max_size=5),
     st.sampled_from(["train", "val", "a", "b", "images/train", "*", "#804080", "x.txt", "/", "\0"]),
@@ -147,13 +148,17 @@ VALUES = st.recursive(
 
 @many
 @given(
+    left_out=st.sets(st.sampled_from(["images", "values", "scale", "name"]), max_size=2),
     changes=st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3),
     spots=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 126)), max_size=2),
 )
-def test_data_files(loaded, changes, spots):
+def test_data_files(loaded, left_out, changes, spots):
     root, _ = loaded
     path = root / "mutated.yaml"
-    data = bytearray(yaml.safe_dump({**RIGHT, **changes}, allow_unicode=True).encode())
+    kept = {key: value for key, value in RIGHT.items() if key not in left_out}
+    if "images" in left_out:
+        kept |= {"images": {"train": "images/train"}, "masks": {"train": "masks/train"}}
+    data = bytearray(yaml.safe_dump({**kept, **changes}, allow_unicode=True).encode())
     for place, value in spots:
         data[place % len(data)] = value
     path.write_bytes(data)

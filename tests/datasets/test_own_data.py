@@ -127,6 +127,11 @@ WRONG = {
     "a palette of no colours": ({"palette": [1, 2, 3]}, "palette has 1"),
     "a size of one side": ({"scale": [480]}, "scale must be width and height"),
     "a size below one": ({"crop": [0, 3]}, "crop must be width and height"),
+    "a list that is a number": ({"lists": 5, "images": {"train": "i"}}, "lists.train must be"),
+    "a number beyond any mask": ({"ignore": 2**70}, "ignore must be a number"),
+    "more pixels than can be": ({"scale": [10**6, 10**6]}, "scale is of more than"),
+    "a key twice": ("names: [a, b]\nnames: [a, c]", "a key stands twice"),
+    "colours without quotes": ("values: {#000000: a}", "colours stand in quotes"),
     "two stars": ({"images": {"train": "*/*", "val": "v"}}, "more than one star"),
 }
 

@@ -6,6 +6,8 @@ from PIL import Image
 
 from psa_seg.engine import looking
 from psa_seg.engine.config import load_config
+from psa_seg.engine.doctor import check_classes
+from psa_seg.engine.doctor.classes import heads
 from psa_seg.errors import UserError
 from psa_seg.records import read
 from tests.conftest import ROOT, evaluate, small, train
@@ -105,6 +107,66 @@ def test_another_id_is_ignored_throughout(tmp_path, tiny, ignored):
     config.test_dataloader = config.val_dataloader
     for tta in (False, True):
         evaluate(config, str(tmp_path / "work/iter_2.pth"), tta=tta)
+
+
+USERS = {  # as people write them, and as mmengine and MMSegmentation take them
+    "a scale of one number": ("val", 1, dict(type="Resize", scale=(256, 128))),
+    "few meta keys": (
+        "val",
+        3,
+        dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape")),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", USERS)
+def test_configs_of_users_that_are_right(tiny, case):
+    loader, place, step = USERS[case]
+    config = tiny(NAME, **SHORT)
+    config[f"{loader}_dataloader"].dataset.pipeline[place] = step
+    config.val_cfg.pop("type")
+    train(config)
+
+
+def test_heads_that_tell_no_classes_of_the_data_are_left_alone(tiny):
+    config = tiny(NAME)
+    config.model.decode_head.kernel_update_head = [dict(type="X", num_classes=3)]
+    config.model.auxiliary_head = [
+        config.model.auxiliary_head,
+        dict(type="STDCHead", num_classes=2),
+        dict(type="PointHead"),
+    ]
+    told = {key: head.num_classes for key, head in heads(config.model)}
+    assert told == {
+        "model.decode_head": 19,
+        "model.decode_head.kernel_update_head.0": 3,
+        "model.auxiliary_head.0": 19,
+    }
+
+
+def test_classes_in_a_file_of_their_own(tiny, tmp_path):
+    """mmengine reads them there."""
+    (tmp_path / "classes.txt").write_text("\n".join(f"label {i}" for i in range(34)))
+    config = tiny(NAME)
+    own_set(config, metainfo=dict(classes=str(tmp_path / "classes.txt"), palette=[[0] * 3] * 34))
+    for _, head in heads(config.model):
+        head.num_classes = 34
+    assert check_classes(config, *SETS) == []
+
+
+PIPELINES = {
+    "images are not packed": lambda steps: steps[:-1],
+    "images come without their masks": lambda steps: [s for s in steps if s.type != "LoadLabelIds"],
+}
+
+
+@pytest.mark.parametrize("words", PIPELINES)
+def test_pipelines_that_lack_a_step(tiny, words):
+    config = tiny(NAME)
+    dataset = config.val_dataloader.dataset
+    dataset.pipeline = PIPELINES[words](dataset.pipeline)
+    with pytest.raises(UserError, match=words):
+        train(config)
 
 
 LOOPS = {

@@ -22,7 +22,7 @@ from psa_seg.engine.summary import summarize
 from psa_seg.errors import UserError
 from psa_seg.records import read
 from tests.conftest import ROOT, train
-from tests.datasets.own import SPLITS, describe, draw
+from tests.datasets.own import SPLITS, describe, draw, scene
 from tools import test as test_tool
 from tools import train as train_tool
 
@@ -90,8 +90,11 @@ def test_trains_resumes_elsewhere_and_tests(call, drawn, tmp_path, capsys):
 def test_other_values_or_names_are_another_run(call, drawn):
     path = describe(drawn)
     call(train_tool, MAIN, "--demo", "--data", str(path), "--work-dir", "run")
-    for change, words in (("ignore: 254", "content.values"), ("name: other", "data_name is 'own'")):
-        other = describe(drawn, change)
+    for change, names, words in (
+        ("ignore: 254", "[a, b, c]", "content.values"),
+        ("name: other", "[a, b, d]", "content.names"),
+    ):
+        other = describe(drawn, change, names)
         with pytest.raises(UserError, match=words):
             call(train_tool, MAIN, "--demo", "--data", str(other), "--work-dir", "run", "--resume")
 
@@ -167,6 +170,29 @@ def test_camvid_through_its_own_config_and_through_a_file_is_the_same(tmp_path):
         assert seen == {*range(11), 255}
 
 
+def test_a_folder_of_another_name_is_the_same_data_and_other_files_are_not(call, drawn):
+    call(train_tool, MAIN, "--demo", "--data", str(describe(drawn)), "--work-dir", "run")
+    renamed = drawn.rename(drawn.with_name("renamed"))
+    longer = {"train_cfg.max_iters": 4, "param_scheduler.0.end": 2}
+    again = ("--demo", "--data", str(renamed), "--work-dir", "run", "--resume")
+    call(train_tool, MAIN, *again, **longer)
+    Image.fromarray(scene(99)[0]).save(renamed / "images/train/new.jpg")
+    Image.fromarray(scene(99)[1]).save(renamed / "masks/train/new.png")
+    with pytest.raises(UserError, match="the images or masks: others, or of other sizes"):
+        call(train_tool, MAIN, *again, **longer)
+
+
+def test_windows_follow_and_steps_of_other_sizes_are_refused(drawn):
+    config, data = load_config(MAIN), find_data(str(describe(drawn)))
+    config.model.test_cfg = dict(mode="slide", crop_size=(512, 1024), stride=(341, 683))
+    use_data(config, data)
+    assert config.model.test_cfg == dict(mode="slide", crop_size=(48, 64), stride=(32, 43))
+    config = load_config(MAIN)
+    config.train_dataloader.dataset.pipeline[2] = dict(type="RandomChoiceResize", scales=[512])
+    with pytest.raises(UserError, match="does not know which sizes RandomChoiceResize"):
+        use_data(config, data)
+
+
 def test_a_folder_alone(drawn, capsys, tmp_path):
     data = find_data(str(drawn))
     assert data.names == ("class 0", "class 1", "class 2")
@@ -235,9 +261,7 @@ def test_classes_may_be_absent_where_that_is_said(tmp_path, drawn, capsys):
     config = small(describe(drawn, names="[a, b, c, d]"), tmp_path / "work")
     config.allow_absent = True
     train(config)
-    assert (
-        "WARNING: own: 1 of 4 classes never occur in train_dataloader: d" in capsys.readouterr().out
-    )
+    assert "WARNING: 1 of 4 classes never occur in train_dataloader: d" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("channels", [1, 2])

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from mmseg.registry import MODELS
 from PIL import Image
 
 from psa_seg.datasets.data_file import read_data_file
 from psa_seg.datasets.guess import layout
 from psa_seg.datasets.pairs import pairs
+from psa_seg.engine.config import load_config
 from psa_seg.engine.doctor import environment, masks
 from psa_seg.errors import UserError
 from tests.conftest import ROOT
@@ -109,6 +111,25 @@ LAYOUTS = {
     ),
     "a suffix": (["img/x.jpg", "img/y.jpg", "masks/x_mask.png", "masks/y_mask.png"], {"train"}),
     "one folder": (["x.jpg", "y.jpg", "x_mask.png", "y_mask.png"], {"train"}),
+    "prefixes": (
+        [
+            *(
+                f"{k}/train/{n}_000{i}.{s}"
+                for i in range(3)
+                for k, n, s in (("images", "img", "jpg"), ("masks", "mask", "png"))
+            ),
+            *(
+                f"{k}/val/{n}_001{i}.{s}"
+                for i in range(2)
+                for k, n, s in (("images", "img", "jpg"), ("masks", "mask", "png"))
+            ),
+        ],
+        {"train", "val"},
+    ),
+    "several suffixes": (
+        ["img/x.jpg", "img/y.PNG", "masks/x_mask.png", "masks/y_mask.png"],
+        {"train"},
+    ),
     "CamVid's": (
         ["train/x.png", "val/y.png", "trainannot/x.png", "valannot/y.png"],
         {"train", "val"},
@@ -143,6 +164,50 @@ def test_a_folder_in_which_nothing_is_told(tmp_path):
         layout(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["images/a.jpg", "images/b.jpg", "masks/x.png", "masks/y.png"],
+        ["images/a.jpg", "images/a.png", "masks/a.png"],
+        ["images/a.jpg", "images/b.jpg", "masks/a.png"],
+    ],
+)
+def test_pairs_that_are_not_told_are_not_guessed(tmp_path, files):
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    with pytest.raises(UserError, match="do not say which belong together"):
+        layout(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("save", "suffix", "words"),
+    [
+        (lambda m, p: Image.fromarray(m * 80).save(p, quality=60), ".jpg", "which smooth"),
+        (lambda m, p: Image.fromarray(m / np.float32(2)).save(p), ".tif", "fractions"),
+        (lambda m, p: Image.fromarray(m * 0).save(p), ".png", "one value alone"),
+    ],
+)
+def test_no_first_file_of_what_are_no_classes(doctor, tmp_path, save, suffix, words):
+    root = draw(tmp_path / "own", save, suffix)
+    with pytest.raises(UserError, match=words):
+        doctor("--data", root)
+    assert not (root / "data.yaml").exists()
+    status, out, _ = doctor("--data", root, "--json")
+    assert status == 2
+    assert words in lines(out, "error")[0]
+
+
+def test_a_first_file_takes_255_beside_classes_for_what_is_ignored(doctor, tmp_path):
+    root = draw(
+        tmp_path / "on",
+        lambda m, p: Image.fromarray(np.array([0, 4, 9, 255], np.uint8)[m]).save(p),
+        classes=4,
+    )
+    assert doctor("--data", root)[0] == 0
+    assert dict(read_data_file(root / "data.yaml").ids) == {0: 0, 4: 1, 9: 2, 255: 255}
+
+
 def test_what_may_be_wrong_is_a_warning(doctor, tmp_path):
     root = draw(tmp_path / "own")
     shutil.copy(root / "images/train/0.jpg", root / "images/val/2.jpg")
@@ -163,7 +228,7 @@ def test_what_may_be_wrong_is_a_warning(doctor, tmp_path):
         "1 of 3 classes never occur in val_dataloader: c",
         "% of the pixels of val_dataloader are ignored",
         "crops of 128x128 (rows x columns) are larger than 8 of 8 images",
-        "1 images are of far other size than most (64x48)",
+        "1 images are of far other size than the rest (most often 64x48)",
         "images are far brighter or darker than the rest",
     ):
         assert words in found
@@ -213,6 +278,37 @@ def test_a_contact_sheet(doctor, tmp_path):
         doctor("--data", path, "--show", sheet)
 
 
+def test_names_that_matplotlib_would_set_as_formulas(doctor, tmp_path):
+    root = draw(tmp_path / "own")
+    for kind, suffix in (("images", "jpg"), ("masks", "png")):
+        (root / kind / f"train/0.{suffix}").rename(root / kind / f"train/$x_$^.{suffix}")
+    path = describe(
+        root, "name: 'cost in $'", names="['$a_^$', b, 'a name of very many letters ....']"
+    )
+    assert doctor("--data", path, "--show", tmp_path / "sheet.png")[0] == 0
+    for wrong in (tmp_path / "no/sheet.png", tmp_path / "sheet.jpg"):
+        with pytest.raises(UserError, match="is no PNG in a folder that is there"):
+            doctor("--data", path, "--show", wrong)
+
+
+def test_a_start_for_other_classes(doctor, tmp_path):
+    path = describe(draw(tmp_path / "own"))
+    config = load_config(CONFIG)
+    config.model.backbone.init_cfg = None
+    torch.save({"state_dict": MODELS.build(config.model).state_dict()}, tmp_path / "19.pth")
+    start = ("--cfg-options", "model.backbone.init_cfg=None", f"load_from={tmp_path / '19.pth'}")
+    status, out, _ = doctor(CONFIG, "--data", path, "--json", *start)
+    assert status == 0
+    assert "anew, for other classes: decode_head.conv_seg.weight" in lines(out, "ok")[-1]
+    other = CONFIG.replace("_mobilenetv2", "_r18")  # with heads of other widths besides
+    status, out, _ = doctor(other, "--data", path, "--json", *start)
+    assert status == 2
+    assert "checkpoint is of another model" in lines(out, "error")[0]
+    status, out, _ = doctor("--checkpoint", tmp_path / "19.pth")
+    assert status == 0
+    assert f"19.pth: {len(MODELS.build(config.model).state_dict())} tensors" in out
+
+
 def test_weights_are_median_frequency_balancing(doctor, tmp_path):
     """Of the images that have a class, as in arXiv 1411.4734."""
     root = draw(tmp_path / "own")
@@ -225,7 +321,9 @@ def test_weights_are_median_frequency_balancing(doctor, tmp_path):
     shares = {"a": (5 + 0.75) / 6, "b": (1 + 0.25) / 2, "c": 1.0}
     middle = sorted(shares.values())[1]
     weights = [round(middle / share, 3) for share in shares.values()]
-    assert out.splitlines()[-1] == f"class_weight={weights}  # a, b, c"
+    assert f"suggestion   class_weight={weights}\n" in out
+    _, out, _ = doctor("--data", describe(root), "--suggest-weights", "--json")
+    assert lines(out, "ok")[-1].startswith(f"class_weight={weights}")
 
 
 def test_masks_are_counted_once(doctor, tmp_path, monkeypatch):

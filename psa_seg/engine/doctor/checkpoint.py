@@ -40,7 +40,8 @@ def check_checkpoint(
         problem = "is of another model"
         if classifiers:
             there, here = (len(state[classifiers[-1]]) for state in (given, own))
-            problem = f"has {there} classes, and this config {here}"
+            if there != here:
+                problem = f"has {there} classes, and this config {here}"
         return ["\n".join([f"checkpoint {problem}: {path}", *listing(wrong), REMEDY])]
     others = _other_functions(checkpoint, model, new_attention)
     if others:
@@ -126,6 +127,9 @@ def check_same_run(config: Config, checkpoint: Checkpoint, path: str) -> list[st
             "  do         raise train_cfg.max_iters, or leave it as it was"
         ]
     found = difference_of_runs(held, config)
+    here = config.get("data_hash")
+    if not found and here and held.get("data_hash", here) != here:
+        found = "the images or masks: others, or of other sizes in bytes, than when it began"
     if not found:
         return []
     name = str(meta.get("experiment_name", "another")).rsplit("_", 2)[0]  # without date and time
@@ -144,4 +148,5 @@ def difference_of_runs(held: dict[str, Any], config: Config) -> str:
     if not contents and "start_from" in held:  # where they had it
         began["load_from"] = held["start_from"]
     there, here = (parts(each, SAME_RUN, contents) for each in (began, config))
-    return next(filter(None, (difference(key, there[key], here[key]) for key in SAME_RUN)), "")
+    found = (difference(key, there.get(key), here.get(key)) for key in SAME_RUN)
+    return next(filter(None, found), "")

@@ -38,41 +38,48 @@ def check_classes(config: Config, *loaders: str) -> list[str]:
 
 
 def heads(model: Any) -> Iterator[tuple[str, Any]]:
-    """Every head of a model's config that tells the data's classes, and its key."""
+    """Every part of a model's heads that is told the number of the data's classes, and its key."""
     for part in ("decode_head", "auxiliary_head"):
-        found = model.get(part) or []
-        several = isinstance(found, list | tuple)
-        for number, head in enumerate(found if several else [found]):
-            if name_of(head.get("type")) not in BOUNDARIES:
-                yield f"model.{part}.{number}" if several else f"model.{part}", head
+        yield from _telling(model.get(part), f"model.{part}")
+
+
+def _telling(node: Any, where: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, list | tuple):
+        for number, one in enumerate(node):
+            yield from _telling(one, f"{where}.{number}")
+    elif isinstance(node, dict) and name_of(node.get("type")) not in BOUNDARIES:
+        if "num_classes" in node:
+            yield where, node
+        for key, part in node.items():
+            if not str(key).startswith("loss"):
+                yield from _telling(part, f"{where}.{key}")
 
 
 def _names(config: Config, key: str, dataset: Any) -> tuple[str, ...] | str:
     """Names of a set's classes, or what is wrong with them."""
     meta = dataset.get("metainfo") or {}
     kind = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
-    classes = meta.get("classes") or getattr(kind, "METAINFO", {}).get("classes")
-    if classes is None and "content" in dataset:  # of a data file
-        classes = dataset.content["names"]
-    if not classes and kind is not None:
+    given, palette = meta.get("classes"), meta.get("palette")
+    known = getattr(kind, "METAINFO", {}).get("classes")
+    own = isinstance(given, list | tuple) and not known  # or a subset, whose palette is chosen
+    if own and given is not None and palette is not None and len(palette) != len(given):
+        return (
+            f"{config.filename}: {len(palette)} colours for {len(given)} classes\n"
+            f"  where      {key}.metainfo.palette\n"
+            "  do         give one of each class, or leave the palette out"
+        )
+    try:
+        built = DATASETS.build({**dataset, **WHOLE, "lazy_init": True, "test_mode": False})
+        classes = built.metainfo.get("classes")
+    except (AssertionError, OSError):  # its files are not there, which is told in its turn
+        classes = given or known
+    if not classes:
         return (
             f"{config.filename}: {key} does not tell its classes\n"
             "  do         give --data FOLDER_OR_YAML, or to each data set\n"
             "             metainfo=dict(classes=('background', 'crack'))"
         )
-    classes = classes or ()  # of a type that is not there, which building it says
-    palette = meta.get("palette")
-    known = getattr(kind, "METAINFO", {}).get("classes")
-    if palette is not None and len(palette) != len(classes) and not (known and meta.get("classes")):
-        return (
-            f"{config.filename}: {len(palette)} colours for {len(classes)} classes\n"
-            f"  where      {key}.metainfo.palette\n"
-            "  do         give one of each class, or leave the palette out"
-        )
-    if isinstance(classes, str):
-        classes = (classes,)
-    built = DATASETS.build({**dataset, **WHOLE, "lazy_init": True, "test_mode": False})
-    return tuple(built.metainfo["classes"])
+    return tuple(classes)
 
 
 def _wrong_heads(config: Config, classes: int) -> list[str]:
@@ -90,7 +97,7 @@ def _wrong_heads(config: Config, classes: int) -> list[str]:
 
 
 def _wrong_head(config: Config, key: str, head: Any) -> Iterator[str]:
-    one, classes = head.get("out_channels") == 1, head.num_classes
+    one, classes = head.get("out_channels") == 1, head["num_classes"]
     if head.get("out_channels") not in (None, classes) and not (one and classes == 2):
         yield (
             f"{config.filename}: {key}.out_channels={head.out_channels} for {classes} classes\n"
@@ -105,12 +112,21 @@ def _wrong_head(config: Config, key: str, head: Any) -> Iterator[str]:
                 f"{config.filename}: {key} has one output channel, and a softmax takes two\n"
                 f"  do         --cfg-options {where}.use_sigmoid=True"
             )
-        weights = loss.get("class_weight")
-        if isinstance(weights, list | tuple) and len(weights) != classes and not one:
+        weights, wanted = loss.get("class_weight"), 1 if one else classes
+        if not isinstance(weights, list | tuple):
+            continue
+        if len(weights) != wanted:
             yield (
-                f"{config.filename}: {len(weights)} weights for {classes} classes\n"
+                f"{config.filename}: {len(weights)} weights for {wanted} "
+                f"{'output channel' if one else 'classes'}\n"
                 f"  where      {where}.class_weight\n"
-                "  do         give one for each class, in the order of the data set's"
+                "  do         give one for each, in the order of the data set's; tools/doctor.py "
+                f"--suggest-weights\n             makes some, {where}.class_weight=None has none"
+            )
+        elif any(isinstance(w, bool) or not isinstance(w, int | float) or w < 0 for w in weights):
+            yield (
+                f"{config.filename}: weights must be numbers from 0 on, not {list(weights)}\n"
+                f"  where      {where}.class_weight\n  do         correct them"
             )
 
 

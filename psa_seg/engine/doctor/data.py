@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config, ConfigDict
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
+from PIL.Image import getmodebandnames
 
 from psa_seg.datasets import FolderDataset
 from psa_seg.datasets.headers import Header, header
@@ -16,6 +17,7 @@ from psa_seg.datasets.transforms import of_another_size
 from psa_seg.engine.doctor.masks import Survey, survey, wrong_classes
 from psa_seg.errors import DataError, UserError
 from psa_seg.files import disk_error
+from psa_seg.models.placement import name_of
 
 WHOLE = dict(pipeline=[], serialize_data=False, indices=None)  # a set as it lies on the disk
 KEEPS_SIZE = (2, 3, 4)  # orientations that do not show in an image's size
@@ -79,13 +81,28 @@ def _look(config: Config, dataset: ConfigDict) -> Found | str:
     except OSError as error:  # of listing: a link that leads back, a folder that may not be read
         return f"{config.data_name}: {disk_error(error)}"
     entries = [built.get_data_info(i) for i in range(len(built))]
+    without = next((e for e in entries if "seg_map_path" not in e), None)
+    if without:
+        return (
+            f"{config.filename}: {type(built).__name__} has no mask for {without['img_path']}\n"
+            "  do         give data_prefix a seg_map_path"
+        )
     pairs = [Pair(Path(e["img_path"]), Path(e["seg_map_path"])) for e in entries]
     wrong = _wrong_pairs(config, dataset, built, pairs)
     if wrong:
         return wrong
-    headers = _headers(config.data_name, pairs)
+    headers = _headers(config.data_name, pairs, _loading(dataset, "LoadImageFromFile"))
     if isinstance(headers, str):
         return headers
+    several = [
+        p for p, (_, m) in zip(pairs, headers, strict=True) if len(getmodebandnames(m.mode)) > 1
+    ]
+    if several and _loading(dataset, "LoadAnnotations"):
+        return (
+            f"{config.data_name}: {len(several)} masks have several channels, and LoadAnnotations "
+            f"takes one\n  first      {several[0].mask}\n"
+            "  do         export them with one, or take LoadLabelIds, which reads grey saved as RGB"
+        )
     masks = survey(config, dataset, built, entries)
     return masks if isinstance(masks, str) else Found(built, pairs, headers, masks)
 
@@ -177,7 +194,16 @@ def _wrong_pairs(
     return None
 
 
-def _headers(name: str, pairs: Sequence[Pair]) -> list[tuple[Header, Header]] | str:
+def _loading(dataset: ConfigDict, kind: str) -> ConfigDict | None:
+    """The step of this type in a set's pipeline."""
+    steps = dataset.get("pipeline") or []
+    found = (s for s in steps if isinstance(s, dict) and name_of(s.get("type")) == kind)
+    return next(found, None)
+
+
+def _headers(
+    name: str, pairs: Sequence[Pair], loading: ConfigDict | None
+) -> list[tuple[Header, Header]] | str:
     """Of each image and its mask; or what is wrong with the first file in which something is."""
     with ThreadPoolExecutor(16) as pool:  # waits for a disk, mostly
         read = list(pool.map(_header, [path for pair in pairs for path in pair]))
@@ -188,6 +214,8 @@ def _headers(name: str, pairs: Sequence[Pair]) -> list[tuple[Header, Header]] | 
         first = next(str(fault) for fault in faults if str(fault).startswith(kind))
         return f"{name}: {number} of {len(read)} files: {first}"
     headers = [found for found in read if isinstance(found, Header)]
+    if loading and "ignore_orientation" in loading.get("color_type", ""):
+        headers = [one._replace(loaded=one.size, orientation=1) for one in headers]
     both = list(zip(headers[::2], headers[1::2], strict=True))
     unequal = [(p, two) for p, two in zip(pairs, both, strict=True) if two[0].loaded != two[1].size]
     if unequal:
@@ -201,8 +229,8 @@ def _headers(name: str, pairs: Sequence[Pair]) -> list[tuple[Header, Header]] | 
     if turned:
         return (
             f"{name}: {len(turned)} images are turned when they are loaded, and their masks may "
-            f"not be: {turned[0].image}\n"
-            "  because    its Exif says so, and the size does not tell whether the mask is turned\n"
+            f"not be, or the other way round: {turned[0].image}\n"
+            f"  because    Exif says so, there or in {turned[0].mask}, and the sizes do not tell\n"
             "  do         save it upright, and its mask as it then has to be:\n"
             "             ImageOps.exif_transpose of Pillow, mogrify -auto-orient of ImageMagick"
         )

@@ -36,7 +36,18 @@ def check_items(config: Config, found: dict[str, list[Found]]) -> list[str]:
 
 
 def _wrong_item(config: Config, loader: str, item: dict[str, Any]) -> list[str]:
+    if not isinstance(item, dict) or "data_samples" not in item:
+        return [
+            f"{config.filename}: images are not packed\n  where      {loader}.dataset.pipeline\n"
+            "  do         put dict(type='PackSegInputs') at its end"
+        ]
     sample = item["data_samples"]
+    if "gt_sem_seg" not in sample and not isinstance(sample, list):
+        return [
+            f"{config.filename}: images come without their masks\n"
+            f"  where      {loader}.dataset.pipeline\n"
+            "  do         put dict(type='LoadLabelIds') into it"
+        ]
     if isinstance(sample, list) or "gt_sem_seg" not in sample:  # several views, or no masks
         return []
     mask, image = tuple(sample.gt_sem_seg.shape), tuple(item["inputs"].shape[1:])

@@ -24,6 +24,7 @@ from psa_seg.models.placement import decode_heads
 
 CACHE_VERSION = 1
 SHOWN_FROM = 200  # masks, fewer of which are counted before a display would show
+HIDDEN = f"  note       {IGNORED} is ignored; if it is a class, `values` of a data.yaml say so\n"
 Counts = dict[int, int]
 
 
@@ -61,7 +62,7 @@ def survey(
         return f"{config.data_name}: {problem}\n  for one    {paths[0]}"
     classes = tuple(built.metainfo["classes"])
     ids, ignored = ids_of(entries[0]), ignored_id(config.model)
-    valid = {value for value, i in ids.items() if i < len(classes) or i in (IGNORED, ignored)}
+    valid = {value for value, i in ids.items() if i < len(classes) or i == ignored}
     strange = [p for p, c in zip(paths, counted, strict=True) if not c.keys() <= valid]
     if strange:
         return _strange(config, dataset, built, strange, sorted(values - valid), ids)
@@ -76,8 +77,8 @@ def survey(
     numbers = range(len(classes))
     return Survey(
         classes,
-        tuple(pixels[i] for i in numbers),
-        sum(pixels[i] for i in {ignored, IGNORED}),
+        tuple(pixels[i] if i != ignored else 0 for i in numbers),
+        pixels[ignored],
         tuple(sorted(values)),
         tuple(areas[i] for i in numbers),
     )
@@ -136,7 +137,9 @@ def wrong_classes(config: Config, found: Mapping[str, Sequence[Survey]]) -> list
                 f"{config.data_name}: {len(absent)} of {len(pixels)} classes never occur in the "
                 f"training masks: {', '.join(absent[:5])}{', ...' * (len(absent) > 5)}\n"
                 f"  found      in the masks: {listed(sorted(values), colours)}\n"
-                "  why        nothing learns them, and a mean over the others would not say so\n"
+                + HIDDEN
+                * (IGNORED in values)
+                + "  why        nothing learns them, and a mean over the others would not say so\n"
                 "  do         take them out of the data set's classes, correct the masks or what "
                 "their\n             values stand for, or train without: --allow-absent"
             )
@@ -183,7 +186,8 @@ def _key(path: Path) -> str:
         stat = path.stat()
     except OSError:
         return f"{path}\0"
-    return f"{path.absolute()}\0{stat.st_size}\0{stat.st_mtime_ns}"
+    times = f"{stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"  # the first can be set at will
+    return f"{path.absolute()}\0{stat.st_size}\0{times}"
 
 
 def _count(path: Path, colours: bool) -> Counts | DataError:

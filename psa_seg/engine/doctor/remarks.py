@@ -11,14 +11,17 @@ import numpy as np
 from mmengine.config import Config
 from PIL import Image
 
-from psa_seg.engine.doctor.data import Found
+from psa_seg.engine.doctor.data import Found, is_own, leaves
+from psa_seg.engine.doctor.masks import ignored_id
 from psa_seg.engine.doctor.sizes import crops
 
 SAMPLED = 64  # images whose brightness is looked at
+FIRST_BYTES = 1 << 16
 SMALL = (64, 64)  # pixels to which a JPEG may be decoded for that
 FAR, LEVELS = 6, 50  # times the usual distance from the median brightness, and levels of 255
 MANY_TIMES = 4  # as many pixels as most have, or as few
 MUCH_IGNORED = 0.5
+PUBLIC = ("Cityscapes", "CamVid", "VOC12Aug", "ADE20K")
 Sets = dict[str, list[Found]]
 
 
@@ -29,8 +32,20 @@ def remarks(config: Config, found: Sets) -> list[str]:
         config: of a training or a test.
         found: the data sets on the disk, by loader.
     """
-    looks = (_leaks, _absent, _ignored, _crops, _outliers)
+    if _images(found, "test_dataloader") == _images(found, "val_dataloader"):
+        found = {key: sets for key, sets in found.items() if key != "test_dataloader"}
+    looks = (_name, _leaks, _absent, _ignored, _crops, _outliers)
     return [remark for look in looks for remark in look(config, found)]
+
+
+def _name(config: Config, found: Sets) -> Iterator[str]:
+    """A set of one's own that a base's name would be given to, in records and tables."""
+    own = any(is_own(dataset) for _, dataset in leaves(config.train_dataloader.dataset))
+    if own and "data_file" not in config and config.data_name in PUBLIC:
+        yield (
+            f"records and tables will call these data {config.data_name}, as the base's\n"
+            f"  do         data_name = 'mine' in {config.filename}"
+        )
 
 
 def _images(found: Sets, loader: str) -> list[Path]:
@@ -43,14 +58,28 @@ def _leaks(config: Config, found: Sets) -> Iterator[str]:
     for loader in ("val_dataloader", "test_dataloader"):
         scored = _by_size(_images(found, loader))
         both = trained.keys() & scored.keys()
-        digests = {_digest(path): path for size in both for path in trained[size]}
-        same = [(digests[d], p) for s in both for p in scored[s] if (d := _digest(p)) in digests]
+        same = [pair for size in both for pair in _same(trained[size], scored[size])]
         if same:
             yield (
                 f"{len(same)} images of {loader} are among the training images: no score of those "
                 f"is one\n  for one    {same[0][1]}\n             {same[0][0]}\n"
                 "  do         take them out of one of both"
             )
+
+
+def _same(trained: Sequence[Path], scored: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    """Files of one size that hold the same; most differ in their first bytes."""
+    begin = {_beginning(path): path for path in trained}
+    alike = [path for path in scored if _beginning(path) in begin]
+    if alike:
+        wanted = {_beginning(path) for path in alike}
+        whole = {_digest(path): path for path in trained if _beginning(path) in wanted}
+        yield from ((whole[d], path) for path in alike if (d := _digest(path)) in whole)
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(FIRST_BYTES)).digest()
 
 
 def _by_size(paths: Sequence[Path]) -> dict[int, list[Path]]:
@@ -70,7 +99,9 @@ def _absent(config: Config, found: Sets) -> Iterator[str]:
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
         sets = [one.survey for one in found.get(loader, [])]
         pixels = [sum(column) for column in zip(*(one.pixels for one in sets), strict=True)]
-        absent = [n for n, k in zip(sets[0].classes if sets else (), pixels, strict=True) if not k]
+        named = enumerate(zip(sets[0].classes if sets else (), pixels, strict=True))
+        ignored = ignored_id(config.model)
+        absent = [name for i, (name, count) in named if not count and i != ignored]
         if absent:
             yield (
                 f"{len(absent)} of {len(pixels)} classes never occur in {loader}: "
@@ -119,8 +150,8 @@ def _outliers(config: Config, found: Sets) -> Iterator[str]:
         (width, height), _ = Counter(header.loaded for _, header in pairs).most_common(1)[0]
         path, size = far[0]
         yield (
-            f"{len({path for path, _ in far})} images are of far other size than most "
-            f"({width}x{height})\n  for one    {path}: {size[0]}x{size[1]}"
+            f"{len({path for path, _ in far})} images are of far other size than the rest "
+            f"(most often {width}x{height})\n  for one    {path}: {size[0]}x{size[1]}"
         )
     chosen = np.unique(np.linspace(0, len(pairs) - 1, SAMPLED).astype(int))
     with ThreadPoolExecutor() as pool:

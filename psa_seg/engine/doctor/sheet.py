@@ -12,7 +12,10 @@ from mmseg.registry import TRANSFORMS
 
 from psa_seg import files
 from psa_seg.datasets.labels import IGNORED
+from psa_seg.datasets.loading import fault
 from psa_seg.engine.doctor.data import Found
+from psa_seg.engine.pictures import shown
+from psa_seg.errors import UserError
 
 SHOWN, COLUMNS = 12, 2  # pairs, and pairs in a row
 WIDTH = 360  # pixels of one image
@@ -52,23 +55,31 @@ def draw_sheet(path: Path, sets: Sequence[Found]) -> None:
         axis.set_axis_off()
     for tile, (left, right) in zip(tiles, zip(axes[::2], axes[1::2], strict=True), strict=False):
         left.imshow(tile.image)
-        left.set_title(tile.name, fontsize=8)
+        left.set_title(shown(tile.name), fontsize=8, parse_math=False)
         laid = OPACITY * colours[tile.mask] + (1 - OPACITY) * tile.image
         right.imshow(laid.astype(np.uint8), interpolation="nearest")
-    named = [*zip(meta["classes"], meta["palette"], strict=True), ("ignored", IGNORED_COLOUR)]
+    present = np.unique(np.concatenate([np.unique(tile.mask) for tile in tiles])).tolist()
+    names = [meta["classes"][i] if i != IGNORED else "ignored" for i in present]
     patches = [
-        Rectangle((0, 0), 1, 1, facecolor=np.array(colour) / 255, edgecolor="black", label=name)
-        for name, colour in named
+        Rectangle((0, 0), 1, 1, facecolor=colours[i] / 255, edgecolor="black") for i in present
     ]
-    figure.legend(handles=patches, loc="outside lower center", ncols=8, fontsize=9)
+    legend = figure.legend(
+        patches, [shown(name) for name in names], loc="outside lower center", ncols=8, fontsize=9
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     with files.whole(path, new=True) as part:
         figure.savefig(part, dpi=110, format="png")
 
 
 def _tile(built: Any, index: int) -> Tile:
-    entry = built.get_data_info(index)
-    for kind in ("LoadImageFromFile", "LoadLabelIds"):
-        entry = TRANSFORMS.build(dict(type=kind)).transform(entry)
+    info = built.get_data_info(index)
+    try:
+        entry = info
+        for kind in ("LoadImageFromFile", "LoadLabelIds"):
+            entry = TRANSFORMS.build(dict(type=kind)).transform(entry)
+    except AssertionError as error:  # of what OpenCV cannot decode
+        raise UserError(fault(info) or f"image cannot be decoded: {info['img_path']}") from error
     image, mask = entry["img"][..., ::-1], entry["gt_seg_map"]
     height = max(1, round(WIDTH * image.shape[0] / image.shape[1]))
     return Tile(
