@@ -36,10 +36,9 @@ NUMBERS = {
     "train_cfg.val_interval": 1,
     "train_dataloader.batch_size": 1,
     "train_dataloader.num_workers": 0,
-    "val_dataloader.batch_size": 1,
-    "test_dataloader.batch_size": 1,
     "randomness.seed": 0,
 }
+OPTIONAL_NUMBERS = {"val_dataloader.batch_size": 1, "test_dataloader.batch_size": 1}
 TYPES: dict[str, Any] = {
     "load_from": (str, type(None)),
     "work_dir": (str, type(None)),
@@ -223,8 +222,10 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
         raise UserError(f"--cfg-options does not fit {config.filename}\n  {error}") from error
     where = f"  where      {config.filename}, or --cfg-options"
     _refuse_epochs(config)
-    for key, least in NUMBERS.items():
+    for key, least in (NUMBERS | OPTIONAL_NUMBERS).items():
         value = look_up(config, key)
+        if value is None and key in OPTIONAL_NUMBERS:
+            continue
         if type(value) is not int or value < least:
             raise UserError(f"{key}={value!r} is no whole number of at least {least}\n{where}")
     rate = look_up(config, RATE)

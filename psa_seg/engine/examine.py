@@ -185,8 +185,7 @@ def show(found: Examination, path: Path) -> None:
     """
     if not path.parent.is_dir() or path.suffix.lower() != ".png":
         raise UserError(
-            f"--show {path} is no PNG in a folder that is there
-  do         name one: sheet.png"
+            f"--show {path} is no PNG in a folder that is there\n  do         name one: sheet.png"
         )
     draw_sheet(path, _training(found))
     print(f"wrote {path}: do the colours lie where they should?", file=sys.stderr)

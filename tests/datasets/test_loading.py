@@ -71,7 +71,7 @@ def test_a_file_that_is_spoilt(tmp_path, how, folder):
 
 @pytest.mark.parametrize(
     ("folder", "split", "workers"),
-    [("leftImg8bit", "train", 0), ("gtFine", "train", 1), ("leftImg8bit", "val", 1)],
+    [("leftImg8bit", "train", 1), ("gtFine", "train", 0), ("leftImg8bit", "val", 0)],
 )
 def test_a_file_that_is_spoilt_while_a_run_goes(
     streets, tmp_path, monkeypatch, folder, split, workers

@@ -282,9 +282,7 @@ def test_names_that_matplotlib_would_set_as_formulas(doctor, tmp_path):
     root = draw(tmp_path / "own")
     for kind, suffix in (("images", "jpg"), ("masks", "png")):
         (root / kind / f"train/0.{suffix}").rename(root / kind / f"train/$x_$^.{suffix}")
-    path = describe(
-        root, "name: 'cost in $'", names="['$a_^$', b, 'a name of very many letters ....']"
-    )
+    path = describe(root, "name: 'cost in $'", names=f"['$a_^$', b, {'long ' * 20}]")
     assert doctor("--data", path, "--show", tmp_path / "sheet.png")[0] == 0
     for wrong in (tmp_path / "no/sheet.png", tmp_path / "sheet.jpg"):
         with pytest.raises(UserError, match="is no PNG in a folder that is there"):
