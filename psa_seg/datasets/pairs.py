@@ -63,7 +63,14 @@ def pairs(root: Path, images: str, masks: str, chosen: str = "") -> list[Pair]:
             f"  do         copy the images that are missing to {root / images}, or take these "
             "masks away"
         )
-    return [Pair(name, here[name], there[name]) for name in here]
+    found = [Pair(name, here[name], there[name]) for name in here]
+    itself = next((pair for pair in found if pair.image.samefile(pair.mask)), None)
+    if itself:
+        raise DataError(
+            f"an image is its own mask: {itself.image}\n"
+            "  do         say which of the files are masks: masks/*.png, *_mask.png"
+        )
+    return found
 
 
 def is_held_out(name: str, share: float) -> bool:

@@ -9,6 +9,7 @@ from psa_seg.engine.config import load_config
 from psa_seg.engine.doctor import (
     check_checkpoints,
     check_classes,
+    check_cut,
     check_items,
     check_model,
     check_scores,
@@ -57,7 +58,8 @@ def check_config(config: Config, *loaders: str) -> list[str]:
         return wrong
     wrong = check_windows(config)
     if "train_dataloader" in loaders:
-        wrong += [*check_sizes(config), *check_checkpoints(config), *check_scores(config)]
+        wrong += [*check_sizes(config), *check_cut(config)]
+        wrong += [*check_checkpoints(config), *check_scores(config)]
         split_batch(
             config.train_dataloader.batch_size,
             get_world_size(),

@@ -169,6 +169,14 @@ def test_pipelines_that_lack_a_step(tiny, words):
         train(config)
 
 
+def test_training_images_that_are_not_cut_to_one_size(tiny):
+    config = tiny(NAME)
+    steps = config.train_dataloader.dataset.pipeline
+    steps[:] = [step for step in steps if step.type != "RandomCrop"]
+    with pytest.raises(UserError, match="come in many sizes, by RandomResize"):
+        train(config)
+
+
 LOOPS = {
     "epochs": ({"train_cfg": dict(type="EpochBasedTrainLoop", max_epochs=3)}, "counts epochs"),
     "by epoch": ({"train_cfg": dict(by_epoch=True, max_epochs=9)}, "max_iters"),

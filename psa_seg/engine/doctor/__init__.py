@@ -19,13 +19,14 @@ from psa_seg.engine.doctor.model import (
     has_batch_norm,
 )
 from psa_seg.engine.doctor.remarks import remarks
-from psa_seg.engine.doctor.sizes import check_sizes
+from psa_seg.engine.doctor.sizes import check_cut, check_sizes
 from psa_seg.engine.doctor.validation import check_scores, check_windows
 
 __all__ = [
     "check_checkpoint",
     "check_checkpoints",
     "check_classes",
+    "check_cut",
     "check_data",
     "check_items",
     "check_model",

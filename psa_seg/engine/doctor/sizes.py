@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from psa_seg.engine.doctor.data import within
+from psa_seg.engine.doctor.data import leaves, within
 from psa_seg.models.placement import name_of
 
 SIZE = "model.data_preprocessor.size"
@@ -16,6 +16,7 @@ SIZES = {
     "Pad": {"size": True},
     "Resize": {"scale": True},
 }
+OWN = "RandomOwnResize"
 VARYING = {
     *("Pad", "Resize", "RandomResize", "RandomChoiceResize", "ResizeShortestEdge"),
     "ResizeToMultiple",
@@ -33,6 +34,24 @@ def check_sizes(config: Config) -> list[str]:
         for key, cut in crops(config)
         if size and cut != size
     ]
+
+
+def check_cut(config: Config) -> list[str]:
+    """What is wrong where training images are scaled at random, and not cut to one size again."""
+    if not padded(config) or next(crops(config), None) or config.train_dataloader.batch_size < 2:
+        return []
+    for key, dataset in leaves(config.train_dataloader.dataset, "train_dataloader.dataset"):
+        steps = dataset.get("pipeline") or []
+        nested = any(not isinstance(step, dict) or step.get("transforms") for step in steps)
+        kinds = [name_of(step.get("type")) for step in steps if isinstance(step, dict)]
+        varying = [kind for kind in kinds if kind in VARYING - {"Pad"} or kind == OWN]
+        if varying and not nested:  # what is nested may cut
+            return [
+                f"{config.filename}: training images come in many sizes, by {varying[0]}, and no "
+                f"batch can be made of them\n  where      {key}.pipeline\n"
+                "  do         put dict(type='RandomCrop', crop_size=(rows, columns)) after it"
+            ]
+    return []
 
 
 def padded(config: Config) -> tuple[int, ...]:
