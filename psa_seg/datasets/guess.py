@@ -22,6 +22,7 @@ SPLIT_WORDS = {
 LOSSY = {".jpg", ".jpeg", ".jpe"}
 SHARE = 0.2
 MOST_VALUES = 255
+GREYS = 64  # from here on, values are chosen to be seen, and are no class numbers
 
 
 class Layout(NamedTuple):
@@ -176,7 +177,8 @@ def _classes(counts: Mapping[int, int], colours: bool) -> Iterator[str]:
     """Names, and values where masks do not hold class numbers."""
     total = sum(counts.values())
     others = sorted(counts.keys() - {IGNORED}) if not colours else sorted(counts)
-    marked = not colours and IGNORED in counts and len(others) > 1  # what does not count, likely
+    # 255 beside 0, 1, 4 is what does not count, likely; beside 0 and 128 it is a grey like those.
+    marked = not colours and IGNORED in counts and len(others) > 1 and others[-1] < GREYS
     if not colours and others == [*range(len(others))] and len(others) > 1:
         yield "names:"
         yield from (f"  - class {i}{_share(counts[i], total)}" for i in others)
