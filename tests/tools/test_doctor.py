@@ -207,7 +207,7 @@ def test_a_first_file_takes_255_beside_greys_for_one_of_them(doctor, tmp_path):
     assert dict(read_data_file(root / "data.yaml").ids) == {0: 0, 128: 1, 255: 2}
 
 
-def test_a_first_file_takes_255_beside_classes_beside_classes_for_what_is_ignored(doctor, tmp_path):
+def test_a_first_file_takes_255_beside_classes_for_what_is_ignored(doctor, tmp_path):
     root = draw(
         tmp_path / "on",
         lambda m, p: Image.fromarray(np.array([0, 4, 9, 255], np.uint8)[m]).save(p),
