@@ -26,7 +26,7 @@ import yaml
 
 from psa_seg.datasets import strict_yaml
 from psa_seg.datasets.colours import differing, rgb
-from psa_seg.datasets.headers import MOST_PIXELS
+from psa_seg.datasets.headers import LEAST_SIDE, MOST_PIXELS
 from psa_seg.datasets.labels import IGNORED
 from psa_seg.datasets.masks import LARGEST
 from psa_seg.errors import UserError
@@ -176,10 +176,10 @@ def _images(path: Path, read: Mapping[str, Any]) -> tuple[dict[str, str], float]
         )
     if share is None:
         return found, 0.0
-    if type(share) not in (int, float) or not 0 < share < 1 or "val" in found or "val" in lists:
-        raise _wrong(
-            path, f"val must be a share between 0 and 1, and nothing besides, not {share!r}"
-        )
+    if "val" in found or "val" in lists:
+        raise _wrong(path, f"val is {share!r}, and the validation set is named besides: leave one")
+    if type(share) not in (int, float) or not 0 < share < 1:
+        raise _wrong(path, f"val must be a share between 0 and 1, not {share!r}")
     return found, float(share)
 
 
@@ -283,6 +283,8 @@ def _size(path: Path, key: str, given: Any) -> tuple[int, int] | None:
     numbers = given if isinstance(given, list) else [given, given]
     if len(numbers) != 2 or any(type(n) is not int or n < 1 for n in numbers):
         raise _wrong(path, f"{key} must be width and height, as [480, 320], not {given!r}")
+    if min(numbers) < LEAST_SIDE:
+        raise _wrong(path, f"{key} has a side of less than {LEAST_SIDE} pixels: {given!r}")
     if numbers[0] * numbers[1] > MOST_PIXELS:
         raise _wrong(path, f"{key} is of more than {MOST_PIXELS:,} pixels: {given!r}")
     return numbers[0], numbers[1]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import yaml
 
+from psa_seg.datasets.headers import header
 from psa_seg.datasets.labels import IGNORED
 from psa_seg.datasets.pairs import IMAGES, MASKS, pairs, walk
 from psa_seg.errors import DataError, UserError
@@ -19,7 +20,6 @@ SPLIT_WORDS = {
     "val": re.compile(r"^(val|valid|validation)(?![a-z])|^valannot", re.IGNORECASE),
     "test": re.compile(r"^(test|testing)(?![a-z])|^testannot", re.IGNORECASE),
 }
-LOSSY = {".jpg", ".jpeg", ".jpe"}
 SHARE = 0.2
 MOST_VALUES = 255
 GREYS = 64  # from here on, values are chosen to be seen, and are no class numbers
@@ -197,10 +197,10 @@ def _classes(counts: Mapping[int, int], colours: bool) -> Iterator[str]:
 
 def _require_classes(counts: Mapping[int, int], masks: Sequence[Path]) -> None:
     """Raise UserError where values are no classes that a file could be written of."""
-    lossy = [path for path in masks if path.suffix.lower() in LOSSY]
+    lossy = [path for path in masks if header(path).lossy]
     reason = ""
-    if lossy and len(counts) > 2:
-        reason = f"they are JPEGs, which smooth: {len(counts)} different values"
+    if lossy:
+        reason = f"they are compressed with loss: {len(counts)} different values"
     elif len(counts) > MOST_VALUES:
         reason = f"they hold {len(counts)} different values"
     elif len(counts) < 2:

@@ -13,6 +13,8 @@ from PIL import Image
 from psa_seg.errors import DataError
 
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS or 0  # Pillow's own bound, beyond which it warns
+HEAD = 1 << 16  # bytes, in which a WebP says how it is compressed
+LEAST_SIDE = 2  # pixels; one cannot be scaled by half
 TAIL = 1024  # bytes, of which the last mark of a file that is whole is one
 ORIENTATION = 0x0112  # of Exif: 1 is upright
 TURNED_BY_OPENCV = {"JPEG", "PNG", "WEBP", "TIFF"}
@@ -26,6 +28,7 @@ class Header(NamedTuple):
     loaded: tuple[int, int]  # width and height as OpenCV does
     orientation: int  # by which OpenCV turns it; 1: it does not
     mode: str  # Pillow's: L, P, RGB, ...
+    lossy: bool  # compressed so that values come back as others
 
 
 def header(path: Path) -> Header:
@@ -41,7 +44,7 @@ def header(path: Path) -> Header:
     try:
         with path.open("rb") as file, Image.open(file) as image:
             size, mode, kind = image.size, image.mode, image.format or ""
-            turned = _orientation(image, file)
+            turned, lossy = _orientation(image, file), _is_lossy(image, file)
             if not _is_whole(image, file, kind):
                 raise EOFError("it ends early")
     except Exception as error:  # whatever a broken file makes Pillow say
@@ -54,13 +57,18 @@ def header(path: Path) -> Header:
             f"  because    {_reason(error)}\n"
             "  do         copy, unpack or export it again"
         ) from None
+    if min(size) < LEAST_SIDE:
+        raise DataError(
+            f"smaller than any image: {path}\n  because    {size[0]}x{size[1]} pixels\n"
+            "  do         take it out of the set, with its mask"
+        )
     if size[0] * size[1] > MOST_PIXELS:
         raise DataError(_too_large(path, f"{size[0]}x{size[1]} pixels"))
     if kind not in TURNED_BY_OPENCV:
         turned = 1
     both_turn = kind == "TIFF"  # Pillow, too, and tells the size that comes out
     loaded = size[::-1] if turned in TRANSPOSED and not both_turn else size
-    return Header(size, loaded, turned, mode)
+    return Header(size, loaded, turned, mode, lossy)
 
 
 def _too_large(path: Path, found: str) -> str:
@@ -80,6 +88,13 @@ def _orientation(image: Image.Image, file: BinaryIO) -> int:
         return 1  # asked for its Exif, Pillow would decode all of it
     found = image.getexif().get(ORIENTATION, 1)
     return found if found in range(1, 9) else 1
+
+
+def _is_lossy(image: Image.Image, file: BinaryIO) -> bool:
+    if image.format == "WEBP":
+        file.seek(0)
+        return b"VP8L" not in file.read(HEAD)
+    return image.format == "JPEG" or image.info.get("compression") == "jpeg"  # of a TIFF
 
 
 def _has_late_exif(file: BinaryIO) -> bool:

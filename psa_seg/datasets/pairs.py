@@ -6,6 +6,7 @@ nested folders included) or a list (`train.txt`: a file a line).
 
 import hashlib
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -46,8 +47,8 @@ def pairs(root: Path, images: str, masks: str, chosen: str = "") -> list[Pair]:
     if _is_list(images):
         return _listed(root, images, masks)
     there = find(root, masks, MASKS)
-    shared = {path.resolve() for path in there.values()} if STAR in masks else set()
-    here = {n: p for n, p in find(root, images, IMAGES).items() if p.resolve() not in shared}
+    shared = {_real(path) for path in there.values()} if STAR in masks else set()
+    here = {n: p for n, p in find(root, images, IMAGES).items() if _real(p) not in shared}
     if not here:
         raise _nothing("image", root, images)
     if chosen:
@@ -64,7 +65,7 @@ def pairs(root: Path, images: str, masks: str, chosen: str = "") -> list[Pair]:
             "masks away"
         )
     found = [Pair(name, here[name], there[name]) for name in here]
-    itself = next((pair for pair in found if pair.image.samefile(pair.mask)), None)
+    itself = next((pair for pair in found if _real(pair.image) == _real(pair.mask)), None)
     if itself:
         raise DataError(
             f"an image is its own mask: {itself.image}\n"
@@ -73,9 +74,14 @@ def pairs(root: Path, images: str, masks: str, chosen: str = "") -> list[Pair]:
     return found
 
 
+def _real(path: Path) -> str:
+    """Where a file lies; of a dead link, where it would."""
+    return os.path.realpath(path)
+
+
 def is_held_out(name: str, share: float) -> bool:
     """Whether a share of the names has this one: by its hash, whichever others there are."""
-    digest = hashlib.sha256(name.encode()).digest()
+    digest = hashlib.sha256(os.fsencode(name)).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
@@ -101,7 +107,7 @@ def find(root: Path, place: str, suffixes: Collection[str]) -> dict[str, Path]:
         if not (last.startswith(before) and name.endswith(after)):
             continue
         name = f"{parent}{slash}{last[len(before) :]}" if before else name
-        name = name[: len(name) - len(after)]
+        name = unicodedata.normalize("NFC", name[: len(name) - len(after)])  # macOS writes NFD
         if name in found:
             raise DataError(
                 f"two files are called {name!r}: {found[name].name} and {path.name}\n"

@@ -12,13 +12,20 @@ from mmengine.config import Config
 
 from psa_seg.checkpoints.reading import load_checkpoint, state_dict
 from psa_seg.engine import prepare, weights
-from psa_seg.engine.doctor import check_checkpoint, check_items, look, new_heads, remarks
+from psa_seg.engine.doctor import (
+    check_checkpoint,
+    check_items,
+    check_names,
+    look,
+    new_heads,
+    remarks,
+)
 from psa_seg.engine.doctor.data import Found
 from psa_seg.engine.doctor.environment import check_environment, facts, remarks_on_environment
 from psa_seg.engine.doctor.sheet import draw_sheet
 from psa_seg.engine.explain import explaining, register
 from psa_seg.engine.looking import check_config
-from psa_seg.errors import UserError
+from psa_seg.errors import DataError, UserError
 from psa_seg.models.placement import settled
 from psa_seg.records.fingerprint import sources
 
@@ -79,7 +86,8 @@ def examine(args: argparse.Namespace, named: bool = True) -> Examination:
         with explaining(config):
             wrong = check_config(config, *LOADERS)
     except UserError as error:
-        return Examination([*lines, Line("config", ERROR, str(error))], found)
+        part = "data" if isinstance(error, DataError) else "config"
+        return Examination([*lines, Line(part, ERROR, str(error))], found)
     lines += _lines("config", str(config.filename), wrong) if named or wrong else []
     if wrong:
         return Examination(lines, found)
@@ -105,13 +113,13 @@ def _data(config: Config, found: dict[str, list[Found]]) -> Iterator[Line]:
     except UserError as error:
         wrong = [str(error)]
     yield from (Line("data", ERROR, message) for message in dict.fromkeys(wrong))
-    told: set[str] = set()
+    told: list[list[Any]] = []
     for loader, sets in found.items():
-        name = loader.removesuffix("_dataloader")
-        fact = _shares(sets)
-        if fact not in told:  # the set of val is that of test, mostly
-            yield Line("data", OK, f"{config.data_name}, {name}: {fact}")
-        told.add(fact)
+        pairs = [one.pairs for one in sets]
+        if pairs not in told:  # the set of val is that of test, mostly
+            name = loader.removesuffix("_dataloader")
+            yield Line("data", OK, f"{config.data_name}, {name}: {_shares(sets)}")
+        told.append(pairs)
     if not wrong:
         yield from (Line("data", WARNING, message) for message in remarks(config, found))
 
@@ -169,6 +177,7 @@ def _checkpoint(config: Config, path: str, named: bool) -> list[Line]:
         read: Any = load_checkpoint(path)
         with explaining(config):
             wrong = check_checkpoint(config.model, read, path) if named else []
+            wrong = wrong or (check_names(config, read, path, LOADERS[1]) if named else [])
     except UserError as error:
         wrong = [str(error)]
     classes = () if wrong else (read.get("meta") or {}).get("dataset_meta", {}).get("classes", ())

@@ -20,6 +20,7 @@ from psa_seg.errors import UserError
 from psa_seg.models.placement import name_of
 
 TYPICAL = 64  # images, spread over the set, of which the commonest size is that of all
+MOST_UNNAMED = 64  # classes; more values than that are a photograph's
 OTHER_SIZES = {"RandomChoiceResize", "ResizeShortestEdge", "ResizeToMultiple", "RandomMosaic"}
 LOADERS = {"train": "train", "val": "val", "test": "test"}
 
@@ -59,6 +60,10 @@ def _of_folder(folder: Path, classes: str | None) -> DataFile:
         )
     read: dict[str, Any] = {k: {s: f"{k}/{s}" for s in splits} for k in ("images", "masks")}
     names = [name.strip() for name in classes.split(",")] if classes else ["0", "1"]
+    if len({*names} - {""}) < max(2, len(names)):
+        raise UserError(
+            f"--classes {classes}: two names or more, each another\n  do         road,car"
+        )
     file = replace(data_file({**read, "names": names}, folder / NAME), path=folder)
     if classes:
         return file
@@ -68,10 +73,10 @@ def _of_folder(folder: Path, classes: str | None) -> DataFile:
         if not isinstance(one, dict):
             raise one
         found |= one.keys() - {IGNORED}
-    if found != {*range(len(found))} or len(found) < 2:
+    if found != {*range(len(found))} or not 2 <= len(found) <= MOST_UNNAMED:
         raise UserError(
             f"masks in {folder} do not hold class numbers 0, 1, ..., but {sorted(found)[:8]} "
-            f"(and maybe {IGNORED}, which is ignored)\n"
+            f"(of {len(found)}, and maybe {IGNORED}, which is ignored)\n"
             f"  do         say what each value is, in a {NAME}; one is written by\n"
             f"             python tools/doctor.py --data {folder}"
         )

@@ -18,6 +18,7 @@ from psa_seg.engine.demo import make_demo
 from psa_seg.engine.distributed import once
 from psa_seg.engine.doctor import (
     check_checkpoint,
+    check_names,
     check_same_run,
     check_views,
     new_heads,
@@ -167,10 +168,9 @@ def scoring(
     Raises:
         UserError: for all that a user can mend.
     """
-    if show_dir and Path(show_dir).exists() and any(Path(show_dir).iterdir()):
-        raise UserError(
-            f"{show_dir} holds files, and they stay\n  do         name a new --show-dir"
-        )
+    pictures = Path(show_dir or "")
+    if show_dir and pictures.exists() and (not pictures.is_dir() or any(pictures.iterdir())):
+        raise UserError(f"{show_dir} is there, and stays\n  do         name a new --show-dir")
     config = copy.deepcopy(config)
     config.custom_hooks = [dict(type="PanelHook", out_dir=show_dir)] if show_dir else []
     if official:
@@ -214,7 +214,7 @@ def _tested(
     def checked() -> list[Claim]:
         stop_at(check_config(config, *loaders))
         look_at_data(config, *loaders)
-        _require_fit(config, checkpoint)
+        _require_fit(config, checkpoint, loaders)
         if tta:
             stop_at(check_views(config))
         claims: list[Claim] = []
@@ -245,9 +245,10 @@ def _require_start(config: Config, path: str) -> list[str]:
     return anew
 
 
-def _require_fit(config: Config, path: str) -> None:
+def _require_fit(config: Config, path: str, loaders: Sequence[str]) -> None:
     checkpoint = load_checkpoint(path)
     stop_at(check_checkpoint(config.model, checkpoint, path))
+    stop_at(check_names(config, checkpoint, path, *loaders))
     _tell_unknown(checkpoint, path)
 
 

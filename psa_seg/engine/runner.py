@@ -1,6 +1,8 @@
 """mmengine's Runner with a paired start: models that differ in attention begin alike."""
 
+import io
 import logging
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +195,14 @@ class PairedRunner(Runner):
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(lambda record: not record.getMessage().startswith(FILE_ONLY))
         return logger
+
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> Any:
+        """The weights of a file; what of it does not fit has been told on the first screen."""
+        with redirect_stdout(io.StringIO()) as said:
+            checkpoint = super().load_checkpoint(*args, **kwargs)
+        if said.getvalue().strip():
+            self.logger.info(said.getvalue().strip())
+        return checkpoint
 
     def dump_config(self) -> None:
         """The config as it is run, in the work directory; never over the user's own file."""

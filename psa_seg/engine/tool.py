@@ -40,6 +40,13 @@ class Overrides(argparse.Action):
             parser.error("--cfg-options wants KEY=VALUE pairs, such as train_cfg.max_iters=300")
 
 
+def _not_empty(text: str) -> str:
+    """An argument that a shell's unset variable must not leave out."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
 def common_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that every tool working on a config has."""
     parser.add_argument("--work-dir", help="where logs, checkpoints and pictures go")
@@ -48,10 +55,13 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data",
+        type=_not_empty,
         metavar="FOLDER_OR_YAML",
         help="images and masks of your own, in the place of the config's: docs/your_data.md",
     )
-    parser.add_argument("--classes", help="of a --data FOLDER without a data.yaml: road,car")
+    parser.add_argument(
+        "--classes", type=_not_empty, help="of a --data FOLDER without a data.yaml: road,car"
+    )
     parser.add_argument(
         "--allow-absent", action="store_true", help="classes may never occur in training masks"
     )

@@ -146,6 +146,23 @@ def test_a_header_tells_the_size_as_opencv_loads_it(tmp_path, suffix, orientatio
     assert mmcv.imfrombytes(path.read_bytes()).shape[1::-1] == found.loaded
 
 
+@pytest.mark.parametrize(
+    ("suffix", "options", "lossy"),
+    [
+        (".jpg", {}, True),
+        (".webp", {}, True),
+        (".webp", {"lossless": True}, False),
+        (".tif", {"compression": "jpeg"}, True),
+        (".tif", {"compression": "tiff_lzw"}, False),
+        (".png", {}, False),
+        (".bmp", {}, False),
+    ],
+)
+def test_a_header_tells_what_comes_back_as_something_else(tmp_path, suffix, options, lossy):
+    Image.fromarray(scene(0)[0]).save(tmp_path / f"x{suffix}", **options)
+    assert header(tmp_path / f"x{suffix}").lossy == lossy
+
+
 @pytest.mark.parametrize("kind", ["F", "I;16"])
 def test_numbers_are_no_colours(tmp_path, kind):
     dtype = np.float32 if kind == "F" else np.uint16

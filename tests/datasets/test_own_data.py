@@ -1,5 +1,7 @@
 """A data.yaml is read as it says, or is one message; images and masks pair, or are one."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
@@ -113,7 +115,7 @@ WRONG = {
     "names with a gap": ({"names": {0: "a", 2: "b"}}, "names must number 0 to 1"),
     "masks of another split": ({"masks": {"train": "m"}}, "masks has train, and images train, val"),
     "no validation": ({"images": {"train": "i"}, "masks": {"train": "m"}}, "no validation set"),
-    "a share of nothing": ({"val": 0.2}, "val must be a share"),
+    "a share beside a set": ({"val": 0.2}, "the validation set is named besides"),
     "a share above one": ({"images": {"train": "i", "val": 2}}, "val must be a share"),
     "an unknown split": ({"images": {"trian": "i"}}, "images must name train"),
     "a value of no class": ({"values": {0: "a", 1: "x"}}, "'x', which is not among names"),
@@ -247,6 +249,21 @@ def test_links_that_lead_back_and_folders_called_x_png(tmp_path):
         pairs(tmp_path, "i", "m")
     (tmp_path / "data").symlink_to(tmp_path / "i")
     assert [*find(tmp_path, "data", {".jpg"})] == ["x"]
+
+
+def test_dead_links_are_told_and_nothing_breaks(tmp_path):
+    touch(tmp_path, "i/y.jpg", "m/y.png")
+    for link in ("i/x.jpg", "m/x.png"):
+        (tmp_path / link).symlink_to("gone")
+    assert [pair.name for pair in pairs(tmp_path, "i", "m")] == ["x", "y"]  # whose header tells
+    for link in ("i/z.jpg", "m/z.png"):
+        (tmp_path / link).symlink_to(Path(link).name)
+    assert len(pairs(tmp_path, "i/*.jpg", "m/*.png")) == 3
+
+
+def test_names_that_look_alike_are_alike(tmp_path):
+    touch(tmp_path, "i/u\u0308ber.jpg", "m/\u00fcber.png")
+    assert len(pairs(tmp_path, "i", "m")) == 1
 
 
 def test_a_share_of_the_images_is_held_out_whichever_others_there_are(tmp_path):

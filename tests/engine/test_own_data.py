@@ -237,7 +237,7 @@ MISTAKES = {
     "all ignored": (of_values(255, 255, 255), "[a, b]", "no pixel of a class in train_dataloader"),
     "1 to 3": (of_values(1, 2, 3), "[a, b, c]", "mask holds what is no class: 3\n"),
     "colours": (colours, "[a, b, c]", "channels .RGB. that differ"),
-    "a JPEG": (smoothed, "[a, b, c]", "holds what is no class"),
+    "a JPEG": (smoothed, "[a, b, c]", "compressed with loss"),
 }
 
 
@@ -278,6 +278,25 @@ def test_two_classes_with_one_output_or_two(tmp_path, drawn, channels):
     train(config)
     scores = read(tmp_path / "w/record.json").last.scores()
     assert 0 < scores["aAcc"] <= 100
+
+
+def test_a_checkpoint_of_classes_of_other_names_is_no_model_of_these(call, drawn, capsys):
+    path = describe(drawn)
+    call(train_tool, MAIN, "--demo", "--data", str(path), "--work-dir", "run")
+    describe(drawn, names="[c, b, a]")
+    with pytest.raises(UserError, match="class 0 is 'a' there, and 'c' here"):
+        call(test_tool, MAIN, "run/iter_2.pth", "--demo", "--data", str(path))
+    describe(drawn)
+    for taken in ("photo.png", "full"):
+        place = drawn / taken
+        if taken == "full":
+            place.mkdir()
+            place = place / "x"
+        place.write_text("mine")
+        arguments = ("--demo", "--data", str(path), "--show-dir", str(drawn / taken))
+        with pytest.raises(UserError, match="is there, and stays"):
+            call(test_tool, MAIN, "run/iter_2.pth", *arguments)
+        assert place.read_text() == "mine"
 
 
 def test_a_start_from_a_checkpoint_of_other_classes(tiny, drawn, tmp_path, monkeypatch):

@@ -183,7 +183,7 @@ def test_pairs_that_are_not_told_are_not_guessed(tmp_path, files):
 @pytest.mark.parametrize(
     ("save", "suffix", "words"),
     [
-        (lambda m, p: Image.fromarray(m * 80).save(p, quality=60), ".jpg", "which smooth"),
+        (lambda m, p: Image.fromarray(m * 80).save(p, quality=60), ".jpg", "compressed with loss"),
         (lambda m, p: Image.fromarray(m / np.float32(2)).save(p), ".tif", "fractions"),
         (lambda m, p: Image.fromarray(m * 0).save(p), ".png", "one value alone"),
     ],

@@ -5,6 +5,7 @@ A check acts on nothing, and returns its findings: one message each, the first o
 
 from psa_seg.engine.doctor.checkpoint import (
     check_checkpoint,
+    check_names,
     check_same_run,
     new_heads,
     trained_model,
@@ -30,6 +31,7 @@ __all__ = [
     "check_data",
     "check_items",
     "check_model",
+    "check_names",
     "check_same_run",
     "check_scores",
     "check_sizes",

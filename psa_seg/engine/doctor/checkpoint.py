@@ -10,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmseg.registry import MODELS
 
 from psa_seg.checkpoints.reading import config_of, differences, listing, state_dict
-from psa_seg.engine.doctor.classes import heads
+from psa_seg.engine.doctor.classes import class_names, heads
 from psa_seg.models import function
 from psa_seg.models.placement import find, name_of, placed, settled
 from psa_seg.records.fingerprint import SAME_RUN, difference, parts
@@ -62,6 +62,32 @@ def _other_functions(checkpoint: Checkpoint, model: ConfigDict, new: bool) -> li
         if layout and name_of(attention["type"]) == "PolarizedSelfAttention"
         if attention.get("layout", "parallel") != layout
     ]
+
+
+def check_names(config: Config, checkpoint: Checkpoint, path: str, *loaders: str) -> list[str]:
+    """What is wrong where a checkpoint's classes have other names, or another order, than the data.
+
+    Args:
+        config: of a test.
+        checkpoint: that was read; one that does not tell its classes is taken.
+        path: where from.
+        loaders: of the data.
+    """
+    meta = checkpoint.get("meta")
+    data = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
+    there = data.get("classes") if isinstance(data, Mapping) else None
+    if not isinstance(there, list | tuple):
+        return []
+    for here in class_names(config, *loaders).values():
+        if tuple(there) != here:
+            both = enumerate(zip(there, here, strict=False))
+            first = next((i for i, (a, b) in both if a != b), 0)
+            return [
+                f"checkpoint tells other classes than the data have: {path}\n"
+                f"  differs    class {first} is {there[first]!r} there, and {here[first]!r} here\n"
+                "  do         give the classes the names, and the order, that it was trained with"
+            ]
+    return []
 
 
 def new_heads(model: ConfigDict, checkpoint: Checkpoint) -> tuple[ConfigDict, list[str]]:

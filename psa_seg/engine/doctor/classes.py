@@ -37,6 +37,13 @@ def check_classes(config: Config, *loaders: str) -> list[str]:
     return [*_wrong_heads(config, len(classes)), *_wrong_ignored(config)]
 
 
+def class_names(config: Config, *loaders: str) -> dict[str, tuple[str, ...]]:
+    """Names of the classes of each data set, by its key, as far as it tells them."""
+    sets = [s for key in filter(config.get, loaders) for s in leaves(config[key].dataset, key)]
+    found = {key: _names(config, key, dataset) for key, dataset in sets}
+    return {key: names for key, names in found.items() if isinstance(names, tuple)}
+
+
 def heads(model: Any) -> Iterator[tuple[str, Any]]:
     """Every part of a model's heads that is told the number of the data's classes, and its key."""
     for part in ("decode_head", "auxiliary_head"):

@@ -214,6 +214,13 @@ def _headers(
         first = next(str(fault) for fault in faults if str(fault).startswith(kind))
         return f"{name}: {number} of {len(read)} files: {first}"
     headers = [found for found in read if isinstance(found, Header)]
+    lossy = [p.mask for p, one in zip(pairs, headers[1::2], strict=True) if one.lossy]
+    if lossy:
+        return (
+            f"{name}: {len(lossy)} masks are compressed with loss, as photographs are: {lossy[0]}\n"
+            "  because    pixels at borders then come back as other classes, or as none\n"
+            "  do         export them again, as PNG; a copy of these stays wrong"
+        )
     if loading and "ignore_orientation" in loading.get("color_type", ""):
         headers = [one._replace(loaded=one.size, orientation=1) for one in headers]
     both = list(zip(headers[::2], headers[1::2], strict=True))
