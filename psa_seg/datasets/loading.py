@@ -16,6 +16,8 @@ from psa_seg.datasets.labels import IGNORED
 from psa_seg.datasets.transforms import of_another_size
 from psa_seg.errors import DataError, UserError
 
+KEYS = ("img_path", "seg_map_path")
+
 
 class NamingDataset(Dataset):
     """A dataset whose errors name the file.
@@ -109,6 +111,3 @@ def fault(info: dict[str, Any]) -> str | None:
             "  do         copy or export it again"
         )
     return None
-
-
-KEYS = ("img_path", "seg_map_path")

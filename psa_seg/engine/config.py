@@ -91,8 +91,8 @@ def load_config(path: str) -> Config:
     if missing:
         why = (
             "  why        a run is scored on a validation set; of your own data, `val: 0.2` in a\n"
+            "             data.yaml takes a share of the training images\n"
         )
-        why += "             data.yaml takes a share of the training images\n"
         raise UserError(
             f"config has no {', '.join(missing)}: {path}\n"
             + why * any(key.startswith("val_") for key in missing)

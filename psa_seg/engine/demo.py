@@ -15,6 +15,7 @@ from psa_seg.datasets.labels import CLASSES
 from psa_seg.datasets.synthetic import prepare
 from psa_seg.engine.config import set_iterations
 from psa_seg.engine.doctor.classes import heads
+from psa_seg.engine.doctor.data import first_steps
 from psa_seg.engine.own_data import typical_size, use_data
 
 DATA_ROOT = Path("data/synthetic_cityscapes")
@@ -65,7 +66,7 @@ def shrink(config: Config, data_root: Path) -> None:
             type="RawCityscapesDataset",
             data_root=str(data_root),
             data_prefix=dict(img_path=f"leftImg8bit/{split}", seg_map_path=f"gtFine/{split}"),
-            pipeline=dataset.get("datasets", [dataset])[0].pipeline,
+            pipeline=first_steps(dataset),
             test_mode=loader != "train",
         )
     config.data_name = "synthetic street scenes"
@@ -76,15 +77,13 @@ def _shrink_run(config: Config) -> None:
     """Model, image sizes and schedule of a demo, whatever it is trained on."""
     _shrink_model(config.model)
     for loader in ("train", "val", "test"):
-        dataset = config[f"{loader}_dataloader"].dataset
-        _shrink_images(dataset.get("datasets", [dataset])[0].pipeline)
+        _shrink_images(first_steps(config[f"{loader}_dataloader"].dataset))
     _shrink_images(config.tta_pipeline)
     config.load_from = None  # no checkpoint is as narrow
     config.train_dataloader.update(batch_size=4, num_workers=1)
     # From random weights, and short: what learns fast, and nothing that pays off late.
     config.optim_wrapper.optimizer = dict(type="AdamW", lr=1e-2, weight_decay=1e-2)
-    train = config.train_dataloader.dataset
-    pipeline = train.get("datasets", [train])[0].pipeline
+    pipeline = first_steps(config.train_dataloader.dataset)
     pipeline[:] = [step for step in pipeline if step.type != "PhotoMetricDistortion"]
     set_iterations(config, ITERATIONS, config.train_cfg.max_iters)
     config.train_cfg.val_interval = ITERATIONS // 4

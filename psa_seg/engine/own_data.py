@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from psa_seg.datasets.data_file import NAME, DataFile, data_file, read_data_file
+from psa_seg.datasets.data_file import NAME, SPLITS, DataFile, data_file, read_data_file
 from psa_seg.datasets.folder import split_pairs
 from psa_seg.datasets.headers import header
 from psa_seg.datasets.labels import IGNORED
@@ -22,7 +22,6 @@ from psa_seg.models.placement import name_of
 TYPICAL = 64  # images, spread over the set, of which the commonest size is that of all
 MOST_UNNAMED = 64  # classes; more values than that are a photograph's
 OTHER_SIZES = {"RandomChoiceResize", "ResizeShortestEdge", "ResizeToMultiple", "RandomMosaic"}
-LOADERS = {"train": "train", "val": "val", "test": "test"}
 
 
 def find_data(path: str, classes: str | None = None) -> DataFile:
@@ -51,7 +50,7 @@ def find_data(path: str, classes: str | None = None) -> DataFile:
 
 def _of_folder(folder: Path, classes: str | None) -> DataFile:
     """A folder with images/train, images/val, masks/train and masks/val, whose masks number."""
-    splits = [split for split in LOADERS if (folder / "images" / split).is_dir()]
+    splits = [split for split in SPLITS if (folder / "images" / split).is_dir()]
     if not {"train", "val"} <= {*splits}:
         raise UserError(
             f"{folder} has no {NAME}, and no images/train, images/val, masks/train, masks/val\n"
@@ -99,8 +98,9 @@ def use_data(config: Config, data: DataFile) -> None:
     config.data_file = data.content(portable=True)
     config.data_help = f"correct {data.path}"
     crop = _crop(config, data)
-    for loader, split in LOADERS.items():
-        dataset = config[f"{loader}_dataloader"].dataset
+    for split in SPLITS:
+        loader = config[f"{split}_dataloader"]
+        dataset = loader.dataset
         _, first = next(leaves(dataset))
         if first is not dataset and dataset.get("pipeline"):
             raise _unknown_step(config, f"the pipeline of {dataset.type}")
@@ -108,7 +108,7 @@ def use_data(config: Config, data: DataFile) -> None:
         for step in pipeline:
             if name_of(step.get("type")) in OTHER_SIZES:
                 raise _unknown_step(config, step["type"])
-        config[f"{loader}_dataloader"].dataset = dict(
+        loader.dataset = dict(
             type="FolderDataset",
             data_root=str(data.root.resolve()),
             content={k: v for k, v in data.content().items() if k != "name"},

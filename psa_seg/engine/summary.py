@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from psa_seg.engine.describe import environment
-from psa_seg.engine.doctor.data import leaves
+from psa_seg.engine.doctor.data import first_steps
 from psa_seg.engine.doctor.sizes import VARYING, crops, seen
 from psa_seg.engine.flops import count_flops
 from psa_seg.models.placement import find, name_of
@@ -59,15 +59,11 @@ def summarize(runner: Runner) -> str:
 def _sizes(config: Config) -> str:
     """What becomes of an image on its way into the network, in training and when it is scored."""
     loaders = (config.train_dataloader, config.get("val_dataloader"))
-    train, val = (list(_resizes(_steps(each.dataset))) if each else [] for each in loaders)
+    train, val = (list(_resizes(first_steps(each.dataset))) if each else [] for each in loaders)
     cut = next((f"cropped to {rows}x{columns}" for _, (rows, columns) in crops(config)), "")
     own = ["at their own size"]
     seen = [*(train or own), *filter(None, [cut])]
     return f"{', '.join(seen)}; scored: {', '.join(val or own)}"
-
-
-def _steps(dataset: Any) -> Sequence[Any]:
-    return next(leaves(dataset))[1].get("pipeline") or []
 
 
 def _resizes(steps: Sequence[Any]) -> Iterator[str]:

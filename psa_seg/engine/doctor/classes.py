@@ -17,13 +17,11 @@ REMEDY = "  do         --data FOLDER_OR_YAML sets all of these at once; or --cfg
 
 def check_classes(config: Config, *loaders: str) -> list[str]:
     """What is wrong with names of classes, and with what a model has for each of them."""
-    names: dict[str, tuple[str, ...]] = {}
-    for loader in filter(config.get, loaders):
-        for key, dataset in leaves(config[loader].dataset, f"{loader}.dataset"):
-            found = _names(config, key, dataset)
-            if isinstance(found, str):
-                return [found]
-            names[key] = found
+    found = _found(config, *loaders)
+    untold = [one for one in found.values() if isinstance(one, str)]
+    if untold:
+        return untold[:1]
+    names = {key: one for key, one in found.items() if isinstance(one, tuple)}
     if not names:
         return []
     (first, classes), *others = names.items()
@@ -39,9 +37,17 @@ def check_classes(config: Config, *loaders: str) -> list[str]:
 
 def class_names(config: Config, *loaders: str) -> dict[str, tuple[str, ...]]:
     """Names of the classes of each data set, by its key, as far as it tells them."""
-    sets = [s for key in filter(config.get, loaders) for s in leaves(config[key].dataset, key)]
-    found = {key: _names(config, key, dataset) for key, dataset in sets}
+    found = _found(config, *loaders)
     return {key: names for key, names in found.items() if isinstance(names, tuple)}
+
+
+def _found(config: Config, *loaders: str) -> dict[str, tuple[str, ...] | str]:
+    """Of each data set the names of its classes, or what is wrong with them."""
+    return {
+        key: _names(config, key, dataset)
+        for loader in filter(config.get, loaders)
+        for key, dataset in leaves(config[loader].dataset, f"{loader}.dataset")
+    }
 
 
 def heads(model: Any) -> Iterator[tuple[str, Any]]:

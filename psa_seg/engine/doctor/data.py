@@ -116,6 +116,11 @@ def leaves(dataset: ConfigDict, where: str = "dataset") -> Iterator[tuple[str, C
         yield from leaves(one, key)
 
 
+def first_steps(dataset: ConfigDict) -> list[Any]:
+    """The pipeline of a data set, or of the first within it; the list itself."""
+    return next(leaves(dataset))[1].get("pipeline") or []
+
+
 def within(dataset: ConfigDict, where: str) -> dict[str, ConfigDict]:
     """The data sets that one concatenates or wraps, by their keys."""
     found = {f"{where}.datasets.{i}": d for i, d in enumerate(dataset.get("datasets") or [])}

@@ -48,16 +48,17 @@ def write(folder: Path, out: Path | None) -> Path:
 
 def _counted(masks: list[Path]) -> tuple[Counts, bool]:
     """Pixels by value over all masks, and whether the values are colours."""
-    for colours in (False, True):
-        counted = counts_of(masks, colours)
-        faults = [one for one in counted if isinstance(one, DataError)]
-        if not all("channels" in str(fault) for fault in faults):  # colours, that is
-            break
-        if not faults:
-            break
+    counted, colours = counts_of(masks, colours=False), False
+    if (faults := _faults(counted)) and all("channels" in str(fault) for fault in faults):
+        counted, colours = counts_of(masks, colours=True), True
+        faults = _faults(counted)
     if faults:
         raise UserError(f"{len(faults)} of {len(masks)} masks: {faults[0]}")
     total: Counter[int] = Counter()
     for one in counted:
         total.update(one if isinstance(one, dict) else {})
     return dict(total), colours
+
+
+def _faults(counted: list[Counts | DataError]) -> list[DataError]:
+    return [one for one in counted if isinstance(one, DataError)]
