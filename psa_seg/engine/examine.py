@@ -22,6 +22,7 @@ from psa_seg.engine.doctor import (
 )
 from psa_seg.engine.doctor.data import Found
 from psa_seg.engine.doctor.environment import check_environment, facts, remarks_on_environment
+from psa_seg.engine.doctor.masks import together
 from psa_seg.engine.doctor.sheet import draw_sheet
 from psa_seg.engine.explain import explaining, register
 from psa_seg.engine.looking import check_config
@@ -130,10 +131,9 @@ def _shares(sets: list[Found]) -> str:
     sizes = {header.loaded for one in sets for header, _ in one.headers}
     (width, height), *others = sorted(sizes)
     size = f"{width}x{height}" + (f" to {others[-1][0]}x{others[-1][1]}" if others else "")
-    pixels = [sum(column) for column in zip(*(one.survey.pixels for one in sets), strict=True)]
-    ignored = sum(one.survey.ignored for one in sets)
-    total = sum(pixels) + ignored
-    named = dict(zip(sets[0].survey.classes, pixels, strict=True)) | {"(ignored)": ignored}
+    whole = together([one.survey for one in sets])
+    total = sum(whole.pixels) + whole.ignored
+    named = dict(zip(whole.classes, whole.pixels, strict=True)) | {"(ignored)": whole.ignored}
     rows = [f"\n  {100 * n / total:7.3f} % of the pixels {name}" for name, n in named.items() if n]
     modes = (
         "/".join(sorted({two[kind].mode for one in sets for two in one.headers})) for kind in (0, 1)
@@ -209,15 +209,11 @@ def suggestion(found: Examination) -> Line:
     Raises:
         UserError: where the data could not be looked at.
     """
-    surveys = [one.survey for one in _training(found)]
-    pixels, areas = (
-        [sum(column) for column in zip(*(getattr(one, key) for one in surveys), strict=True)]
-        for key in ("pixels", "areas")
-    )
-    shares = [p / a if p else None for p, a in zip(pixels, areas, strict=True)]
+    whole = together([one.survey for one in _training(found)])
+    shares = [p / a if p else None for p, a in zip(whole.pixels, whole.areas, strict=True)]
     middle = median(share for share in shares if share)
     weights = [round(middle / share, 3) if share else 0.0 for share in shares]
-    text = f"class_weight={weights}\n  of {', '.join(surveys[0].classes)}"
+    text = f"class_weight={weights}\n  of {', '.join(whole.classes)}"
     return Line("suggestion", OK, text)
 
 

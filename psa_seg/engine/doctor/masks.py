@@ -38,6 +38,17 @@ class Survey(NamedTuple):
     areas: tuple[int, ...]  # pixels that count, of the images with any of each class
 
 
+def together(surveys: Sequence[Survey]) -> Survey:
+    """The survey of several sets of the same classes."""
+    return Survey(
+        surveys[0].classes,
+        tuple(map(sum, zip(*(one.pixels for one in surveys), strict=True))),
+        sum(one.ignored for one in surveys),
+        tuple(sorted({value for one in surveys for value in one.values})),
+        tuple(map(sum, zip(*(one.areas for one in surveys), strict=True))),
+    )
+
+
 def survey(
     config: Config, dataset: ConfigDict, built: Any, entries: Sequence[Mapping[str, Any]]
 ) -> Survey | str:
@@ -120,8 +131,9 @@ def wrong_classes(config: Config, found: Mapping[str, Sequence[Survey]]) -> list
     """
     wrong, ignored = [], ignored_id(config.model)
     for loader, sets in found.items():
-        pixels = [sum(column) for column in zip(*(one.pixels for one in sets), strict=True)]
-        named = dict(zip(sets[0].classes, pixels, strict=True))
+        whole = together(sets)
+        pixels, values = whole.pixels, whole.values
+        named = dict(zip(whole.classes, pixels, strict=True))
         counted = {n: number for i, (n, number) in enumerate(named.items()) if i != ignored}
         if not any(counted.values()):
             wrong.append(
@@ -129,14 +141,13 @@ def wrong_classes(config: Config, found: Mapping[str, Sequence[Survey]]) -> list
                 "  do         give masks that hold classes; for data of your own, data.yaml says "
                 "which\n             value is which"
             )
-        values = {value for one in sets for value in one.values}
         colours = max(values) >= LEVELS and min(values) >= 0
         absent = [name for name, number in counted.items() if not number]
         if absent and loader == "train_dataloader" and not config.allow_absent:
             wrong.append(
                 f"{config.data_name}: {len(absent)} of {len(pixels)} classes never occur in the "
                 f"training masks: {', '.join(absent[:5])}{', ...' * (len(absent) > 5)}\n"
-                f"  found      in the masks: {listed(sorted(values), colours)}\n"
+                f"  found      in the masks: {listed(list(values), colours)}\n"
                 + HIDDEN
                 * (IGNORED in values)
                 + "  why        nothing learns them, and a mean over the others would not say so\n"

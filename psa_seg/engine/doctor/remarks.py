@@ -12,8 +12,9 @@ from mmengine.config import Config
 from PIL import Image
 
 from psa_seg.engine.doctor.data import Found, is_own, leaves
-from psa_seg.engine.doctor.masks import ignored_id
+from psa_seg.engine.doctor.masks import ignored_id, together
 from psa_seg.engine.doctor.sizes import crops
+from psa_seg.records.fingerprint import digest
 
 SAMPLED = 64  # images whose brightness is looked at
 FIRST_BYTES = 1 << 16
@@ -73,8 +74,8 @@ def _same(trained: Sequence[Path], scored: Sequence[Path]) -> Iterator[tuple[Pat
     alike = [path for path in scored if _beginning(path) in begin]
     if alike:
         wanted = {_beginning(path) for path in alike}
-        whole = {_digest(path): path for path in trained if _beginning(path) in wanted}
-        yield from ((whole[d], path) for path in alike if (d := _digest(path)) in whole)
+        whole = {digest(path): path for path in trained if _beginning(path) in wanted}
+        yield from ((whole[d], path) for path in alike if (d := digest(path)) in whole)
 
 
 def _beginning(path: Path) -> bytes:
@@ -89,22 +90,16 @@ def _by_size(paths: Sequence[Path]) -> dict[int, list[Path]]:
     return found
 
 
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
-
-
 def _absent(config: Config, found: Sets) -> Iterator[str]:
     """Classes of which a set that is scored on has no pixel."""
-    for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        sets = [one.survey for one in found.get(loader, [])]
-        pixels = [sum(column) for column in zip(*(one.pixels for one in sets), strict=True)]
-        named = enumerate(zip(sets[0].classes if sets else (), pixels, strict=True))
-        ignored = ignored_id(config.model)
+    ignored = ignored_id(config.model)
+    for loader, sets in found.items():
+        whole = together([one.survey for one in sets])
+        named = enumerate(zip(whole.classes, whole.pixels, strict=True))
         absent = [name for i, (name, count) in named if not count and i != ignored]
         if absent:
             yield (
-                f"{len(absent)} of {len(pixels)} classes never occur in {loader}: "
+                f"{len(absent)} of {len(whole.classes)} classes never occur in {loader}: "
                 f"{', '.join(absent[:5])}{', ...' * (len(absent) > 5)}\n"
                 "  so         mIoU is the mean over the others, or what is predicted in their place"
             )
@@ -112,8 +107,8 @@ def _absent(config: Config, found: Sets) -> Iterator[str]:
 
 def _ignored(config: Config, found: Sets) -> Iterator[str]:
     for loader, sets in found.items():
-        ignored = sum(one.survey.ignored for one in sets)
-        share = ignored / (ignored + sum(sum(one.survey.pixels) for one in sets))
+        whole = together([one.survey for one in sets])
+        share = whole.ignored / (whole.ignored + sum(whole.pixels))
         if share > MUCH_IGNORED:
             yield f"{100 * share:.0f} % of the pixels of {loader} are ignored: is that meant?"
 
