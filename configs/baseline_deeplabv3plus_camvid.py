@@ -7,7 +7,6 @@ _base_ = [
 ]
 
 num_classes = 11
-channels_last = True  # on a CPU, depthwise convolutions are much faster so
 model = dict(
     data_preprocessor=dict(size=(256, 256)),
     decode_head=dict(num_classes=num_classes),

@@ -6,6 +6,7 @@ Its name stays, whatever moves within the package.
 """
 
 import psa_seg.datasets
+import psa_seg.engine.autocast
 import psa_seg.engine.hooks
 import psa_seg.engine.loop
 import psa_seg.engine.val_loss

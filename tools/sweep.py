@@ -12,6 +12,7 @@ def main() -> None:
     parser.add_argument("experiment", help="a file such as those in benchmarks/experiments/")
     parser.add_argument("--gpus", type=int, nargs="+", help="their numbers; all that there are")
     parser.add_argument("--at-once", type=int, default=1, help="runs on each GPU, or on the CPU")
+    parser.add_argument("--work-dirs", default="work_dirs", help="where runs work: work_dirs")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--list", action="store_true", help="say what is finished and what is not")
     what.add_argument("--run", metavar="RUN", help="only this one, by name or number, here")
@@ -22,7 +23,7 @@ def main() -> None:
     from psa_seg.engine.demo import NOTICE, NOTICE_OF_OWN
     from psa_seg.sweep import many, one, read_experiment, slurm
 
-    experiment = read_experiment(args.experiment)
+    experiment = read_experiment(args.experiment, args.work_dirs)
     if experiment.demo:
         notice = NOTICE_OF_OWN if experiment.data else NOTICE
         print(f"*** {notice} ***", file=sys.stderr)

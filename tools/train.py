@@ -9,7 +9,7 @@ def main() -> None:
     parser.add_argument("config", help="a file from configs/, or one of your own")
     parser.add_argument("--resume", action="store_true", help="go on with the last run")
     parser.add_argument("--auto-resume", action="store_true", help="go on, or start")
-    parser.add_argument("--amp", action="store_true", help="mixed precision (GPU)")
+    parser.add_argument("--amp", action="store_true", help="mixed precision: less time, and memory")
     parser.add_argument("--seed", type=int, help="of weights, crops and their order")
     parser.add_argument(
         "--checkpoint-activations", action="store_true", help="less memory, for more time"

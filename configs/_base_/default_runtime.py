@@ -8,7 +8,6 @@ env_cfg = dict(
 log_processor = dict(by_epoch=False)
 log_level = "INFO"
 load_from = None
-channels_last = False  # a convolution's channels side by side in memory: faster where depthwise
 checkpoint_activations = False  # residual blocks computed twice, for less memory
 resume = False
 vis_backends = [dict(type="LocalVisBackend")]

@@ -15,7 +15,10 @@ BLOCKS = ("BasicBlock", "Bottleneck")
 
 
 def attend_in_blocks(
-    network: nn.Module, build: Callable[[int], nn.Module], blocks: Sequence[str] = BLOCKS
+    network: nn.Module,
+    build: Callable[[int], nn.Module],
+    blocks: Sequence[str] = BLOCKS,
+    at_end: bool = False,
 ) -> list[str]:
     """Give every residual block of `network` an attention of its own, in place.
 
@@ -31,13 +34,15 @@ def attend_in_blocks(
             brought to the convolution's device and dtype.
         blocks: names of the classes (or of a parent of theirs) that are residual blocks;
             `('InvertedResidual',)` for a MobileNetV2.
+        at_end: see what the block adds to its shortcut instead, in blocks that have one part for
+            all their convolutions, such as a MobileNetV2's: the narrow map after its last norm.
 
     Returns:
         Names of the blocks.
 
     Raises:
         ValueError: where there is no such block, one has no convolution that takes what a 3x3 one
-            gives, or one has an attention already; `network` is then as it was.
+            gives, or no such part, or has an attention already; `network` is then as it was.
     """
     blocks = (blocks,) if isinstance(blocks, str) else blocks
     found = {
@@ -49,18 +54,36 @@ def attend_in_blocks(
         raise ValueError(
             f"{type(network).__name__} has no residual blocks named {', '.join(blocks)}"
         )
-    places = [_following(name, block) for name, block in found.items()]
-    attentions = [build(place.in_channels).to(place.weight) for place in places]
-    for block, place, attention in zip(found.values(), places, attentions, strict=True):
+    for name, block in found.items():
+        if hasattr(block, "attention"):
+            raise ValueError(f"block {name} has an attention already")
+    if at_end:
+        bodies = [_body(name, block) for name, block in found.items()]
+        ends = [_convolutions(body)[-1] for body in bodies]
+        attentions = [build(end.out_channels).to(end.weight) for end in ends]
+        for block, body in zip(found.values(), bodies, strict=True):
+            body.register_forward_hook(_Attend(block))
+    else:
+        places = [_following(name, block) for name, block in found.items()]
+        attentions = [build(place.in_channels).to(place.weight) for place in places]
+        for block, place in zip(found.values(), places, strict=True):
+            place.register_forward_pre_hook(_Attend(block))
+    for block, attention in zip(found.values(), attentions, strict=True):
         block.attention = attention.train(block.training)
-        place.register_forward_pre_hook(_Attend(block))
     return list(found)
+
+
+def _body(name: str, block: nn.Module) -> nn.Module:
+    """The one part of the block that has all its convolutions."""
+    wanted = len(_convolutions(block))
+    for part in block.children():
+        if wanted and len(_convolutions(part)) == wanted:
+            return part
+    raise ValueError(f"block {name} has no part with all its convolutions, at whose end to attend")
 
 
 def _following(name: str, block: nn.Module) -> nn.Conv2d:
     """The convolution that takes what the block's first 3x3 one gives."""
-    if hasattr(block, "attention"):
-        raise ValueError(f"block {name} has an attention already")
     convolutions = _convolutions(block)
     kernels = [convolution.kernel_size for convolution in convolutions]
     if (3, 3) in kernels:
@@ -80,7 +103,7 @@ def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
 
 
 class _Attend:
-    """What a convolution is given passes its block's attention first.
+    """What a layer is given, or gives, passes its block's attention.
 
     An object, and no closure: a deep copy of the network must attend with its own attention.
     """
@@ -88,5 +111,6 @@ class _Attend:
     def __init__(self, block: nn.Module) -> None:
         self.block = block
 
-    def __call__(self, convolution: nn.Module, inputs: tuple[Any, ...]) -> Any:
-        return self.block.attention(*inputs)  # type: ignore[operator]
+    def __call__(self, layer: nn.Module, inputs: tuple[Any, ...], out: Any = None) -> Any:
+        seen = inputs if out is None else (out,)
+        return self.block.attention(*seen)  # type: ignore[operator]

@@ -1,6 +1,7 @@
 """A data set of one's own, as a data.yaml describes it.
 
-    path: .                        # of what follows, relative to this file; may be left out
+    path: .                        # of what follows, relative to this file; may be left out, and
+                                   # name variables of the environment: $PAVEMENT_ROOT
     name: pavement                 # by default, the folder's
     images: {train: images/train, val: images/val}    # test, too; val: 0.2 is a share of train
     masks: {train: masks/train, val: masks/val}       # or a pattern, a list: see `pairs`
@@ -16,6 +17,7 @@
 Images, masks and names must be there; the rest need not.
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -132,7 +134,7 @@ def data_file(read: Any, path: Path) -> DataFile:
     unknown = [key for key in read if key not in KEYS]
     if unknown:
         raise _wrong(path, f"{unknown[0]!r} is not one of {', '.join(KEYS)}")
-    root = path.parent / _text(path, "path", read.get("path", "."))
+    root = path.parent / _expanded(path, _text(path, "path", read.get("path", ".")))
     images, held_out = _images(path, read)
     masks = _places(path, "masks", read.get("masks"))
     if masks.keys() != images.keys():
@@ -296,6 +298,14 @@ def _text(path: Path, key: str, given: Any) -> str:
     if "\0" in str(given):
         raise _wrong(path, f"{key} has a character that no file can be called by: {given!r}")
     return str(given)
+
+
+def _expanded(path: Path, text: str) -> str:
+    """A place with variables of the environment put in."""
+    found = os.path.expandvars(text)
+    if missing := re.search(r"\$(\w+|\{\w+\})", found):
+        raise _wrong(path, f"path has {missing[0]}, a variable that is not set")
+    return found
 
 
 def _wrong(path: Path, what: str) -> UserError:

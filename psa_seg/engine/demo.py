@@ -8,14 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config, ConfigDict
 
 from psa_seg.datasets.data_file import DataFile
 from psa_seg.datasets.labels import CLASSES
 from psa_seg.datasets.synthetic import prepare
+from psa_seg.engine.autocast import has_bfloat16
 from psa_seg.engine.config import set_iterations
 from psa_seg.engine.doctor.classes import heads
 from psa_seg.engine.doctor.data import first_steps
+from psa_seg.engine.options import use_amp
 from psa_seg.engine.own_data import typical_size, use_data
 
 DATA_ROOT = Path("data/synthetic_cityscapes")
@@ -41,6 +44,8 @@ def make_demo(config: Config, data: DataFile | None = None) -> None:
         shrink(config, prepare(DATA_ROOT))
     else:
         shrink_own(config, data)
+    if has_bfloat16() and not torch.cuda.is_available():
+        use_amp(config)
 
 
 def shrink_own(config: Config, data: DataFile) -> None:

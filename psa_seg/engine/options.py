@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from psa_seg.engine.autocast import has_bfloat16
 from psa_seg.engine.hooks import ProfileHook
 from psa_seg.engine.tool import BACKENDS
 from psa_seg.errors import UserError
@@ -31,20 +32,19 @@ def log_to(config: Config, names: Sequence[str], run: str) -> None:
 
 
 def use_amp(config: Config, dtype: str | None = None) -> None:
-    """Train in mixed precision, float16 with loss scaling.
+    """Train in mixed precision: bfloat16, or float16 with loss scaling.
 
     Args:
         config: changed in place.
-        dtype: `bfloat16` or `float16`; by default the first where the GPU has it.
+        dtype: `bfloat16` or `float16`; by default the first where the hardware has it.
 
     Raises:
-        UserError: where there is no GPU, or none with that dtype.
+        UserError: where the hardware does not have that dtype.
     """
     if not torch.cuda.is_available():
-        raise UserError(
-            "mixed precision (--amp) needs a GPU, and PyTorch sees none here\n"
-            "  do         leave it out"
-        )
+        _require_cpu(dtype)
+        config.optim_wrapper.update(type="CPUAmpOptimWrapper", dtype="bfloat16")
+        return
     native = torch.cuda.is_bf16_supported(including_emulation=False)
     dtype = dtype or ("bfloat16" if native else "float16")
     if dtype == "bfloat16" and not native:
@@ -53,6 +53,20 @@ def use_amp(config: Config, dtype: str | None = None) -> None:
         )
     scaler = dict(enabled=dtype == "float16")  # it has too few small numbers
     config.optim_wrapper.update(type="AmpOptimWrapper", dtype=dtype, loss_scale=scaler)
+
+
+def _require_cpu(dtype: str | None) -> None:
+    if dtype == "float16":
+        raise UserError(
+            "mixed precision in float16 needs a GPU, and PyTorch sees none here\n"
+            "  do         use bfloat16"
+        )
+    if not has_bfloat16():
+        raise UserError(
+            "mixed precision (--amp) needs a GPU, or a processor with units for bfloat16\n"
+            "  why        without them, bfloat16 is slower than float32\n"
+            "  do         leave it out"
+        )
 
 
 def profile(config: Config, steps: int) -> None:

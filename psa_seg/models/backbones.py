@@ -22,6 +22,7 @@ class Attending(nn.Module):
         attention: config of any registered attention (it is given `in_channels`), or None.
         blocks: class names of the blocks that get one, after their first 3x3 convolution:
             `('BasicBlock',)` is where the official code has it in HRNet.
+        at_end: see what a block adds to its shortcut instead (`attend_in_blocks`).
         **kwargs: as for the plain backbone.
     """
 
@@ -29,13 +30,17 @@ class Attending(nn.Module):
         self,
         attention: dict[str, Any] | None = None,
         blocks: Sequence[str] = BLOCKS,
+        at_end: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.attended: list[str] = []  # names of the blocks that have one
         if attention:
             self.attended = attend_in_blocks(
-                self, lambda width: MODELS.build({**attention, "in_channels": width}), blocks
+                self,
+                lambda width: MODELS.build({**attention, "in_channels": width}),
+                blocks,
+                at_end,
             )
             # What attends in a frozen stage is frozen from the beginning: DDP looks once.
             self._freeze_stages()  # type: ignore[operator]
@@ -68,15 +73,21 @@ class PolarizedHRNet(Attending, HRNet):
 
 @MODELS.register_module()
 class PolarizedMobileNetV2(Attending, MobileNetV2):
-    """`MobileNetV2`: on the widened map, after the depthwise convolution."""
+    """`MobileNetV2`: on the widened map, after the depthwise convolution; `at_end`, on the narrow.
+
+    The narrow map is what the block's last convolution makes: 16 to 320 channels, as the paper's
+    Bottlenecks attend to 64 to 512. DeepLabV3+ with Polarized Self-Attention in every block has
+    5.91 M parameters then, and 14.51 M on the widened maps, of 5.45 M without.
+    """
 
     def __init__(
         self,
         attention: dict[str, Any] | None = None,
         blocks: Sequence[str] = ("InvertedResidual",),
+        at_end: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(attention, blocks, **kwargs)
+        super().__init__(attention, blocks, at_end, **kwargs)
 
     def init_weights(self) -> None:
         """Draw the start, unless it is read: what initialises the others does not reach these."""

@@ -36,7 +36,7 @@ ATTENDING = {
     },
 }
 PLAIN = {attending: plain for plain, attending in ATTENDING.items()}
-ONLY_WITH_ATTENTION = ("attention", "blocks")  # options that a plain type does not have
+ONLY_WITH_ATTENTION = ("attention", "blocks", "at_end")  # options that a plain type does not have
 PLUGIN_NAMES = tuple(f"after_conv{number}_plugin_names" for number in (1, 2, 3))
 Config = Mapping[str, Any]
 

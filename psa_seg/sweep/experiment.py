@@ -9,15 +9,17 @@
     placements:                # which option of the config is the attention
       head: {model.decode_head.attention: ATTENTION}
 
-Besides: `options` (overrides of every run), `variants` (more overrides by name, such as another
-learning rate of the gates), `amp: bfloat16` or `float16`, `demo: true` (synthetic streets),
-`exploratory: true` (a search: a table of its own), `data: FOLDER_OR_YAML` (images and masks of
-one's own in the place of the config's, from this file's folder).
+Besides: `options` (overrides of every run), `settings` (more overrides by name, of the plain
+network, too: another crop, another loss), `variants` (overrides by name of those that attend, such
+as another learning rate of the gates), `amp: bfloat16` or `float16`, `demo: true` (synthetic
+streets), `exploratory: true` (a search: a table of its own), `data: FOLDER_OR_YAML` (images and
+masks of one's own in the place of the config's, from this file's folder).
 """
 
 import itertools
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +38,7 @@ WORDS = {
 }
 OPTIONAL: dict[str, tuple[type, Any]] = {
     "options": (dict, {}),
+    "settings": (dict, {"": {}}),
     "variants": (dict, {"": {}}),
     "amp": (str, ""),
     "demo": (bool, False),
@@ -60,6 +63,7 @@ class Experiment(NamedTuple):
     path: Path
     config: Path
     records: Path
+    work_dirs: Path
     amp: str  # dtype of mixed precision; empty for float32
     demo: bool
     data: Path | None  # of one's own
@@ -72,7 +76,11 @@ class Experiment(NamedTuple):
 
     def work_dir_of(self, run: Run) -> Path:
         """Where a run works."""
-        return Path("work_dirs", self.path.stem, run.name)
+        return self.work_dirs / self.path.stem / run.name
+
+    def command(self) -> list[str]:
+        """The command that this process was given, without what is to be done."""
+        return [sys.argv[0], str(self.path), "--work-dirs", str(self.work_dirs)]
 
     def find(self, name: str) -> Run:
         """The run of this name, or number.
@@ -90,8 +98,8 @@ class Experiment(NamedTuple):
         return [run for run in self.runs if not self.record_of(run).is_file()]
 
 
-def read_experiment(path: str) -> Experiment:
-    """The experiment in the file at `path`.
+def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
+    """The experiment in the file at `path`, whose runs work below `work_dirs`.
 
     Raises:
         UserError: where it cannot be read, or an entry is missing, unknown or of the wrong kind.
@@ -115,7 +123,8 @@ def read_experiment(path: str) -> Experiment:
         raise _wrong(path, f"seeds must be whole numbers from 0 on, not {full['seeds']}")
     if full["amp"] not in ("", "bfloat16", "float16"):
         raise _wrong(path, f"amp must be bfloat16 or float16, not {full['amp']}")
-    for name, given in [("options", full["options"]), *full["variants"].items()]:
+    overrides = [*full["settings"].items(), *full["variants"].items()]
+    for name, given in [("options", full["options"]), *overrides]:
         options = given or {}
         if not isinstance(options, dict) or any(type(key) is not str for key in options):
             raise _wrong(path, f"{name!r} must map options of the config to values")
@@ -127,6 +136,7 @@ def read_experiment(path: str) -> Experiment:
         path=file,
         config=file.parent / full["config"],
         records=file.parent / full["records"],
+        work_dirs=Path(work_dirs),
         amp=full["amp"],
         demo=full["demo"],
         data=file.parent / full["data"] if full["data"] else None,
@@ -137,25 +147,27 @@ def read_experiment(path: str) -> Experiment:
 
 def _expand(path: str, read: dict[str, Any]) -> Iterator[Run]:
     """Seed by seed, so that what is done at any time is as fair as can be."""
-    axes = (read["seeds"], *(read[key].items() for key in ("variants", "attentions", "placements")))
-    plain: set[tuple[int, str]] = set()
-    for seed, (variant, more), (attention, config), (placement, template) in itertools.product(
+    names = ("settings", "variants", "attentions", "placements")
+    axes = [read["seeds"], *(read[key].items() for key in names)]
+    plain: set[tuple[int, str, str]] = set()
+    for seed, setting, variant, (attention, config), (placement, template) in itertools.product(
         *axes
     ):
         if config is None:  # without attention there is nothing to place, and nothing to vary
-            if (seed, attention) in plain:
+            if (seed, setting[0], attention) in plain:
                 continue
-            plain.add((seed, attention))
-            label, options = str(attention), {}
+            plain.add((seed, setting[0], attention))
+            parts, options = [attention, setting[0]], {}
         else:
             where = placement if len(read["placements"]) > 1 else ""
-            label = ", ".join(filter(None, map(str, (attention, where, variant))))
-            options = {**_place(path, template, config), **(more or {})}
+            parts = [attention, where, variant[0], setting[0]]
+            options = {**_place(path, template, config), **(variant[1] or {})}
+        label = ", ".join(filter(None, map(str, parts)))
         yield Run(
             name=re.sub(r"[^a-z0-9]+", "_", f"{label} seed{seed}".lower()).strip("_"),
             label=label,
             seed=seed,
-            options={**read["options"], **options},
+            options={**read["options"], **(setting[1] or {}), **options},
             attends=config is not None,
         )
 

@@ -192,7 +192,7 @@ def _start(experiment: Experiment, run: Run, place: str, slots: int, task: TaskI
     path = Path(f"{experiment.work_dir_of(run)}.log")
     path.parent.mkdir(parents=True, exist_ok=True)
     log = path.open("ab")
-    command = [sys.executable, sys.argv[0], str(experiment.path), "--run", run.name]
+    command = [sys.executable, *experiment.command(), "--run", run.name]
     since = time.time()
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
     log.close()

@@ -30,7 +30,7 @@ def array_script(experiment: Experiment) -> str:
     names = [run.name for run in experiment.missing()]
     if not names:
         raise UserError(f"nothing is missing: every run of {experiment.path} has its record")
-    command = shlex.join([sys.executable, sys.argv[0], str(experiment.path)])
+    command = shlex.join([sys.executable, *experiment.command()])
     return SCRIPT.format(
         name=experiment.path.stem, last=len(names) - 1, names=" ".join(names), command=command
     )
