@@ -13,7 +13,7 @@ import torch
 from mmengine.fileio import LocalBackend
 from mmseg.registry import MODELS
 
-from psa_seg.engine import options, tool, weights
+from psa_seg.engine import tool, weights
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.work_dir import checkpoint_in, claim, find
 from psa_seg.errors import UserError
@@ -60,12 +60,6 @@ def test_weights_with_a_wrong_name(config, source, message):
     override(config, {"model.backbone.init_cfg.checkpoint": source})
     with pytest.raises(UserError, match=message):
         weights.fetch(config)
-
-
-def test_amp_without_a_gpu(config):
-    config.work_dir = "work"
-    with pytest.raises(UserError, match=r"\(--amp\) needs a GPU"):
-        options.use_amp(config)
 
 
 def test_checkpoint_of_another_model(tiny, tmp_path):

@@ -40,11 +40,12 @@ def test_an_image_is_cropped_anew_in_each_epoch(tiny):
     assert not any(equal([a], [b]) for a, b in itertools.combinations(images, 2))
 
 
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize("wrapper", ["OptimWrapper", "CPUAmpOptimWrapper"])
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(tiny, tmp_path, monkeypatch, wrapper):
     ended = []
     after = PairedRunner.train
     monkeypatch.setattr(PairedRunner, "train", lambda self: (after(self), ended.append(self)))
-    options = {"param_scheduler.0.end": 4, "custom_hooks": []}
+    options = {"param_scheduler.0.end": 4, "custom_hooks": [], "optim_wrapper.type": wrapper}
 
     def run(folder, iterations):
         config = tiny(NAME, **options, **{"train_cfg.max_iters": iterations})

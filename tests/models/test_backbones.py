@@ -118,6 +118,26 @@ def test_resnext_attends_at_the_width_of_its_grouped_convolution():
     assert network.layer1[0].attention.in_channels == network.layer1[0].conv2.out_channels == 16
 
 
+def test_a_mobilenet_attends_on_the_narrow_map_at_the_end_of_its_blocks():
+    plain, blocks = BACKBONES["MobileNetV2"]
+    network = attending(plain, at_end=True)
+    assert len(attentions(network)) == blocks
+    keys = network.load_state_dict(MODELS.build(plain).state_dict(), strict=False)
+    assert keys.unexpected_keys == []
+    assert all(".attention." in key for key in keys.missing_keys)
+    twin, block = copy.deepcopy(network), network.layer3[1].eval()
+    x = torch.randn(2, block.conv[-1].conv.out_channels, 9, 9)
+    body = nn.Sequential(*block.conv)  # without the hook
+    torch.testing.assert_close(block(x), x + block.attention(body(x)))
+    before = outputs(network)
+    for attention in attentions(twin):
+        nn.init.constant_(attention.sp_wv.bias, 5.0)
+    assert torch.equal(outputs(network)[-1], before[-1]), "a copy has attentions of its own"
+    assert not torch.allclose(outputs(twin)[-1], before[-1])
+    with pytest.raises(ValueError, match=r"layer1\.0 has no part with all its convolutions"):
+        attending(BACKBONES["R-18"][0], at_end=True)
+
+
 def test_hrnet_attends_in_basic_blocks_alone_where_the_official_code_does():
     network = attending(BACKBONES["HRNet"][0], blocks=("BasicBlock",))
     assert len(attentions(network)) == BASIC

@@ -124,6 +124,19 @@ def test_label_maps_are_the_same_where_gradients_are_on(twins, pipeline, options
     assert made == [], "no graph"
 
 
+@pytest.mark.parametrize("name", [CONFIG, CASCADE])
+def test_losses_and_accuracy_are_upstreams(twins, name):
+    stock, lean, loader = twins(name)
+    batch = stock.data_preprocessor(next(iter(loader)), training=True)
+    batch["data_samples"][0].gt_sem_seg.data[:, :40] = 255
+    theirs, ours = (model.eval().loss(**batch) for model in (stock, lean))
+    assert theirs.keys() == ours.keys()
+    for key, value in theirs.items():
+        torch.testing.assert_close(ours[key], value, msg=key)
+    nothing = torch.full((1, 4, 4), 255)
+    assert segmentors.accuracy(torch.randn(1, 3, 4, 4), nothing, 255).tolist() == [0.0]
+
+
 def test_of_equal_scores_the_first_wins():
     scores = torch.randint(3, (5, 40, 60)).float()
     assert torch.equal(segmentors.argmax(iter(scores)), scores.argmax(0, keepdim=True).short())

@@ -56,6 +56,26 @@ def test_options_are_of_every_run_and_variants_of_attentions_alone(tmp_path):
     assert labels["SE, gates x10"] == {**options, **gates, **{next(iter(HEAD)): dict(type="SE")}}
 
 
+def test_settings_are_of_the_plain_network_too(tmp_path):
+    settings = {"": {}, "lr x2": {"optim_wrapper.optimizer.lr": 0.02}}
+    found = experiment(tmp_path, settings=settings, seeds=[4])
+    labels = {run.label: run.options for run in found.runs}
+    assert list(labels) == ["none", "PSA", "SE", "none, lr x2", "PSA, lr x2", "SE, lr x2"]
+    assert labels["none, lr x2"] == settings["lr x2"]
+    runs = (found.find(name) for name in ("none_seed4", "none_lr_x2_seed4"))
+    slow, fast = (one.configure(found, run) for run in runs)
+    assert fast.optim_wrapper.optimizer.lr == 2 * slow.optim_wrapper.optimizer.lr
+    assert setting(slow) != setting(fast)
+
+
+def test_runs_work_where_they_are_told_to(tmp_path):
+    path = experiment(tmp_path).path
+    found = read_experiment(str(path), str(tmp_path / "scratch"))
+    run = found.find("none_seed0")
+    assert one.configure(found, run).work_dir == str(tmp_path / "scratch/trial/none_seed0")
+    assert found.command()[1:] == [str(path), "--work-dirs", str(tmp_path / "scratch")]
+
+
 def test_a_run_is_its_config(tmp_path):
     found = experiment(tmp_path, exploratory=True, options={"train_cfg.max_iters": 7})
     plain, psa = (one.configure(found, run) for run in found.runs[3:5])
@@ -72,15 +92,22 @@ def test_an_experiment_starts_from_a_plain_config(tmp_path):
 
 
 def test_a_run_in_mixed_precision_is_known_by_it(tmp_path, monkeypatch):
-    found = experiment(tmp_path, amp="bfloat16")
-    with pytest.raises(UserError, match="needs a GPU"):
-        one.configure(found, found.runs[0])
-    pretend_a_gpu(monkeypatch)
+    found, plain = experiment(tmp_path, amp="bfloat16"), experiment(tmp_path)
+    pretend_units(monkeypatch)
     config = one.configure(found, found.runs[0])
-    wrapper = config.optim_wrapper
-    assert (wrapper.type, wrapper.dtype) == ("AmpOptimWrapper", "bfloat16")
-    plain = experiment(tmp_path)
+    assert (config.optim_wrapper.type, config.optim_wrapper.dtype) == (
+        "CPUAmpOptimWrapper",
+        "bfloat16",
+    )
     assert fingerprint(config) != fingerprint(one.configure(plain, plain.runs[0]))
+    pretend_a_gpu(monkeypatch)
+    wrapper = one.configure(found, found.runs[0]).optim_wrapper
+    assert (wrapper.type, wrapper.dtype) == ("AmpOptimWrapper", "bfloat16")
+
+
+def pretend_units(monkeypatch, *units):
+    names = dict.fromkeys(units or ("avx512_bf16",), True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: names)
 
 
 def pretend_a_gpu(monkeypatch):
@@ -160,12 +187,13 @@ def test_what_is_no_experiment_is_a_message(tmp_path, text):
 def test_ours_can_be_run(path, streets, monkeypatch):
     monkeypatch.setattr(one, "draw", lambda root: streets)
     monkeypatch.setenv("CAMVID_ROOT", "somewhere")
+    monkeypatch.setenv("CRACKFOREST_ROOT", "somewhere")
     pretend_a_gpu(monkeypatch)
     found = read_experiment(str(path))
     for run in found.runs:
         config = one.configure(found, run)
         placed = attentions(config.model)
-        assert bool(placed) == (run.label != "none"), "a placement that places nothing"
+        assert bool(placed) == run.attends, "a placement that places nothing"
         assert found.record_of(run).parent.parent == ROOT / "benchmarks/experiments/../results"
         if found.record_of(run).is_file():  # of version 1: known by what it tells in words
             assert one.is_finished(found, run, config)
