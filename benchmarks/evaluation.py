@@ -8,10 +8,7 @@ the first image out. Memory is what the process held at most, above what it held
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,7 +25,7 @@ from mmseg.registry import MODELS
 import psa_seg.datasets
 import psa_seg.evaluation
 import psa_seg.models  # noqa: F401
-from benchmarks.measure import options, parse, write
+from benchmarks.measure import in_a_process, options, parse, write
 from psa_seg.datasets.synthetic import prepare
 from psa_seg.engine.config import load_config
 from psa_seg.engine.demo import shrink
@@ -125,7 +122,8 @@ def measure(rounds: int, count: int, threads: int) -> Iterator[dict[str, Any]]:
             runs: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
             for _ in range(rounds):
                 for side in SIDES:
-                    runs[side].append(_in_a_process(side, mode, folder, threads))
+                    args = [side, mode, folder]
+                    runs[side].append(in_a_process(__spec__.name, args, threads))
             areas = [run["areas"] for of in runs.values() for run in of]
             if any(one != areas[0] for one in areas):
                 raise SystemExit(f"error: predictions differ ({mode}): there are no figures")
@@ -146,16 +144,6 @@ def measure(rounds: int, count: int, threads: int) -> Iterator[dict[str, Any]]:
                     "peak_mib": round(found["peak_mib"]),
                     "memory_ratio": round(found["peak_mib"] / first["peak_mib"], 3),
                 }
-
-
-def _in_a_process(side: str, mode: str, folder: str, threads: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", __spec__.name, "--one", side, mode, folder]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"error: {side}, {mode}:\n{done.stderr[-2000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 import argparse
 import csv
 import ctypes
+import json
+import os
 import statistics
 import subprocess
 import sys
@@ -107,6 +109,23 @@ def peak_bytes(work: Work, device: str) -> int:
             held += event.nbytes()
             peak = max(peak, held)
     return peak
+
+
+def in_a_process(
+    module: str, args: Sequence[str], threads: int, environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What `python -m module --one ARGS` prints as the JSON of its last line.
+
+    Raises:
+        SystemExit: with its last words, where it fails.
+    """
+    command = [sys.executable, "-m", module, "--one", *args]
+    around = {**os.environ, "OMP_NUM_THREADS": str(threads), **(environment or {})}
+    done = subprocess.run(command, env=around, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"error: {', '.join(args)}:\n{done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def quantiles(times: Sequence[float]) -> dict[str, float]:

@@ -18,12 +18,13 @@ def _small(monkeypatch):
     monkeypatch.setattr(evaluation, "SIZE", (128, 256))
 
 
-def in_this_process(side, mode, folder, threads):
+def in_this_process(module, args, threads):
+    side, mode, folder = args
     return evaluation.score(side, mode, evaluation.Path(folder))
 
 
 def test_both_sides_count_the_same(monkeypatch):
-    monkeypatch.setattr(evaluation, "_in_a_process", in_this_process)
+    monkeypatch.setattr(evaluation, "in_a_process", in_this_process)
     rows = evaluation.measure(rounds=1, count=2, threads=1)
     upstream, ours = itertools.islice(rows, 2)
     assert (upstream["side"], upstream["mode"], upstream["speed_ratio"]) == ("upstream", "plain", 1)
@@ -33,10 +34,11 @@ def test_both_sides_count_the_same(monkeypatch):
 def test_figures_are_medians_and_ratios_to_upstreams(monkeypatch):
     runs = {"upstream": iter([(2, 90), (1, 80), (9, 10)]), "ours": iter([(5, 30), (4, 9), (6, 20)])}
 
-    def scripted(side, *_):
+    def scripted(module, args, threads):
+        side, *_ = args
         return dict(zip(("images_per_s", "peak_mib"), next(runs[side]), strict=True), areas={})
 
-    monkeypatch.setattr(evaluation, "_in_a_process", scripted)
+    monkeypatch.setattr(evaluation, "in_a_process", scripted)
     rows = evaluation.measure(rounds=3, count=2, threads=1)
     upstream, ours = itertools.islice(rows, 2)
     assert (upstream["images_per_s"], upstream["peak_mib"]) == (2, 80)
@@ -49,7 +51,7 @@ def test_predictions_that_differ_end_it(monkeypatch):
     areas = iter(range(9))
     found = {"images_per_s": 1.0, "peak_mib": 1.0}
     monkeypatch.setattr(
-        evaluation, "_in_a_process", lambda *_: found | {"areas": {"right": [next(areas)]}}
+        evaluation, "in_a_process", lambda *_: found | {"areas": {"right": [next(areas)]}}
     )
     with pytest.raises(SystemExit, match=r"predictions differ \(plain\): there are no figures"):
         list(evaluation.measure(rounds=1, count=2, threads=1))
