@@ -12,6 +12,13 @@ def main() -> None:
     parser.add_argument(
         "--official", action="store_true", help="add IoU and iIoU as Cityscapes' server counts them"
     )
+    parser.add_argument(
+        "--also",
+        nargs="+",
+        choices=["boundary", "f1", "calibration"],
+        default=[],
+        help="boundary IoU, F1 within two pixels, expected calibration error",
+    )
     parser.add_argument("--show-dir", help="write image, truth and prediction of each image here")
     tool.common_arguments(parser)
     args = parser.parse_args()
@@ -21,7 +28,9 @@ def main() -> None:
 
     distributed.start(args.launcher)
     config = distributed.once(lambda: prepare.read(args), each_node=True)
-    run = prepare.scoring(config, args.checkpoint, args.tta, args.show_dir, args.official)
+    run = prepare.scoring(
+        config, args.checkpoint, args.tta, args.show_dir, args.official, args.also
+    )
     launch.test(run)
 
 

@@ -53,13 +53,15 @@ RATE = "optim_wrapper.optimizer.lr"
 OWN: dict[str, tuple[type, Any]] = {
     "label": (str, ""),  # what tables call the model; empty for its attentions
     "exploratory": (bool, False),  # of a search, not of a comparison that was settled beforehand
+    "score": (str, "mIoU"),  # by which models are compared, such as `crack IoU`
+    "plan": (dict, {}),  # of an experiment: its seeds, and what is tested together
     "data_name": (str, "data"),
     "data_help": (str, "see the page of the data set"),  # where to get it
     "channels_last": (bool, False),
     "checkpoint_activations": (bool, False),
     "allow_absent": (bool, False),  # whether classes may never occur in the training masks
 }
-WORDS = {str: "a text", bool: "True or False"}
+WORDS = {str: "a text", bool: "True or False", dict: "a dict(...)"}
 READ = {
     *(set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}),
     *OWN,
@@ -217,8 +219,8 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
             )
     before = look_up(config, "train_cfg.max_iters")
     try:
-        config.merge_from_dict(options)
-    except (KeyError, TypeError, AttributeError, AssertionError) as error:
+        config.merge_from_dict({k: _like(look_up(config, k), v) for k, v in options.items()})
+    except (KeyError, TypeError, AttributeError, AssertionError, ValueError, IndexError) as error:
         raise UserError(f"--cfg-options does not fit {config.filename}\n  {error}") from error
     where = f"  where      {config.filename}, or --cfg-options"
     _refuse_epochs(config)
@@ -235,10 +237,15 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
         if not isinstance(config.get(key), kinds):
             raise UserError(f"{key}={config.get(key)!r} is not what it can be\n{where}")
     for key, (kind, _) in OWN.items():
-        if type(config[key]) is not kind:
+        if not isinstance(config[key], kind):
             raise UserError(f"{key}={config[key]!r} is not {WORDS[kind]}\n{where}")
     if not any(key.startswith("param_scheduler") for key in options):
         set_iterations(config, config.train_cfg.max_iters, before)
+
+
+def _like(there: Any, given: Any) -> Any:
+    """A list in a tuple's place, as one: YAML has none, and some of mmcv's sizes must be one."""
+    return tuple(given) if isinstance(there, tuple) and isinstance(given, list) else given
 
 
 def _refuse_epochs(config: Config) -> None:

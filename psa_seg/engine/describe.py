@@ -20,7 +20,7 @@ from psa_seg.engine.doctor.sizes import crops, padded
 from psa_seg.engine.flops import count_flops
 from psa_seg.models import naming
 from psa_seg.models.placement import attentions, without_attention
-from psa_seg.records import Attempt, Environment, Inference, Memory, Record
+from psa_seg.records import Attempt, Environment, Inference, Memory, Plan, Record
 from psa_seg.records.fingerprint import fingerprint, of_data
 
 WARMUP, TIMED = 2, 9  # forward passes
@@ -91,6 +91,8 @@ def begin(runner: Runner) -> Record:
         attempts=(attempt(runner),),
         data_file=plain(config.get("data_file") or {}),
         start=dict(config.get("start") or {}),
+        score=config.score,
+        plan=Plan(**plain(config.plan)) if config.plan else None,
     )
 
 

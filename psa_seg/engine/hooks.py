@@ -27,8 +27,9 @@ from psa_seg.engine.pictures import (
 )
 from psa_seg.errors import UserError
 from psa_seg.evaluation import ConfusionMetric
-from psa_seg.records import Record, Validation, read, write
+from psa_seg.records import Record, read, write
 from psa_seg.records.files import NAME
+from psa_seg.records.scores import needed
 
 
 @HOOKS.register_module()
@@ -54,6 +55,7 @@ class ReportHook(Hook):
         before the pictures were drawn.
         """
         self.metric = _find_metric(runner)
+        _require_score(runner, self.metric)
         count = len(runner.val_dataloader)
         self.chosen = set(np.linspace(0, count - 1, min(self.samples, count)).astype(int).tolist())
         self.path = Path(runner.work_dir, NAME)
@@ -127,10 +129,8 @@ class ReportHook(Hook):
 
     @master_only
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Add the confusion matrix to the record."""
-        assert self.metric.confusion is not None, "validated without a confusion matrix"
-        counts = tuple(map(tuple, self.metric.confusion.tolist()))
-        validation = Validation(iteration=runner.iter, confusion=counts)
+        """Add the counts to the record."""
+        validation = self.metric.validation(runner.iter)
         self.record = replace(self.record, validations=(*self.record.validations, validation))
         self.validated, self.gated = True, None
         self._write()
@@ -148,16 +148,17 @@ class ReportHook(Hook):
         cost = measure_inference(model, plain, tuple(size))
         self.record = replace(self.record, inference=cost)
         self._write()
-        history = [(v.iteration, float(v.scores()["mIoU"])) for v in self.record.validations]
+        score, figure = self.record.score, self.record.figure
+        history = [(v.iteration, figure(validation=v)) for v in self.record.validations]
         work_dir, title = Path(runner.work_dir), runner.cfg.data_name
         losses, _ = runner.message_hub.get_scalar("train/loss").data
-        draw_curves(work_dir / "curves.png", losses, history, title)
+        draw_curves(work_dir / "curves.png", losses, history, score, title)
         if self.pictured:
             rows = [self.pictured[i] for i in sorted(self.pictured)]
             meta = runner.val_dataloader.dataset.metainfo
             draw_samples(work_dir / "samples.png", rows, meta, title)
         runner.logger.info(
-            f"{title}: mIoU {history[-1][1]:.2f} after {runner.iter} iterations; see "
+            f"{title}: {score} {history[-1][1]:.2f} after {runner.iter} iterations; see "
             f"{work_dir}/curves.png, samples.png, record.json"
         )
 
@@ -170,6 +171,22 @@ def _find_metric(runner: Runner) -> ConfusionMetric:
             "  do         add dict(type='ConfusionMetric') to it, or set custom_hooks=[]"
         )
     return metrics[0]
+
+
+def _require_score(runner: Runner, metric: ConfusionMetric) -> None:
+    """Before the first step: that the score by which models are compared is scored."""
+    score, classes = runner.cfg.score, runner.val_dataloader.dataset.metainfo["classes"]
+    try:
+        wanted = needed(score, classes)
+    except ValueError as error:
+        raise UserError(
+            f"{error}\n  where      score = {score!r}\n  do         correct it"
+        ) from error
+    if wanted and wanted not in metric.also:
+        raise UserError(
+            f"score = {score!r} is not scored\n"
+            f"  do         val_evaluator = dict(type='ConfusionMetric', also=['{wanted}'])"
+        )
 
 
 def _continued(now: Record, earlier: Record, path: Path, iteration: int) -> Record:

@@ -2,7 +2,7 @@
 
 from mmengine.config import Config
 from mmengine.dist import get_world_size
-from mmseg.registry import MODELS
+from mmseg.registry import MODELS, TRANSFORMS
 from torch import nn
 
 from psa_seg.engine.config import load_config
@@ -19,6 +19,7 @@ from psa_seg.engine.doctor import (
     look,
     remarks,
 )
+from psa_seg.engine.doctor.data import first_steps
 from psa_seg.engine.doctor.environment import check_environment, remarks_on_environment
 from psa_seg.engine.explain import explaining, register
 from psa_seg.engine.loop import split_batch
@@ -82,14 +83,16 @@ def readable(config: Config) -> None:
 
 
 def buildable(config: Config) -> None:
-    """Look whether the model can be built: of many runs, before the first of them is trained.
+    """Look whether model and pipelines can be built: of many runs, before the first is trained.
 
     Raises:
-        UserError: where it cannot.
+        UserError: where one cannot.
     """
     register(config)
     with explaining(config):
         stop_at(check_model(config))
+        for step in (s for name in TRAINED_ON for s in first_steps(config[name].dataset)):
+            TRANSFORMS.build(step)
 
 
 def model_of(path: str) -> nn.Module:

@@ -69,6 +69,24 @@ def _require_cpu(dtype: str | None) -> None:
         )
 
 
+def score_also(config: Config, names: Sequence[str]) -> None:
+    """Have a test score these, too, as of `psa_seg.evaluation.further`.
+
+    Raises:
+        UserError: where there is no ConfusionMetric to do so.
+    """
+    scorers = config.test_evaluator
+    scorers = scorers if isinstance(scorers, list) else [scorers]
+    ours = [scorer for scorer in scorers if scorer.get("type") == "ConfusionMetric"]
+    if names and not ours:
+        raise UserError(
+            "--also is scored by ConfusionMetric, which test_evaluator has not\n"
+            "  do         add dict(type='ConfusionMetric') to it"
+        )
+    for scorer in ours if names else ():
+        scorer.also = [*names]
+
+
 def profile(config: Config, steps: int) -> None:
     """Train for a few steps, of which `steps` are recorded, and do nothing else.
 

@@ -21,9 +21,13 @@ COLUMNS = ("image", "truth (black: ignored)", "prediction")
 
 
 def draw_curves(
-    path: Path, losses: Sequence[float], history: Sequence[tuple[int, float]], title: str
+    path: Path,
+    losses: Sequence[float],
+    history: Sequence[tuple[int, float]],
+    score: str,
+    title: str,
 ) -> None:
-    """Loss per iteration with its running mean, and mIoU (percent) at each validation."""
+    """Loss per iteration with its running mean, and the score in percent at each validation."""
     window = max(1, len(losses) // 25)
     smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -35,10 +39,10 @@ def draw_curves(
     axis.set_ylabel(f"training loss (and mean of {window})", color="tab:blue")
     right = axis.twinx()
     right.plot(*zip(*history, strict=True), "o-", color="tab:red")
-    right.set_ylabel("validation mIoU [%]", color="tab:red")
+    right.set_ylabel(f"validation {shown(score)} [%]", color="tab:red", parse_math=False)
     right.set_ylim(0, 100)
-    for iteration, miou in history:
-        right.annotate(f"{miou:.1f}", (iteration, miou), (0, 6), textcoords="offset points")
+    for iteration, value in history:
+        right.annotate(f"{value:.1f}", (iteration, value), (0, 6), textcoords="offset points")
     figure.savefig(path, dpi=120)
 
 

@@ -155,6 +155,7 @@ def scoring(
     tta: bool = False,
     show_dir: str | None = None,
     official: bool = False,
+    also: Sequence[str] = (),
 ) -> Run:
     """Check a test of a checkpoint on the config's test loader.
 
@@ -164,6 +165,7 @@ def scoring(
         tta: average over the config's test-time augmentations (`tta_pipeline`).
         show_dir: folder for one picture per image: image, truth, prediction.
         official: add the figures of Cityscapes' own evaluator.
+        also: what else is scored, as of `psa_seg.evaluation.further`.
 
     Raises:
         UserError: for all that a user can mend.
@@ -173,6 +175,7 @@ def scoring(
         raise UserError(f"{show_dir} is there, and stays\n  do         name a new --show-dir")
     config = copy.deepcopy(config)
     config.custom_hooks = [dict(type="PanelHook", out_dir=show_dir)] if show_dir else []
+    options.score_also(config, also)
     if official:
         scorers = config.test_evaluator
         scorers = scorers if isinstance(scorers, list) else [scorers]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import broadcast
+from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModule, is_model_wrapper, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
@@ -26,6 +27,7 @@ from psa_seg.engine.run import Run
 from psa_seg.engine.summary import NOT_COUNTED, screen_size, summarize
 from psa_seg.errors import UserError, stop_at
 from psa_seg.models.placement import check_found, find, without_attention
+from psa_seg.models.segmentors import LeanEncoderDecoder
 
 FILE_ONLY = (
     "Hooks will be executed",
@@ -142,6 +144,15 @@ class PairedRunner(Runner):
             dataset = NamingDataset(DATASETS.build(dataset), ignored_id(model))
         changed = {**dataloader, "persistent_workers": alive, "dataset": dataset}
         return Runner.build_dataloader(changed, *args, **kwargs)
+
+    def build_evaluator(self, evaluator: Any) -> Evaluator:
+        """The evaluator; a segmentor of ours gives the confidence that it scores."""
+        built = super().build_evaluator(evaluator)
+        if any("calibration" in getattr(metric, "also", ()) for metric in built.metrics):
+            for module in self.model.modules():
+                if isinstance(module, LeanEncoderDecoder):
+                    module.confident = True
+        return built
 
     def build_optim_wrapper(self, optim_wrapper: dict[str, Any] | OptimWrapper) -> OptimWrapper:
         """The optimizer, which steps after as many passes as the training loop makes."""

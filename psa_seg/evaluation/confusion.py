@@ -17,7 +17,16 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from psa_seg.errors import DataError, UserError
-from psa_seg.records.scores import scores
+from psa_seg.evaluation import further
+from psa_seg.records import Validation
+
+# Scores per class, and what a table calls them.
+HEADINGS = {
+    "IoU": "IoU",
+    "Acc": "accuracy",
+    "BIoU": "boundary IoU",
+    "F1": f"F1 within {further.TOLERANCE} px",
+}
 
 
 @METRICS.register_module()
@@ -27,18 +36,31 @@ class ConfusionMetric(BaseMetric):
     Attributes:
         confusion: int64 `[classes, classes]`, pixels by truth (row) and prediction (column), of
             the last evaluation; None before.
+        counts: likewise, by name of a score of `also`.
 
     Args:
         ignore_index: truth value of the pixels that do not count.
+        also: of `psa_seg.evaluation.further`: `boundary`, `f1`, `calibration`.
         **kwargs: as for `BaseMetric`.
+
+    Raises:
+        UserError: for another score.
     """
 
-    SCORES = ("mIoU", "mAcc", "aAcc")
+    SCORES = ("mIoU", "mAcc", "aAcc", "mBIoU", "mF1", "ECE")
 
-    def __init__(self, ignore_index: int = 255, **kwargs: Any) -> None:
+    def __init__(self, ignore_index: int = 255, also: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.ignore_index = ignore_index
+        strange = sorted({*also} - {*further.ROWS})
+        if strange or isinstance(also, str):
+            raise UserError(
+                f"there is no score {strange[0] if strange else also!r}\n"
+                "  where      ConfusionMetric's also, or --also\n"
+                f"  do         choose of {', '.join(further.ROWS)}"
+            )
+        self.ignore_index, self.also = ignore_index, tuple(also)
         self.confusion: np.ndarray | None = None
+        self.counts: dict[str, np.ndarray] = {}
         self.images = 0
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
@@ -59,9 +81,20 @@ class ConfusionMetric(BaseMetric):
             rows, columns = truth[counted].long(), prediction[counted].long()
             _require_classes(rows, columns, classes, sample.get("seg_map_path"))
             counts = torch.bincount(rows * classes + columns, minlength=classes**2)
-            counts = counts.view(classes, classes).cpu()
-            self.results[:] = [sum(self.results, start=counts)]
+            found = [counts.view(classes, classes).cpu()]
+            for name in self.also:
+                found.append(
+                    further.count(name, sample, prediction, truth, classes, self.ignore_index)
+                )
+            before = self.results or self._none()
+            self.results[:] = [a + b for a, b in zip(before, found, strict=True)]
         self.images += len(data_samples)
+
+    def _none(self) -> list[Tensor]:
+        """Counts before the first image: the confusion matrix, then those of `also`."""
+        classes = len(self.dataset_meta["classes"])
+        matrix = torch.zeros(classes, classes, dtype=torch.int64)
+        return [matrix, *(further.none(name, classes) for name in self.also)]
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Figures over all processes, in each of them; upstream would pass every matrix by disk.
@@ -73,32 +106,39 @@ class ConfusionMetric(BaseMetric):
             UserError: where the sampler gave another number of images to the processes, or no pixel
                 of any image counts.
         """
-        classes = len(self.dataset_meta["classes"])
-        none = torch.zeros(classes, classes, dtype=torch.int64)  # more processes than images
-        counts = sum(self.results, start=none)
-        add_up(self.images, size, counts)
+        counts = list(self.results) or self._none()  # there may be more processes than images
+        add_up(self.images, size, *counts)
         self.results.clear()
         self.images = 0
-        if not counts.any():
+        if not counts[0].any():
             raise UserError(
                 f"no pixel of {size} images counts: every one is marked {self.ignore_index}\n"
                 "  where      the masks of the set that is scored, or ConfusionMetric's "
                 "ignore_index\n"
                 "  do         give masks that hold classes; without a pixel there is no score"
             )
-        return self.compute_metrics([counts.numpy()])
+        return self.compute_metrics([part.numpy() for part in counts])
 
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
-        """Print the table per class, keep the matrix, return the means."""
-        (self.confusion,) = (confusion,) = results
-        figures = scores(confusion)
-        table = PrettyTable(["class", "IoU", "accuracy"], align="r", float_format=".2")
+        """Print the table per class, keep the counts, return the means."""
+        self.confusion, self.counts = results[0], dict(zip(self.also, results[1:], strict=True))
+        figures = self.validation(1).scores()
+        columns = {HEADINGS[key]: figures[key] for key in HEADINGS if key in figures}
+        table = PrettyTable(["class", *columns], align="r", float_format=".2")
         table.align["class"] = "l"
-        names = self.dataset_meta["classes"]
-        for name, iou, acc in zip(names, figures["IoU"], figures["Acc"], strict=True):
-            table.add_row([name, *("absent" if np.isnan(v) else float(v) for v in (iou, acc))])
-        print_log(f"IoU and accuracy per class, in percent:\n{table}", logger="current")
-        return {name: float(figures[name]) for name in self.SCORES}
+        for index, name in enumerate(self.dataset_meta["classes"]):
+            values = [float(column[index]) for column in columns.values()]
+            table.add_row([name, *("absent" if np.isnan(v) else v for v in values)])
+        *first, last = columns
+        print_log(f"{', '.join(first)} and {last} per class, in percent:\n{table}", "current")
+        return {name: float(figures[name]) for name in self.SCORES if name in figures}
+
+    def validation(self, iteration: int) -> Validation:
+        """The last evaluation's counts, as a record has them."""
+        assert self.confusion is not None, "validated without a confusion matrix"
+        rows = {name: tuple(map(tuple, part.tolist())) for name, part in self.counts.items()}
+        matrix = tuple(map(tuple, self.confusion.tolist()))
+        return Validation(iteration=iteration, confusion=matrix, **rows)
 
 
 def _require_classes(truth: Tensor, prediction: Tensor, classes: int, path: str | None) -> None:

@@ -16,8 +16,9 @@ from psa_seg.records import Attempt, Inference, Record, find
 # Of a record, what its fingerprints stand for.
 OF_SETTING = (
     *("data", "classes", "train_images", "val_images", "decoder", "backbone"),
-    *("max_iterations", "crop", "batch_size", "precision"),
+    *("max_iterations", "crop", "batch_size", "precision", "score"),
 )
+Group = tuple[bool, int, str, str]  # exploratory, version, setting, data
 OF_MODEL = ("attentions", "parameters", "optimizer")
 
 
@@ -35,11 +36,11 @@ class Model:
         self.first = next(iter(self.runs.values()))
         self.path = paths[self.first.seed]
 
-    def scores(self, name: str = "mIoU") -> dict[int, float]:
-        """By seed: `mIoU`, `mAcc` or `aAcc`."""
-        return {seed: float(run.last.scores()[name]) for seed, run in self.runs.items()}
+    def scores(self, name: str = "") -> dict[int, float]:
+        """By seed, as of `Record.figure`; by default, the score by which models are compared."""
+        return {seed: run.figure(name) for seed, run in self.runs.items()}
 
-    def mean_and_sd(self, name: str = "mIoU") -> tuple[float, float]:
+    def mean_and_sd(self, name: str = "") -> tuple[float, float]:
         """Over seeds; the standard deviation of one is NaN."""
         values = list(self.scores(name).values())
         return mean(values), stdev(values) if len(values) > 1 else math.nan
@@ -50,13 +51,23 @@ class Model:
         return np.mean([self.runs[seed].last.scores()["IoU"] for seed in chosen], axis=0)
 
     def curve(self) -> list[tuple[int, float]]:
-        """Iteration and mIoU of each validation, mean over seeds."""
+        """Iteration and score of each validation, mean over seeds."""
         histories = [
-            {v.iteration: float(v.scores()["mIoU"]) for v in run.validations}
+            {v.iteration: run.figure(validation=v) for v in run.validations}
             for run in self.runs.values()
         ]
         shared = set.intersection(*(set(history) for history in histories))
         return [(i, mean(history[i] for history in histories)) for i in sorted(shared)]
+
+    @property
+    def planned(self) -> tuple[int, ...]:
+        """Seeds that were settled beforehand; those that there are, where none were."""
+        return self.first.plan.seeds if self.first.plan else tuple(self.runs)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every planned seed has its run."""
+        return {*self.planned} <= self.runs.keys()
 
     def inference(self) -> dict[int, Inference]:
         """What one image costs, by seed."""
@@ -103,13 +114,42 @@ class Board:
 
     @cached_property
     def comparisons(self) -> dict[str, Comparison]:
-        """Of every model with an attention, where there is a baseline."""
-        if self.baseline is None:
+        """Of every model with an attention that has all its seeds, where there is a baseline.
+
+        What was planned together is corrected together, whether or not it is there yet.
+        """
+        if self.baseline is None or not self.baseline.is_whole:
             return {}
-        rivals = {
-            label: model.scores() for label, model in self.models.items() if model.first.attentions
+        families: dict[tuple[str, ...], dict[str, Model]] = {}
+        for label, model in self.models.items():
+            plan = model.first.plan
+            if model.first.attentions and (not plan or model.first.label in plan.comparisons):
+                families.setdefault(plan.comparisons if plan else (), {})[label] = model
+        found: dict[str, Comparison] = {}
+        for planned, family in families.items():
+            scores = {
+                label: {seed: model.scores()[seed] for seed in model.planned}
+                for label, model in family.items()
+                if model.is_whole
+            }
+            found |= compare(scores, self.baseline.scores(), len(planned) or None)
+        return found
+
+    @property
+    def further(self) -> dict[str, str]:
+        """Scores beside those of the confusion matrix that all runs have: heading, name."""
+        runs = [run for model in self.models.values() for run in model.runs.values()]
+        label, _, _ = self.about.score.rpartition(" ")  # of a class, where the score is a class's
+        names = {
+            "boundary": ("boundary IoU", f"{label} BIoU" if label else "mBIoU"),
+            "f1": ("F1 within 2 px", f"{label} F1" if label else "mF1"),
+            "calibration": ("ECE", "ECE"),
         }
-        return compare(rivals, self.baseline.scores())
+        found = {}
+        for counts, (heading, name) in names.items():
+            if all(getattr(run.last, counts) for run in runs):
+                found[f"{label} {heading}" if label and heading != "ECE" else heading] = name
+        return found
 
     def class_differences(self, label: str) -> list[float]:
         """Points of IoU of each class above the baseline's, mean over the seeds that both have."""
@@ -122,11 +162,18 @@ class Board:
         """What was trained."""
         about = self.about
         crop = " " + "x".join(map(str, about.crop)) if about.crop else ""
+        network = f"{about.data}: {about.decoder} {about.backbone}"
+        if self.is_recipe:
+            return f"{network}, recipes for the plain network"
         return (
-            f"{about.data}: {about.decoder} {about.backbone}, "
-            f"{about.max_iterations} steps of {about.batch_size} images{crop}, "
+            f"{network}, {about.max_iterations} steps of {about.batch_size} images{crop}, "
             f"{about.precision}" + ("" if self.alone else f", records of version {about.version}")
         )
+
+    @property
+    def is_recipe(self) -> bool:
+        """Whether its rows are settings of one network, and not attentions in one setting."""
+        return len({model.first.setting for model in self.models.values()}) > 1
 
     @property
     def synthetic(self) -> bool:
@@ -187,20 +234,35 @@ def read_boards(folder: str) -> Boards:
             "\n  ".join([f"no records of runs that have ended in {folder}", *left_out])
             + "\n  do         train some: tools/train.py, or tools/sweep.py"
         )
-    groups: dict[tuple[bool, int, str, str], dict[Path, Record]] = {}
+    groups: dict[Group, dict[Path, Record]] = {}
     for path, record in complete.items():
         groups.setdefault(_group(record), {})[path] = record
     models = {key: _models(records) for key, records in groups.items()}
     alone = len({record.version for record in complete.values()}) == 1
     boards = [
         Board(found, _plain(found) or _plain(models.get((False, *key[1:]), {})), key[0], alone)
-        for key, found in sorted(models.items(), key=lambda item: item[0])
+        for key, found in sorted(_with_recipes(models).items(), key=lambda item: item[0])
     ]
-    boards.sort(key=lambda board: (board.exploratory, board.synthetic))
+    boards.sort(key=lambda board: (board.synthetic, board.exploratory))
     return Boards(boards, left_out)
 
 
-def _group(record: Record) -> tuple[bool, int, str, str]:
+def _with_recipes(models: dict[Group, dict[str, Model]]) -> dict[Group, dict[str, Model]]:
+    """Searches among settings of the plain network, each alone on its board, put on one."""
+    found: dict[Group, dict[str, Model]] = {}
+    for key, of_board in models.items():
+        exploratory, version, _, data = key
+        if not exploratory or any(model.first.attentions for model in of_board.values()):
+            found[key] = of_board
+            continue
+        together = found.setdefault((exploratory, version, "", data), {})
+        for label, model in of_board.items():
+            twice = label in together
+            together[f"{label} ({model.first.config_hash})" if twice else label] = model
+    return found
+
+
+def _group(record: Record) -> Group:
     """What runs of one board have in common; fingerprints of two versions cannot be compared."""
     return record.exploratory, record.version, record.setting, record.data_hash
 

@@ -47,14 +47,14 @@ def _entry(board: Board, model: Model, config_of: Callable[[Record], str | None]
     mean, sd = model.mean_and_sd()
     named = f"{about.data} {about.backbone} {model.label} {about.config_hash}"
     config = config_of(about)
-    metrics = {"mIoU": round(mean, 2)}
+    metrics = {about.score: round(mean, 2)}
     return {
         "Name": re.sub(r"[^a-z0-9]+", "-", named.lower()).strip("-"),
         "In Collection": COLLECTION["Name"],
         "Results": {
             "Task": "Semantic Segmentation",
             "Dataset": about.data,
-            "Metrics": metrics if sd != sd else {**metrics, "mIoU sd": round(sd, 2)},
+            "Metrics": metrics if sd != sd else {**metrics, f"{about.score} sd": round(sd, 2)},
         },
         **({"Config": config} if config else {"Based on": f"configs/{about.config}"}),
         "Metadata": {

@@ -12,7 +12,8 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.05
-BETTER, WORSE, UNDECIDED, UNTESTED = "better", "worse", "not told apart", "not tested"
+BETTER, WORSE = "better", "worse"
+UNDECIDED, UNTESTED = "no significant difference", "not tested"
 
 
 class Comparison(NamedTuple):
@@ -26,22 +27,26 @@ class Comparison(NamedTuple):
     low: float  # of the 95 % interval
     high: float
     p: float  # corrected for all models that were compared
-    needed: float  # an observed difference above this would have counted, at this spread
+    needed: float  # the smallest difference that would be significant, at this spread
     verdict: str  # by the corrected p
 
 
 def compare(
-    models: Mapping[str, Mapping[int, float]], baseline: Mapping[int, float]
+    models: Mapping[str, Mapping[int, float]],
+    baseline: Mapping[int, float],
+    planned: int | None = None,
 ) -> dict[str, Comparison]:
     """Compare every model with the baseline.
 
     Args:
         models: by name, scores by seed.
         baseline: scores by seed.
+        planned: how many comparisons were settled beforehand; by default, those that can be made.
+            Of some that are not made yet, Holm's correction takes p to be 1.
 
     Returns:
         By name: a comparison over the seeds that model and baseline share. `needed` is the critical
-        difference at level 0.05 / models, the first and strictest of Holm's.
+        difference at level 0.05 / comparisons, the first and strictest of Holm's.
     """
     shared = {
         name: tuple(sorted(scores.keys() & baseline.keys())) for name, scores in models.items()
@@ -50,8 +55,8 @@ def compare(
         name: np.array([models[name][seed] - baseline[seed] for seed in seeds])
         for name, seeds in shared.items()
     }
-    corrected = holm([_p(values) for values in differences.values()])
-    tested = len(corrected) - int(np.isnan(corrected).sum())
+    corrected = holm([_p(values) for values in differences.values()], planned)
+    tested = planned or len(corrected) - int(np.isnan(corrected).sum())
     result = {}
     for (name, values), p in zip(differences.items(), corrected, strict=True):
         mean, error = _mean_and_error(values)
@@ -72,12 +77,17 @@ def compare(
     return result
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction; NaN, a comparison that could not be made, does not count."""
+def holm(p: Sequence[float], planned: int | None = None) -> list[float]:
+    """Holm's step-down correction; NaN, a comparison that could not be made, does not count.
+
+    Args:
+        p: of each comparison.
+        planned: how many there will be; by default, as many as are made.
+    """
     made = sorted((value, index) for index, value in enumerate(p) if not np.isnan(value))
     corrected, least = [float("nan")] * len(p), 0.0
     for rank, (value, index) in enumerate(made):
-        least = max(least, min((len(made) - rank) * value, 1.0))
+        least = max(least, min(((planned or len(made)) - rank) * value, 1.0))
         corrected[index] = least
     return corrected
 

@@ -6,27 +6,19 @@ import math
 
 from psa_seg.leaderboard.board import Board, Model
 from psa_seg.leaderboard.paired import Comparison
+from psa_seg.records import Record
 
-HEADINGS = (
-    "attention",
-    "mIoU",
-    "seeds",
-    "difference to none",
-    "p",
-    "needed",
-    "verdict",
-    "parameters",
-    "GFLOPs",
-    "inference",
-    "training memory",
-)
+NEEDED = "smallest difference that would be significant"
+AGAINST = ("difference to none", "p", NEEDED, "verdict")
+COSTS = ("parameters", "GFLOPs", "inference", "training memory")
 EXPLAINED = (
-    "mIoU in percent after the last step, never the best on the way: mean ± standard deviation "
+    "Scores in percent after the last step, never the best on the way: mean ± standard deviation "
     "over seeds. Difference: in points, seed by seed, with the 95 % interval of this row alone. p: "
-    "paired t-test, Holm-corrected over the rows; the verdict is by it. Needed: a difference above "
-    "this counts wherever it ranks, with as many seeds and this spread. Inference: time of one "
-    "image as a multiple of the plain network's, taken in turns: by how much rows of one network "
-    "differ is noise. Training memory: the most that a process held, or allocated on a GPU."
+    "paired t-test, Holm-corrected over the rows that were to be tested; the verdict is by it. The "
+    "smallest difference that would be significant wherever the row ranks: with as many seeds and "
+    "this spread. Of a model that has not all its seeds yet, nothing is tested. Inference: time of "
+    "one image as a multiple of the plain network's, taken in turns: by how much rows of one "
+    "network differ is noise. Training memory: the most that a process held, or allocated on a GPU."
 )
 
 
@@ -36,27 +28,29 @@ def markdown(boards: list[Board]) -> str:
 
 
 def _table(board: Board) -> str:
+    further = board.further
+    headings = ("attention", board.about.score, "seeds", *AGAINST, *further, *COSTS)
     lines = [
         f"**{board.title}**" + (" (exploratory)" if board.exploratory else ""),
         "",
-        f"| {' | '.join(HEADINGS)} |",
-        f"|{'|'.join(['---', *['--:'] * 5, '---', *['--:'] * 4])}|",
+        f"| {' | '.join(_escaped(heading) for heading in headings)} |",
+        f"|{'|'.join('---' if h in ('attention', 'verdict') else '--:' for h in headings)}|",
     ]
     for label, model in board.models.items():
-        lines.append(f"| {' | '.join(_cells(model, board.comparisons.get(label)))} |")
+        lines.append(f"| {' | '.join(_cells(board, model, board.comparisons.get(label)))} |")
     images = f"{board.about.train_images} training and {board.about.val_images} validation"
     lines += ["", f"{images} images; {'; '.join(board.machines)}."]
     return "\n".join(lines)
 
 
-def _cells(model: Model, comparison: Comparison | None) -> list[str]:
-    mean, sd = model.mean_and_sd()
+def _cells(board: Board, model: Model, comparison: Comparison | None) -> list[str]:
     flops = model.flops
     return [
-        model.label.replace("|", "\\|"),
-        f"{mean:.2f} ± {_number(sd)}",
-        _seeds(model, comparison),
+        _escaped(model.label),
+        _mean(model),
+        seeds(model, comparison),
         *_against(comparison),
+        *(_mean(model, name) for name in board.further.values()),
         f"{model.first.parameters / 1e6:.2f} M",
         "not counted" if flops is None else f"{flops:.2f}",
         f"{model.slowdown:.2f} x",
@@ -64,10 +58,22 @@ def _cells(model: Model, comparison: Comparison | None) -> list[str]:
     ]
 
 
-def _seeds(model: Model, comparison: Comparison | None) -> str:
+def _mean(model: Model, name: str = "") -> str:
+    mean, sd = model.mean_and_sd(name)
+    return f"{_number(mean)} ± {_number(sd)}"
+
+
+def seeds(model: Model, comparison: Comparison | None) -> str:
+    """How many a model has: of how many that were planned, or how many of them are paired."""
+    if not model.is_whole:
+        return f"{len({*model.planned} & model.runs.keys())} of {len(model.planned)}"
     if comparison is None or len(comparison.seeds) == len(model.runs):
         return str(len(model.runs))
     return f"{len(model.runs)}, {len(comparison.seeds)} paired"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _against(comparison: Comparison | None) -> list[str]:
@@ -94,7 +100,10 @@ def to_csv(boards: list[Board]) -> str:
             "exploratory": board.exploratory,
             "attention": label,
             "seed": seed,
+            "score": board.about.score,
+            "value": round(model.scores()[seed], 4),
             **{name: round(model.scores(name)[seed], 4) for name in ("mIoU", "mAcc", "aAcc")},
+            **{name: _of_counts(record, name) for name in ("mBIoU", "mF1", "ECE")},
             "parameters": record.parameters,
             "GFLOPs": model.inference()[seed].GFLOPs,
             "inference_ms": model.inference()[seed].milliseconds,
@@ -114,3 +123,9 @@ def to_csv(boards: list[Board]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _of_counts(record: Record, name: str) -> float | None:
+    """A score that not every run has."""
+    found = record.last.scores()
+    return round(float(found[name]), 4) if name in found else None

@@ -34,7 +34,13 @@ class LeanEncoderDecoder(EncoderDecoder):
 
     Training, parameter names and label maps are upstream's. Where logits are wanted, call the
     model with `mode='tensor'`, or without samples.
+
+    Attributes:
+        confident: whether predictions hold `confidence`, too, the probability of the class that is
+            predicted: float32 `[1, H, W]`.
     """
+
+    confident = False
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Losses by name, and `acc_seg` for the log."""
@@ -50,7 +56,7 @@ class LeanEncoderDecoder(EncoderDecoder):
         metas = [sample.metainfo for sample in data_samples]
         with torch.no_grad():  # or the graph of the comparisons would hold every class at full size
             for sample, maps in zip(data_samples, self.class_maps(inputs, metas), strict=True):
-                sample.set_data({"pred_sem_seg": PixelData(data=self._label_map(maps))})
+                sample.set_data(self._predicted(maps))
         return data_samples
 
     def class_maps(
@@ -97,10 +103,28 @@ class LeanEncoderDecoder(EncoderDecoder):
             return logits
         return interpolate(logits, tuple(size), mode="bilinear", align_corners=self.align_corners)
 
-    def _label_map(self, maps: Iterator[Tensor]) -> Tensor:
+    def _predicted(self, maps: Iterator[Tensor]) -> dict[str, PixelData]:
+        """Label map and, if asked for, confidence of one image."""
+        confidence = None
         if self.out_channels == 1:
-            return (next(maps).sigmoid() > self.last_head.threshold).to(LABEL)[None]
-        return argmax(maps)
+            labels, confidence = self.of_one(next(maps).sigmoid()[None])
+        elif self.confident:
+            labels, confidence = most_probable(maps)
+        else:
+            labels = argmax(maps)
+        return self.as_data(labels, confidence)
+
+    def of_one(self, probability: Tensor) -> tuple[Tensor, Tensor]:
+        """Labels and confidence, from the probability `[1, H, W]` of one class against the rest."""
+        labels = probability > self.last_head.threshold
+        return labels.to(LABEL), torch.where(labels, probability, 1 - probability)
+
+    def as_data(self, labels: Tensor, confidence: Tensor | None) -> dict[str, PixelData]:
+        """What a sample is given."""
+        data = {"pred_sem_seg": PixelData(data=labels)}
+        if self.confident:
+            data["confidence"] = PixelData(data=confidence)
+        return data
 
 
 @MODELS.register_module()
@@ -145,10 +169,10 @@ class LeanTTAModel(SegTTAModel):
                     sums[index] += probabilities(maps, module.out_channels)
         for sample, total in zip(samples, sums, strict=True):
             total /= len(data["inputs"])
-            labels = argmax(iter(total))
+            labels, confidence = argmax(iter(total)), total.amax(dim=0, keepdim=True)
             if module.out_channels == 1:
-                labels = (total > module.last_head.threshold).to(LABEL)
-            sample.set_data({"pred_sem_seg": PixelData(data=labels)})
+                labels, confidence = module.of_one(total)
+            sample.set_data(module.as_data(labels, confidence))
         return samples
 
 
@@ -185,6 +209,22 @@ def argmax(maps: Iterator[Tensor]) -> Tensor:
         labels.masked_fill_(scores > best, index)
         best = torch.maximum(best, scores)
     return labels[None]
+
+
+def most_probable(maps: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
+    """`argmax` of the maps `[H, W]`, and its probability after a softmax over them, `[1, H, W]`.
+
+    The sum of exponentials goes along with the maximum, to which it is relative (Milakov and
+    Gimelshein, "Online normalizer calculation for softmax", 2018, arXiv 1805.02867).
+    """
+    best = next(maps)
+    labels, total = torch.zeros_like(best, dtype=LABEL), torch.ones_like(best)
+    for index, scores in enumerate(maps, 1):
+        labels.masked_fill_(scores > best, index)
+        higher = torch.maximum(best, scores)
+        total = total * (best - higher).exp() + (scores - higher).exp()
+        best = higher
+    return labels[None], (1 / total)[None]
 
 
 @torch.no_grad()  # what is written in place, a view at a time, can have no graph

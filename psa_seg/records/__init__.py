@@ -6,6 +6,7 @@ from psa_seg.records.schema import (
     Environment,
     Inference,
     Memory,
+    Plan,
     Record,
     Validation,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "Environment",
     "Inference",
     "Memory",
+    "Plan",
     "Record",
     "Validation",
     "find",

@@ -15,7 +15,7 @@ from psa_seg.records.schema import VERSION, Record, rounded
 from psa_seg.records.typed import from_plain
 
 NAME = "record.json"  # in a work directory
-DERIVED = ("iterations", "mIoU", "mAcc", "aAcc", "IoU")
+DERIVED = ("iterations", "mIoU", "mAcc", "aAcc", "IoU", "mBIoU", "F1", "ECE")
 MARKS = {"config_hash", "validations"}  # no other JSON has one of these
 STAMP = re.compile(r"\d{8}_\d{6}")  # what mmengine calls a start, and its files
 TOLERANCE = 1e-3  # of derived figures, which are written with four digits
@@ -35,6 +35,7 @@ def to_plain(record: Record) -> dict[str, Any]:
     """What is written: the record, and the figures that follow from it."""
     plain = asdict(record)
     validations, inference = plain.pop("validations"), plain.pop("inference")
+    validations = [{key: part for key, part in v.items() if part != ()} for v in validations]
     if record.version == 1:
         plain["sittings"] = plain.pop("attempts")
         del plain["version"], plain["start"]

@@ -23,7 +23,10 @@ SAME_FIGURES = (  # another machine may hold fewer images at once: each attempt 
 )
 # What changes no figure: where files lie, how fast they are read, what is reported of a run.
 LOADING = {"num_workers", "persistent_workers", "pin_memory", "prefetch_factor", "timeout"}
-WITHOUT = {"data_root", "palette", "serialize_data", "lazy_init", "with_cp", "map_location"}
+WITHOUT = {
+    *("data_root", "palette", "serialize_data", "lazy_init", "with_cp", "map_location"),
+    "also",  # what else is scored
+}
 PLACES = {"train", "val", "test"}  # of a data file
 PATHS = {"img_path", "seg_map_path", "ann_file", *PLACES}
 REPORTERS = {

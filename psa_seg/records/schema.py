@@ -12,7 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from psa_seg.records.scores import scores
+import numpy as np
+
+from psa_seg.records.scores import (
+    BINS,
+    UNIT,
+    boundary_scores,
+    calibration_scores,
+    f1_scores,
+    needed,
+    scores,
+)
 
 VERSION = 2
 
@@ -57,10 +67,16 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """Pixels `[classes, classes]` by truth (row) and prediction (column), after an iteration."""
+    """Pixels `[classes, classes]` by truth (row) and prediction (column), after an iteration.
+
+    And what `psa_seg.evaluation.further` counts, where a run was asked for it.
+    """
 
     iteration: int
     confusion: tuple[tuple[int, ...], ...]
+    boundary: tuple[tuple[int, ...], ...] = ()
+    f1: tuple[tuple[int, ...], ...] = ()
+    calibration: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         size = len(self.confusion)
@@ -71,10 +87,43 @@ class Validation:
         _require(all(count >= 0 for count in counts), "confusion must count pixels")
         _require(sum(counts) < 2**63, "confusion counts more pixels than there can be")
         _require(any(counts), "confusion counts no pixel, which is no score")
+        self._check_further()
+
+    def _check_further(self) -> None:
+        """They count the pixels that the confusion matrix counts."""
+        size, pixels = len(self.confusion), sum(map(sum, self.confusion))
+        for name, rows, width in (
+            ("boundary", size, 2),
+            ("f1", size, 4),
+            ("calibration", BINS, 3),
+        ):
+            counts = getattr(self, name)
+            if not counts:
+                continue
+            shaped = len(counts) == rows and all(len(row) == width for row in counts)
+            _require(shaped, f"{name} must be {rows} rows of {width}")
+            _require(min(map(min, counts)) >= 0, f"{name} must count pixels")
+        boundary = all(both <= either for both, either in self.boundary)
+        _require(boundary, "boundary has more pixels in both bands than in either")
+        by_class = zip(zip(*self.confusion, strict=True), self.confusion, strict=True)
+        totals = [(sum(column), sum(row)) for column, row in by_class]
+        told = [(predicted, true) for predicted, _, true, _ in self.f1]
+        _require(not told or told == totals, "f1 is not of the confusion's pixels")
+        within = all(r <= p and a <= t for p, r, t, a in self.f1)
+        _require(within, "f1 has more pixels right than there are")
+        bins = self.calibration
+        _require(not bins or sum(n for n, _, _ in bins) == pixels, "calibration is of other pixels")
+        sure = all(r <= n and c <= n * UNIT for n, r, c in bins)
+        _require(sure, "calibration has more pixels right, or more confidence, than there can be")
 
     def scores(self) -> dict[str, Any]:
         """As of `psa_seg.records.scores`."""
-        return scores(self.confusion)
+        return {
+            **scores(self.confusion),
+            **(boundary_scores(self.boundary) if self.boundary else {}),
+            **(f1_scores(self.f1) if self.f1 else {}),
+            **(calibration_scores(self.calibration) if self.calibration else {}),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +151,19 @@ class Inference:
         _require((self.GFLOPs or 0) >= 0, "GFLOPs must be at least 0")
         for name in ("milliseconds", "plain_milliseconds"):
             _require(getattr(self, name) > 0, f"{name} must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What was settled before the first run of an experiment, so that nobody looks and stops."""
+
+    seeds: tuple[int, ...]  # that every arm is trained with
+    comparisons: tuple[str, ...] = ()  # labels of the arms whose tests are corrected together
+
+    def __post_init__(self) -> None:
+        _require(len({*self.seeds}) == len(self.seeds) > 0, "plan.seeds must differ")
+        arms = self.comparisons
+        _require(len({*arms}) == len(arms), "plan.comparisons must differ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +197,8 @@ class Record:
     inference: Inference | None = None  # measured last
     data_file: dict[str, Any] = field(default_factory=dict)  # of data of one's own: its content
     start: dict[str, str] = field(default_factory=dict)  # digests of files of weights, by key
+    score: str = "mIoU"  # by which models are compared: see `records.scores.needed`
+    plan: Plan | None = None
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -163,11 +227,14 @@ class Record:
         )
         _require(len(self.classes) > 0, "classes must not be empty")
         _require(len({*self.classes}) == len(self.classes), "two classes have one name")
+        further = needed(self.score, self.classes)
         for number, validation in enumerate(self.validations):
             _require(
                 len(validation.confusion) == len(self.classes),
                 f"validations.{number}.confusion is not of {len(self.classes)} classes",
             )
+            counted = not further or getattr(validation, further)
+            _require(bool(counted), f"validations.{number} has no {further}, which score is of")
 
     @property
     def is_complete(self) -> bool:
@@ -180,6 +247,19 @@ class Record:
         """The last validation; figures are those of the end, never the best on the way."""
         return self.validations[-1]
 
+    def figure(self, name: str = "", validation: Validation | None = None) -> float:
+        """A score in percent, of the last validation or another.
+
+        Args:
+            name: as of `records.scores.needed`, or `ECE`; by default, the record's own score.
+            validation: one of the record's.
+        """
+        found, name = (validation or self.last).scores(), name or self.score
+        if name in found and np.ndim(found[name]) == 0:
+            return float(found[name])
+        label, _, kind = name.rpartition(" ")
+        return float(found[kind][self.classes.index(label)])
+
     def until(self, iteration: int) -> tuple[Validation, ...]:
         """The validations up to an iteration, and with it."""
         return tuple(v for v in self.validations if v.iteration <= iteration)
@@ -190,12 +270,19 @@ def rounded(validations: Sequence[Validation], classes: Sequence[str]) -> dict[s
     if not validations:
         return {}
     final = validations[-1].scores()
-    iou = zip(classes, final["IoU"].tolist(), strict=True)
-    return {
-        "iterations": validations[-1].iteration,
-        **{name: round(float(final[name]), 4) for name in ("mIoU", "mAcc", "aAcc")},
-        "IoU": {name: None if value != value else round(value, 4) for name, value in iou},
-    }
+    found: dict[str, Any] = {"iterations": validations[-1].iteration}
+    for name in ("mIoU", "mAcc", "aAcc", "mBIoU", "ECE"):
+        if name in final:
+            found[name] = _rounded(float(final[name]))
+    for name in ("IoU", "F1"):
+        if name in final:
+            values = zip(classes, final[name].tolist(), strict=True)
+            found[name] = {label: _rounded(value) for label, value in values}
+    return found
+
+
+def _rounded(value: float) -> float | None:
+    return None if value != value else round(value, 4)
 
 
 def _is_size(size: Sequence[int]) -> bool:

@@ -9,11 +9,20 @@
     placements:                # which option of the config is the attention
       head: {model.decode_head.attention: ATTENTION}
 
-Besides: `options` (overrides of every run), `settings` (more overrides by name, of the plain
-network, too: another crop, another loss), `variants` (overrides by name of those that attend, such
-as another learning rate of the gates), `amp: bfloat16` or `float16`, `demo: true` (synthetic
-streets), `exploratory: true` (a search: a table of its own), `data: FOLDER_OR_YAML` (images and
-masks of one's own in the place of the config's, from this file's folder).
+Besides:
+
+    options: {train_cfg.max_iters: 300}      # overrides of every run
+    settings: {lr 0.1: {...}, lr 0.2: {...}} # more overrides by name, of the plain network, too
+    variants: {gates x10: {...}}             # more, by name, of those that attend
+    amp: bfloat16                            # or float16
+    data: FOLDER_OR_YAML                     # of one's own, from this file's folder
+    demo: true                               # on synthetic streets
+    exploratory: true                        # a search: a table of its own
+    score: crack IoU                         # by which models are compared; by default, mIoU
+    comparisons: [PSA parallel]              # whose tests are corrected together; by default, all
+
+Seeds and comparisons are the plan of the experiment, which its records keep: until every seed of a
+model has its run, a table tests nothing of it.
 """
 
 import itertools
@@ -41,6 +50,8 @@ OPTIONAL: dict[str, tuple[type, Any]] = {
     "settings": (dict, {"": {}}),
     "variants": (dict, {"": {}}),
     "amp": (str, ""),
+    "score": (str, "mIoU"),
+    "comparisons": (list, []),
     "demo": (bool, False),
     "data": (str, ""),
     "exploratory": (bool, False),
@@ -66,6 +77,9 @@ class Experiment(NamedTuple):
     work_dirs: Path
     amp: str  # dtype of mixed precision; empty for float32
     demo: bool
+    score: str
+    comparisons: list[str]
+    seeds: list[int]
     data: Path | None  # of one's own
     exploratory: bool
     runs: list[Run]  # the first seed of all comes before the second of any
@@ -129,6 +143,10 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
         if not isinstance(options, dict) or any(type(key) is not str for key in options):
             raise _wrong(path, f"{name!r} must map options of the config to values")
     runs = list(_expand(path, full))
+    arms = list(dict.fromkeys(run.label for run in runs if run.attends))
+    for label in full["comparisons"]:
+        if label not in arms:
+            raise _wrong(path, f"comparisons has {label!r}, which is none of {', '.join(arms)}")
     doubles = [a.name for a, b in itertools.combinations(runs, 2) if a.name == b.name]
     if doubles:
         raise _wrong(path, f"two runs would be called {doubles[0]}: repeat no seed, and no name")
@@ -139,6 +157,9 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
         work_dirs=Path(work_dirs),
         amp=full["amp"],
         demo=full["demo"],
+        score=full["score"],
+        comparisons=full["comparisons"] or arms,
+        seeds=full["seeds"],
         data=file.parent / full["data"] if full["data"] else None,
         exploratory=full["exploratory"],
         runs=runs,

@@ -219,5 +219,6 @@ def _outcome(experiment: Experiment, one: Going) -> str:
     if one.process.returncode:
         return f"{one.run.name}: failed, see {one.log}"
     record = read(experiment.record_of(one.run))
-    miou = float(record.last.scores()["mIoU"])
-    return f"{one.run.name}: mIoU {miou:.2f} in {record.wall_time_s / 60:.0f} min"
+    return (
+        f"{one.run.name}: {record.score} {record.figure():.2f} in {record.wall_time_s / 60:.0f} min"
+    )

@@ -69,7 +69,8 @@ def configure(experiment: Experiment, run: Run) -> Config:
             "  do         leave custom_hooks as configs/_base_/default_runtime.py has them"
         )
     config.label, config.resume = run.label, True
-    config.exploratory = experiment.exploratory
+    config.exploratory, config.score = experiment.exploratory, experiment.score
+    config.plan = dict(seeds=experiment.seeds, comparisons=experiment.comparisons)
     config.work_dir = str(experiment.work_dir_of(run))
     config.model = settled(config.model)
     return config

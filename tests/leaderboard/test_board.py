@@ -41,7 +41,7 @@ def test_the_table_is_of_the_last_iteration_and_says_what_the_seeds_say(tmp_path
     low, high = test.confidence_interval()
     assert row[3] == f"{np.mean(psa) - np.mean(none):+.2f} [{low:+.2f}, {high:+.2f}]"
     assert row[6] == "better"
-    assert board.comparisons["SE"].verdict == "not told apart"
+    assert board.comparisons["SE"].verdict == "no significant difference"
     assert board.comparisons["PSA parallel"].p == pytest.approx(2 * test.pvalue), "Holm, of two"
     assert row[-2] == "1.10 x"
 

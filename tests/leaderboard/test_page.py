@@ -63,7 +63,7 @@ def test_it_shows_sorts_and_filters(opened, tmp_path):
     means = [f"{model.mean_and_sd()[0]:.2f}" for model in board.models.values()]
     assert column(page, 1) == ["PSA parallel", "SE", "none"]
     assert [text.split(" ")[0] for text in column(page, 2)] == means
-    assert column(page, 7) == ["better", "not told apart", ""]
+    assert column(page, 7) == ["better", "no significant difference", ""]
 
     page.get_by_role("button", name="parameters").click()
     assert column(page, 1) == ["PSA parallel", "none", "SE"]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import yaml
+from mmseg.registry import TRANSFORMS
 
 from psa_seg.engine.config import load_config
 from psa_seg.engine.describe import setting
@@ -66,6 +67,27 @@ def test_settings_are_of_the_plain_network_too(tmp_path):
     slow, fast = (one.configure(found, run) for run in runs)
     assert fast.optim_wrapper.optimizer.lr == 2 * slow.optim_wrapper.optimizer.lr
     assert setting(slow) != setting(fast)
+
+
+def test_a_list_takes_a_tuples_place(tmp_path):
+    """YAML has no tuples, and mmcv's RandomCrop takes no list."""
+    key = "train_dataloader.dataset.pipeline.3.crop_size"
+    found = experiment(tmp_path, options={key: [64, 96], "model.backbone.dilations": [1, 1, 2, 2]})
+    config = one.configure(found, found.runs[0])
+    assert TRANSFORMS.build(config.train_dataloader.dataset.pipeline[3]).crop_size == (64, 96)
+    assert config.model.backbone.dilations == (1, 1, 2, 2)
+
+
+def test_a_plan_is_every_seed_and_what_is_tested_together(tmp_path):
+    found = experiment(tmp_path, score="road IoU", seeds=[0, 3])
+    config = one.configure(found, found.runs[0])
+    assert (config.score, config.plan) == (
+        "road IoU",
+        {"seeds": [0, 3], "comparisons": ["PSA", "SE"]},
+    )
+    fewer = experiment(tmp_path, comparisons=["SE"])
+    assert one.configure(fewer, fewer.runs[1]).plan.comparisons == ["SE"]
+    assert fingerprint(config) == fingerprint(one.configure(fewer, fewer.runs[0]))
 
 
 def test_runs_work_where_they_are_told_to(tmp_path):
@@ -146,6 +168,8 @@ def test_the_gates_learning_rate_is_no_other_setting():
         ({"records": None, "record": "a"}, "record is not one of config, records"),
         ({"amp": "int8"}, "amp must be bfloat16 or float16"),
         ({"variants": {"x10": 10}}, "'x10' must map options of the config"),
+        ({"settings": {"x10": 10}}, "'x10' must map options of the config"),
+        ({"comparisons": ["PSA, neck"]}, "comparisons has 'PSA, neck', which is none of PSA, SE"),
         ({"options": {1: 2}}, "'options' must map options of the config"),
         ({"atentions": {}}, "atentions is not one of config, records"),
         ({"attentions": {"P+": {"type": "A"}, "P-": {"type": "A"}}}, "would be called p_seed0"),

@@ -96,6 +96,11 @@ def test_runs_that_fail_are_named_after_all_others_had_their_turn(trial, capsys,
     trial.write_text(yaml.safe_dump(read, sort_keys=False))
     with pytest.raises(UserError, match="PolarisedSelfAttention"):  # before any is trained
         many.run_all(read_experiment(str(trial)), ["", ""])
+    read["attentions"]["PSA"] = dict(type="PolarizedSelfAttention")
+    read["options"] = {"train_dataloader.dataset.pipeline.3.crop_size": "big"}
+    trial.write_text(yaml.safe_dump(read, sort_keys=False))
+    with pytest.raises(UserError, match="crop_size"):  # before any is trained
+        many.run_all(read_experiment(str(trial)), ["", ""])
     read["options"] = {"nothing.like.this": 1}
     trial.write_text(yaml.safe_dump(read, sort_keys=False))
     with pytest.raises(UserError, match="nothing reads 'nothing'"):
@@ -179,7 +184,7 @@ def test_slurm_gets_a_task_for_each_missing_run(trial, tmp_path, monkeypatch):
     script = slurm.array_script(found)
     assert "#SBATCH --array=0-0\n" in script
     assert "runs=(psa_seed0)" in script
-    assert f'tools/sweep.py {trial} --run "${{runs[$SLURM_ARRAY_TASK_ID]}}"' in script
+    assert f'tools/sweep.py {trial} --work-dirs work_dirs --run "${{runs[$SLURM_ARRAY_TASK_ID]}}"' in script
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
