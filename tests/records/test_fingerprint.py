@@ -26,6 +26,8 @@ SAME = {  # where files lie, how fast they are read, what is told of a run, anot
     "seed": {"randomness.seed": 5},
     "work directory": {"work_dir": "elsewhere"},
     "label": {"label": "mine"},
+    "what else is scored": {"val_evaluator.also": ["boundary", "calibration"]},
+    "how models are compared": {"score": "road IoU", "plan": {"seeds": [0], "comparisons": []}},
     "a search": {"exploratory": True},
     "loading": {"train_dataloader.num_workers": 9, "val_dataloader.pin_memory": True},
     "validating": {"train_cfg.val_interval": 9},
