@@ -257,8 +257,9 @@ def _with_recipes(models: dict[Group, dict[str, Model]]) -> dict[Group, dict[str
             continue
         together = found.setdefault((exploratory, version, "", data), {})
         for label, model in of_board.items():
-            twice = label in together
-            together[f"{label} ({model.first.config_hash})" if twice else label] = model
+            if label in together:
+                model.label = f"{label} ({model.first.config_hash})"
+            together[model.label] = model
     return found
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from psa_seg.errors import UserError
 from psa_seg.leaderboard import published
 from psa_seg.leaderboard.board import Board, Model
-from psa_seg.leaderboard.table import EXPLAINED
+from psa_seg.leaderboard.finding import findings
+from psa_seg.leaderboard.table import EXPLAINED, seeds
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
@@ -23,7 +24,9 @@ def page(boards: list[Board], pictures: bool) -> str:
             synthetic streets are always shown.
     """
     data = {
+        "findings": findings(boards),
         "explained": EXPLAINED,
+        "others": published.attention(),
         "boards": [_board(board, pictures or board.synthetic) for board in boards],
     }
     text = json.dumps(_finite(data), ensure_ascii=False).replace("<", "\\u003c")
@@ -33,7 +36,10 @@ def page(boards: list[Board], pictures: bool) -> str:
 def _board(board: Board, pictures: bool) -> dict[str, Any]:
     return {
         "title": board.title,
+        "score": board.about.score,
+        "further": list(board.further),
         "exploratory": board.exploratory,
+        "recipe": board.is_recipe,
         "synthetic": board.synthetic,
         "classes": board.about.classes,
         "images": [board.about.train_images, board.about.val_images],
@@ -47,15 +53,18 @@ def _board(board: Board, pictures: bool) -> dict[str, Any]:
 
 def _model(board: Board, model: Model, pictures: bool) -> dict[str, Any]:
     mean, sd = model.mean_and_sd()
+    further = [model.mean_and_sd(name) for name in board.further.values()]
     found = board.comparisons.get(model.label)
     comparison = found if found and found.seeds else None
     return {
         "label": model.label,
-        "mIoU": mean,
+        "plain": not model.first.attentions,
+        "mean": mean,
         "sd": sd,
         "scores": list(model.scores().values()),
-        "seeds": len(model.runs),
-        "paired": len(comparison.seeds) if comparison else len(model.runs),
+        "further": further,
+        "count": len(model.runs),
+        "seeds": seeds(model, comparison),
         "mAcc": model.mean_and_sd("mAcc")[0],
         "aAcc": model.mean_and_sd("aAcc")[0],
         "comparison": comparison and comparison._asdict(),

@@ -1,4 +1,4 @@
-"""Figures that others published, for boards of the very setting they were published for."""
+"""Figures that others published: beside boards of the very setting, and those of this attention."""
 
 import json
 from pathlib import Path
@@ -32,3 +32,18 @@ def beside(board: Board) -> dict[str, Any] | None:
         if column in row
     ]
     return {**zoo, "rows": rows} if rows else None
+
+
+def attention() -> dict[str, Any]:
+    """What others measured with this attention and without it, in a setting that no board has.
+
+    Returns:
+        `setting`, `note`, `rows` (method, mIoU in percent, source), and `reports` of users (what,
+        source).
+    """
+    found = json.loads(FILE.read_text())
+    of_psa = found["cityscapes_val_other_settings"]
+    rows = [
+        {"method": r["method"], "mIoU": r["miou"], "source": r["source"]} for r in of_psa["rows"]
+    ]
+    return {**of_psa, "rows": rows, "reports": found["user_reports"]}

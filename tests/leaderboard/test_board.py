@@ -12,8 +12,9 @@ from scipy import stats
 from psa_seg.errors import UserError
 from psa_seg.leaderboard import markdown, published, read_boards
 from psa_seg.leaderboard import write as write_page
+from psa_seg.leaderboard.finding import sentence
 from psa_seg.leaderboard.table import to_csv
-from psa_seg.records import write
+from psa_seg.records import Plan, write
 from tests.leaderboard import invented
 
 
@@ -84,6 +85,85 @@ def test_without_a_baseline_nothing_is_compared(tmp_path):
     (board,) = read_boards(str(tmp_path)).boards
     assert board.comparisons == {}
     assert "| SE | 42.86 ± ? | 1 |  |  |  |  |" in markdown([board])
+
+
+PLAN = Plan(seeds=(0, 1, 2), comparisons=("PSA parallel", "SE", "CBAM"))
+
+
+def test_before_all_seeds_are_in_nothing_is_tested(tmp_path):
+    """Whoever looks at every seed and stops at a good one finds differences that are none."""
+    invented.write_all(tmp_path, plan=PLAN)
+    (tmp_path / "SE 1.json").unlink()
+    (board,) = read_boards(str(tmp_path)).boards
+    assert list(board.comparisons) == ["PSA parallel"]
+    rows = {row.split(" | ")[0]: row for row in markdown([board]).splitlines()}
+    assert rows["| SE"].split(" | ")[2:7] == ["2 of 3", "", "", "", ""]
+    assert "Seeds are missing of SE." in sentence(board)
+    (tmp_path / "none 0.json").unlink()
+    (board,) = read_boards(str(tmp_path)).boards
+    assert board.comparisons == {}
+    assert "nothing is tested yet" in sentence(board)
+
+
+def test_what_was_planned_together_is_corrected_together(tmp_path):
+    """Though CBAM is not there yet: three comparisons, and two of them made."""
+    (board,) = read(tmp_path, plan=PLAN)
+    psa, none = (board.models[label].scores() for label in ("PSA parallel", "none"))
+    p = stats.ttest_rel(list(psa.values()), list(none.values())).pvalue
+    assert board.comparisons["PSA parallel"].p == pytest.approx(3 * p)
+    for seed in range(3):  # of a later experiment, whose family is its own
+        later = Plan(seeds=(0, 1, 2), comparisons=("GC",))
+        kind = {"head": {"type": "GlobalContext"}}
+        made = invented.record("GC", seed, 60.0 + seed**1.1, plan=later, attentions=kind)
+        write(tmp_path / f"GC {seed}.json", made)
+    (board,) = read_boards(str(tmp_path)).boards
+    gc = list(board.models["GC"].scores().values())
+    expected = stats.ttest_rel(gc, list(none.values())).pvalue
+    assert board.comparisons["GC"].p == pytest.approx(expected)
+    assert board.comparisons["PSA parallel"].p == pytest.approx(3 * p)
+
+
+def test_a_seed_beyond_the_plan_is_not_tested(tmp_path):
+    invented.write_all(tmp_path, plan=PLAN)
+    for label in ("none", "SE"):
+        write(tmp_path / f"{label} 9.json", invented.record(label, 9, plan=PLAN))
+    (board,) = read_boards(str(tmp_path)).boards
+    assert board.comparisons["SE"].seeds == (0, 1, 2)
+
+
+def test_models_are_compared_by_the_score_of_their_experiment(tmp_path):
+    (mean,) = read(tmp_path / "a")
+    (board,) = read(tmp_path / "b", score="car IoU")
+    model = board.models["SE"]
+    expected = [run.last.scores()["IoU"][1] for run in model.runs.values()]
+    assert list(model.scores().values()) == expected
+    assert "| attention | car IoU | seeds |" in markdown([board])
+    assert mean.about.score == "mIoU"
+
+
+def test_further_scores_stand_where_all_runs_have_them(tmp_path):
+    last = invented.record().last
+    totals = zip(np.sum(last.confusion, 0), np.sum(last.confusion, 1), strict=True)
+    f1 = tuple((int(p), int(p) // 2, int(t), int(t) // 2) for p, t in totals)
+    counted = replace(last, f1=f1)
+    for label in ("none", "SE"):
+        made = invented.record(label, 0, score="car IoU", validations=(counted,))
+        write(tmp_path / f"{label}.json", made)
+    (board,) = read_boards(str(tmp_path)).boards
+    assert board.further == {"car F1 within 2 px": "car F1"}
+    assert board.models["SE"].scores("car F1") == {0: 50.0}
+    write(tmp_path / "1.json", invented.record("SE", 1, score="car IoU"))
+    assert read_boards(str(tmp_path)).boards[0].further == {}
+
+
+def test_recipes_of_the_plain_network_share_a_board(tmp_path):
+    for index, label in enumerate(["none, lr 0.1", "none, lr 0.2", "none, lr 0.2"]):
+        changes = dict(setting=f"s{index}", config_hash=f"c{index}", exploratory=True)
+        write(tmp_path / f"{index}.json", invented.record(label, 0, 60 + index, **changes))
+    (board,) = read_boards(str(tmp_path)).boards
+    assert list(board.models) == ["none, lr 0.2 (c2)", "none, lr 0.2", "none, lr 0.1"]
+    assert board.title.endswith("recipes for the plain network")
+    assert board.comparisons == {}
 
 
 def test_one_seed_tells_nothing(tmp_path):

@@ -1,5 +1,6 @@
 """The page in a browser: it stands by itself, sorts, filters, and shows what the records say."""
 
+import itertools
 import os
 import shutil
 
@@ -9,6 +10,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from psa_seg.leaderboard import read_boards, write
+from psa_seg.records import write as write_record
 from tests.leaderboard import invented
 from tests.leaderboard.test_board import CITYSCAPES
 
@@ -77,10 +79,10 @@ def test_it_shows_sorts_and_filters(opened, tmp_path):
 
     page.get_by_label("cost").select_option("GFLOPs")
     page.get_by_role("searchbox").fill("s")
-    assert column(page, 1) == ["SE", "PSA parallel"], "still sorted"
+    assert column(page, 1) == ["SE", "PSA parallel", "none"], "still sorted, and with the baseline"
     assert page.get_by_label("cost").input_value() == "GFLOPs"
     page.get_by_role("searchbox").fill("psa")
-    assert column(page, 1) == ["PSA parallel"]
+    assert column(page, 1) == ["PSA parallel", "none"]
     page.get_by_role("searchbox").fill("nothing of this name")
     assert "No model of that name" in page.inner_text("main")
 
@@ -92,10 +94,12 @@ def test_its_plots_follow(opened, tmp_path):
     places = []
     for cost in ("parameters", "GFLOPs", "inference", "training memory"):
         page.get_by_label("cost").select_option(cost)
-        circles = page.locator("svg").first.locator("circle[r='5']")
-        places.append([circle.get_attribute("cx") for circle in circles.all()])
+        marks = page.locator("svg").first.locator("path.mark")
+        places.append([mark.get_attribute("d") for mark in marks.all()])
         assert not any("NaN" in place for place in places[-1])
     assert len({tuple(place) for place in places}) > 2
+    labels = page.locator("svg").nth(1).locator("text").all_text_contents()
+    assert "0" in labels, "the axis of learning curves starts at 0"
     shot = tmp_path / "shot.png"
     page.screenshot(path=str(shot), full_page=True)
     assert cv2.imread(str(shot)).std() > 10, "an empty page"
@@ -119,6 +123,38 @@ def test_what_is_synthetic_exploratory_or_of_others_says_so(opened):
     page = opened(**CITYSCAPES, max_iterations=80_000)
     assert "not measured here" in page.inner_text(".theirs")
     assert "80.09" in page.inner_text(".theirs")
+
+
+def test_what_is_known_comes_first_and_what_others_measured_last(opened):
+    page = opened()
+    found = page.inner_text("#findings")
+    assert "PSA parallel +" in found
+    assert "no significant difference. With 3 seeds, a difference of" in found
+    last = page.locator("main > section").last.inner_text()
+    assert all(text in last for text in ("86.95", "86.92", "84.62", "byte-identical", "issue 19"))
+    assert opened(data="synthetic streets").inner_text("#findings") == ""
+
+
+def test_thirteen_rows_stay_apart(browser, tmp_path):
+    for index in range(13):
+        label = f"PSA number {index}" if index else "none"
+        made = invented.record(label, 0, 60.0 + index % 3 / 100, config_hash=f"c{index}")
+        write_record(tmp_path / f"{index}.json", made)
+    write(str(tmp_path), str(tmp_path / "out"), False)
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(f"file://{tmp_path}/out/index.html")
+    names = page.locator("svg").first.locator("text.name")
+    tops = sorted(float(name.get_attribute("y")) for name in names.all())
+    assert min(b - a for a, b in itertools.pairwise(tops)) > 11
+    marks = page.locator("svg.key path").evaluate_all(
+        "paths => paths.map(p => p.getAttribute('fill') + p.getAttribute('d'))"
+    )
+    assert len(set(marks)) == 13
+    assert page.locator(".hint").first.is_visible(), "that there is more of the table"
+    assert page.locator("td[style]").count() == 0, "one seed is neither green nor red"
+    page.set_viewport_size({"width": 1200, "height": 800})
+    assert not page.locator(".hint").first.is_visible()
+    page.close()
 
 
 def test_names_are_text_and_not_markup(opened):

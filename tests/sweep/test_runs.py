@@ -184,7 +184,10 @@ def test_slurm_gets_a_task_for_each_missing_run(trial, tmp_path, monkeypatch):
     script = slurm.array_script(found)
     assert "#SBATCH --array=0-0\n" in script
     assert "runs=(psa_seed0)" in script
-    assert f'tools/sweep.py {trial} --work-dirs work_dirs --run "${{runs[$SLURM_ARRAY_TASK_ID]}}"' in script
+    assert (
+        f'tools/sweep.py {trial} --work-dirs work_dirs --run "${{runs[$SLURM_ARRAY_TASK_ID]}}"'
+        in script
+    )
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
