@@ -47,7 +47,7 @@ class ConfusionMetric(BaseMetric):
         UserError: for another score.
     """
 
-    SCORES = ("mIoU", "mAcc", "aAcc", "mBIoU", "mF1", "ECE")
+    SCORES = ("mIoU", "mAcc", "aAcc")
 
     def __init__(self, ignore_index: int = 255, also: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -131,7 +131,8 @@ class ConfusionMetric(BaseMetric):
             table.add_row([name, *("absent" if np.isnan(v) else v for v in values)])
         *first, last = columns
         print_log(f"{', '.join(first)} and {last} per class, in percent:\n{table}", "current")
-        return {name: float(figures[name]) for name in self.SCORES if name in figures}
+        names = [*self.SCORES, *(further.SCORES[name] for name in self.also)]
+        return {name: float(figures[name]) for name in names}
 
     def validation(self, iteration: int) -> Validation:
         """The last evaluation's counts, as a record has them."""

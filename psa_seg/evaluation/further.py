@@ -28,6 +28,7 @@ from psa_seg.records.scores import BINS, UNIT
 RATIO = 0.02  # of a band's width to the diagonal
 TOLERANCE = 2  # pixels
 ROWS = {"boundary": 2, "f1": 4, "calibration": 3}  # numbers a class, or a bin
+SCORES = {"boundary": "mBIoU", "f1": "mF1", "calibration": "ECE"}  # over all classes
 
 
 def none(name: str, classes: int) -> Tensor:

@@ -1,10 +1,13 @@
 """What a validation would stumble over is found before the first step."""
 
+import json
+
 import pytest
 from mmseg.registry import HOOKS
 
 from psa_seg.errors import UserError
-from tests.conftest import train
+from psa_seg.records import read
+from tests.conftest import evaluate, train
 
 BASE = "psa_deeplabv3plus_r18_cityscapes"
 
@@ -18,12 +21,36 @@ BASE = "psa_deeplabv3plus_r18_cityscapes"
             {"custom_hooks": [dict(type="EarlyStoppingHook", monitor="IoU")]},
             r"EarlyStoppingHook\.monitor is 'IoU'",
         ),
+        ({"default_hooks.checkpoint.save_best": "mF1"}, "'mF1', and no"),
         ({"model.test_cfg.mode": "slide"}, "crop_size is None"),
+        ({"score": "rode IoU"}, "score 'rode IoU' is none of mIoU, .* nor a class's"),
+        ({"score": "road F1"}, r"is not scored\n.*also=\['f1'\]"),
+        ({"val_evaluator.also": ["mIoU"]}, "there is no score 'mIoU'"),
     ],
 )
 def test_what_a_validation_would_stumble_over_is_a_message(tiny, options, message):
     with pytest.raises(UserError, match=message):
         train(tiny(BASE, **options))
+
+
+def test_further_scores_are_in_the_record_and_those_of_a_test(tiny, tmp_path, capsys):
+    also = ["boundary", "f1", "calibration"]
+    options = {"train_cfg.max_iters": 2, "custom_hooks.0.samples": 1, "score": "road F1"}
+    train(tiny(BASE, **options, **{"val_evaluator.also": also, "test_dataloader.batch_size": 2}))
+    assert "road F1 " in capsys.readouterr().out.splitlines()[-1]
+    record = read(tmp_path / "work/record.json")
+    assert record.score == "road F1"
+    last = record.last.scores()
+    for name, more in {"once": {}, "augmented": {"tta": True}}.items():
+        config = tiny(BASE, **{"test_dataloader.batch_size": 2})
+        config.work_dir = str(tmp_path / name)
+        evaluate(config, str(tmp_path / "work/iter_2.pth"), also=also, **more)
+        (found,) = (tmp_path / name).glob("*/*.json")
+        found = json.loads(found.read_text())
+        for score in ("mIoU", "mBIoU", "mF1", "ECE"):
+            same = found[score] == pytest.approx(float(last[score]), rel=1e-6)
+            assert same or name == "augmented", score
+            assert 0 <= found[score] <= 100
 
 
 def test_scores_of_a_hook_of_ones_own_pass(tiny, monkeypatch):

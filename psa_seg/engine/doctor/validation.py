@@ -4,7 +4,7 @@ from mmengine.config import Config
 from mmseg.registry import HOOKS
 
 from psa_seg.engine.explain import meant_by, near
-from psa_seg.evaluation import ConfusionMetric
+from psa_seg.evaluation import ConfusionMetric, further
 from psa_seg.models.placement import name_of
 
 LIBRARIES = ("mmengine.", "mmseg.", "psa_seg.")  # whose hooks, but for one, add no score
@@ -38,7 +38,12 @@ def check_scores(config: Config) -> list[str]:
     ]
     stopping = by_kind.get("EarlyStoppingHook", {}).get("monitor")
     names += [(stopping, "EarlyStoppingHook.monitor")] if stopping else []
-    scores = [*ConfusionMetric.SCORES, *["val_loss"] * ("ValidationLossHook" in by_kind)]
+    also = [further.SCORES.get(name, "") for m in metrics for name in m.get("also") or ()]
+    scores = [
+        *ConfusionMetric.SCORES,
+        *filter(None, also),
+        *["val_loss"] * ("ValidationLossHook" in by_kind),
+    ]
     return [
         f"{config.filename}: {where} is {name!r}, and no score has that name\n"
         f"{meant_by(near(str(name), scores))}  scores     {', '.join(scores)}"
