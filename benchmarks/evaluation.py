@@ -1,8 +1,8 @@
 """What scoring costs beside upstream's: python -m benchmarks.evaluation.
 
 A tiny model on synthetic images of 1024x2048, plain and with test-time augmentation: MMSegmentation
-as its own `tools/test.py` runs it (EncoderDecoder, SegTTAModel, IoUMetric), and this package's. The
-same weights, images and loading; each run in a process of its own, in turn. Images per second leave
+as its own `tools/test.py` runs it (EncoderDecoder, SegTTAModel, IoUMetric), and this package's, once
+with boundary IoU, F1 and calibration, too. The same weights, images and loading; each run in a process of its own, in turn. Images per second leave
 the first image out. Memory is what the process held at most, above what it held before the first.
 """
 
@@ -30,10 +30,12 @@ from psa_seg.datasets.synthetic import prepare
 from psa_seg.engine.config import load_config
 from psa_seg.engine.demo import shrink
 from psa_seg.engine.runner import PairedRunner
+from psa_seg.evaluation.further import ROWS
 
 CONFIG = Path(__file__).parents[1] / "configs/psa_deeplabv3plus_cityscapes.py"
 SIZE = (1024, 2048)
-SIDES = ("upstream", "ours")
+FURTHER = "ours, further scores"  # boundary IoU, F1 within two pixels and calibration, too
+SIDES = ("upstream", "ours", FURTHER)
 MIB = 2**20
 
 
@@ -85,6 +87,8 @@ def score(side: str, mode: str, folder: Path) -> dict[str, Any]:
         runner_type = Runner
         config.model.type, config.tta_model.type = "EncoderDecoder", "SegTTAModel"
         config.test_evaluator = dict(type="IoUMetric")
+    if side == FURTHER:
+        config.test_evaluator.also = list(ROWS)
     if mode == "tta":
         config.test_dataloader.dataset.pipeline = config.tta_pipeline
         config.model = dict(config.tta_model, module=config.model)
@@ -104,7 +108,7 @@ def score(side: str, mode: str, folder: Path) -> dict[str, Any]:
 
         metric.compute_metrics = keep
     runner.test()
-    if side == "ours":
+    if side != "upstream":
         counts = torch.from_numpy(metric.confusion)
         areas.update(right=counts.diag(), predicted=counts.sum(0), truth=counts.sum(1))
     whole = {name: [int(value) for value in area] for name, area in areas.items()}

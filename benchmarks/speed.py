@@ -10,6 +10,13 @@ from benchmarks.cases import COPY, OURS, REFERENCE
 from benchmarks.measure import KEPT, RESULTS
 
 DOCS = Path(__file__).parents[1] / "docs"
+TRAINED = {  # the sides of benchmarks/training.py
+    "upstream": "MMSegmentation, float32",
+    "ours": "ours, float32",
+    "ours, --amp": "**ours, `--amp`: bfloat16**",
+    "ours, --amp, without units": "bfloat16 without units for it (told to do without)",
+    "ours, without units": "float32 so",
+}
 COMMAND = "benchmarks/gpu.sh"
 BOTH = ("forward_backward", "forward_backward" + KEPT)
 MOVED = {"forward": 3, "forward_backward": 8}  # bytes in X, as psa_seg/ops/fused moves them
@@ -51,8 +58,9 @@ def scoring() -> str:
     rows, source = _newest("evaluation_cpu")
     lines = ["| scoring | images/s | peak memory |", "|---|--:|--:|"]
     for row in rows:
-        if row["side"] == "ours":
+        if row["side"] != "upstream":
             mode = "six scales and a flip" if row["mode"] == "tta" else "plain"
+            mode += ", with further scores" if row["side"] != "ours" else ""
             ratios = f"{float(row['speed_ratio']):.2f} x | {float(row['memory_ratio']):.2f} x"
             lines.append(f"| {mode} | {ratios} |")
     return "\n".join(
@@ -63,6 +71,28 @@ def scoring() -> str:
             f"{rows[0]['runs']} runs each in turn on a machine shared with other work; "
             f"{_told(rows[0])} (`{source}`; `python -m benchmarks.evaluation "
             f"--images {rows[0]['images'].split()[0]} --rounds {rows[0]['runs']}`).",
+        ]
+    )
+
+
+def training() -> str:
+    """Time of a training step on a CPU, and upstream's as a multiple of it."""
+    rows, source = _newest("training_cpu")
+    crops = list(dict.fromkeys(row["crop"] for row in rows))
+    lines = [f"| a step of 8 images | {' | '.join(crops)} |", f"|---|{'--:|' * len(crops)}"]
+    for side in dict.fromkeys(row["side"] for row in rows):
+        found = [row for row in rows if row["side"] == side]
+        times = (f"{row['step_ms']} ms, {float(row['speed_ratio']):.2f} x" for row in found)
+        lines.append(f"| {TRAINED[side]} | {' | '.join(times)} |")
+    first = rows[0]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Time, and how many fit into one of MMSegmentation's: DeepLabV3+ MobileNetV2-D16, "
+            "loading, forward, backward and optimizer; the same weights and crops. "
+            f"Medians of {first['runs']} runs in turn; {_told(first)} (`{source}`; "
+            "`python -m benchmarks.training`).",
         ]
     )
 

@@ -18,7 +18,7 @@ from psa_seg import PolarizedSelfAttention, attention
 from psa_seg.engine.config import load_config
 from psa_seg.engine.flops import count_flops
 from psa_seg.engine.pictures import spatial_gate
-from psa_seg.leaderboard import Board, markdown, metafile, read_boards, write
+from psa_seg.leaderboard import Board, markdown, metafile, published, read_boards, write
 from psa_seg.models import GlobalContext, NonLocal, SqueezeExcitation
 from psa_seg.models.naming import backbone, decoder
 from psa_seg.models.placement import attentions, settled
@@ -95,6 +95,14 @@ def leaderboard() -> str:
     return markdown([board for board in boards() if not board.synthetic])
 
 
+def others() -> str:
+    """What others measured with Polarized Self-Attention and without it."""
+    found = published.attention()
+    return "\n".join(
+        f"- {row['mIoU']:.2f}: {row['method']} ({row['source']})" for row in found["rows"]
+    )
+
+
 def configs() -> str:
     """One row per config with an attention."""
     lines = [
@@ -140,6 +148,8 @@ TABLES = {
     "field": field,
     "configs": configs,
     "scoring": speed.scoring,
+    "training on a CPU": speed.training,
+    "others": others,
     "speed on a CPU": speed.cpu,
     "speed on a GPU": speed.gpu,
     "whole networks": speed.models,

@@ -1,0 +1,34 @@
+"""The benchmark of a training step: both sides have the same losses, or there are no figures."""
+
+import itertools
+
+import pytest
+
+from benchmarks import training
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    monkeypatch.setattr(training, "SIZE", (72, 96))
+    monkeypatch.setattr(training, "IMAGES", 8)
+
+
+def test_both_sides_train_the_same(monkeypatch):
+    def in_this_process(module, args, threads, environment):
+        side, folder, crop, steps = args
+        return training.train(side, training.Path(folder), int(crop), int(steps))
+
+    monkeypatch.setattr(training, "in_a_process", in_this_process)
+    rows = training.measure([32], rounds=1, steps=4, threads=1)
+    upstream, ours, fast = itertools.islice(rows, 3)
+    assert [row["side"] for row in (upstream, ours, fast)] == ["upstream", "ours", "ours, --amp"]
+    assert (upstream["speed_ratio"], upstream["crop"], fast["dtype"]) == (1, "32x32", "bfloat16")
+
+
+def test_losses_that_differ_end_it(monkeypatch):
+    losses = itertools.count(1.0, 0.01)
+    monkeypatch.setattr(
+        training, "in_a_process", lambda *_: {"step_ms": 1.0, "first_loss": next(losses)}
+    )
+    with pytest.raises(SystemExit, match=r"losses differ \(ours\): there are no figures"):
+        list(training.measure([32], rounds=1, steps=4, threads=1))
