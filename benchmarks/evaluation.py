@@ -1,8 +1,8 @@
 """What scoring costs beside upstream's: python -m benchmarks.evaluation.
 
 A tiny model on synthetic images of 1024x2048, plain and with test-time augmentation: MMSegmentation
-as its own `tools/test.py` runs it (EncoderDecoder, SegTTAModel, IoUMetric), and this package's, once
-with boundary IoU, F1 and calibration, too. The same weights, images and loading; each run in a
+as its own `tools/test.py` runs it (EncoderDecoder, SegTTAModel, IoUMetric), and this package's,
+once with boundary IoU, F1 and calibration, too. The same weights, images and loading; each run in a
 process of its own, in turn. Images per second leave the first image out. Memory is what the process
 held at most, above what it held before the first.
 """
