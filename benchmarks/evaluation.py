@@ -26,7 +26,7 @@ from mmseg.registry import MODELS
 import psa_seg.datasets
 import psa_seg.evaluation
 import psa_seg.models  # noqa: F401
-from benchmarks.measure import in_a_process, options, parse, write
+from benchmarks.measure import in_a_process, options, parse, resident, write
 from psa_seg.datasets.synthetic import prepare
 from psa_seg.engine.config import load_config
 from psa_seg.engine.demo import shrink
@@ -45,7 +45,7 @@ class Watch(Hook):
 
     def before_test(self, runner: Runner) -> None:
         """Memory before the first image."""
-        self.before = _memory("VmRSS")
+        self.before = resident("VmRSS")
         self.ends: list[float] = []
 
     def after_test_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
@@ -56,14 +56,8 @@ class Watch(Hook):
         """Images per second, and MiB."""
         return {
             "images_per_s": (len(self.ends) - 1) / (self.ends[-1] - self.ends[0]),
-            "peak_mib": (_memory("VmHWM") - self.before) / MIB,
+            "peak_mib": (resident("VmHWM") - self.before) / MIB,
         }
-
-
-def _memory(field: str) -> int:
-    """Bytes that this process holds now (`VmRSS`), or held at most so far (`VmHWM`)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
 def tiny(folder: Path) -> Config:

@@ -128,6 +128,12 @@ def in_a_process(
     return found
 
 
+def resident(field: str) -> int:
+    """Bytes that this process holds now (`VmRSS`), or held at most so far (`VmHWM`)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+
+
 def quantiles(times: Sequence[float]) -> dict[str, float]:
     """p20, p50 and p80, in ms."""
     deciles = statistics.quantiles(times, n=10)

@@ -10,13 +10,6 @@ from benchmarks.cases import COPY, OURS, REFERENCE
 from benchmarks.measure import KEPT, RESULTS
 
 DOCS = Path(__file__).parents[1] / "docs"
-TRAINED = {  # the sides of benchmarks/training.py
-    "upstream": "MMSegmentation, float32",
-    "ours": "ours, float32",
-    "ours, --amp": "**ours, `--amp`: bfloat16**",
-    "ours, --amp, without units": "bfloat16 without units for it (told to do without)",
-    "ours, without units": "float32 so",
-}
 COMMAND = "benchmarks/gpu.sh"
 BOTH = ("forward_backward", "forward_backward" + KEPT)
 MOVED = {"forward": 3, "forward_backward": 8}  # bytes in X, as psa_seg/ops/fused moves them
@@ -81,16 +74,23 @@ def training() -> str:
     crops = list(dict.fromkeys(row["crop"] for row in rows))
     lines = [f"| a step of 8 images | {' | '.join(crops)} |", f"|---|{'--:|' * len(crops)}"]
     for side in dict.fromkeys(row["side"] for row in rows):
-        found = [row for row in rows if row["side"] == side]
-        times = (f"{row['step_ms']} ms, {float(row['speed_ratio']):.2f} x" for row in found)
-        lines.append(f"| {TRAINED[side]} | {' | '.join(times)} |")
+        found = {row["crop"]: row for row in rows if row["side"] == side}
+        times = (
+            f"{row['step_ms']} ms, {float(row['speed_ratio']):.2f} x, {row['peak_mib']} MiB"
+            if row
+            else ""
+            for row in map(found.get, crops)
+        )
+        name = "MMSegmentation" if side == "upstream" else side.replace("--amp", "`--amp`")
+        lines.append(f"| {name} | {' | '.join(times)} |")
     first = rows[0]
     return "\n".join(
         [
             *lines,
             "",
-            "Time, and how many fit into one of MMSegmentation's: DeepLabV3+ MobileNetV2-D16, "
-            "loading, forward, backward and optimizer; the same weights and crops. "
+            "Time, how many fit into one of MMSegmentation's, memory: DeepLabV3+ MobileNetV2-D16, "
+            "loading, forward, backward and optimizer; the same weights and crops. AVX-512 without "
+            "bfloat16, and AVX2: the same processor, told to do without. "
             f"Medians of {first['runs']} runs in turn; {_told(first)} (`{source}`; "
             "`python -m benchmarks.training`).",
         ]

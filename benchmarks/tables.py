@@ -19,6 +19,7 @@ from psa_seg.engine.config import load_config
 from psa_seg.engine.flops import count_flops
 from psa_seg.engine.pictures import spatial_gate
 from psa_seg.leaderboard import Board, markdown, metafile, published, read_boards, write
+from psa_seg.leaderboard.paired import compare
 from psa_seg.models import GlobalContext, NonLocal, SqueezeExcitation
 from psa_seg.models.naming import backbone, decoder
 from psa_seg.models.placement import attentions, settled
@@ -95,6 +96,27 @@ def leaderboard() -> str:
     return markdown([board for board in boards() if not board.synthetic])
 
 
+def precision() -> str:
+    """What training in bfloat16 changes: the plain network in both, paired by seed."""
+    folder = RESULTS / "precision"
+    if not folder.is_dir():
+        return "Its accuracy beside float32's: **not measured yet**."
+    models = [m for board in read_boards(str(folder)).boards for m in board.models.values()]
+    fast, full = (
+        next(model for model in models if model.first.precision == dtype)
+        for dtype in ("bfloat16", "float32")
+    )
+    found = compare({"": fast.scores()}, full.scores())[""]
+    means = (f"{m:.2f} ± {sd:.2f}" for m, sd in (fast.mean_and_sd(), full.mean_and_sd()))
+    return (
+        f"Accuracy: after {fast.first.max_iterations} steps on {fast.first.data}, with "
+        f"{len(found.seeds)} paired seeds, the plain network has {fast.first.score} "
+        f"{next(means)} in bfloat16, and {next(means)} in float32: a difference of "
+        f"{found.difference:+.2f} [{found.low:+.2f}, {found.high:+.2f}] points, with its 95 % "
+        "interval (`benchmarks/experiments/precision.yaml`)."
+    )
+
+
 def others() -> str:
     """What others measured with Polarized Self-Attention and without it."""
     found = published.attention()
@@ -149,6 +171,7 @@ TABLES = {
     "configs": configs,
     "scoring": speed.scoring,
     "training on a CPU": speed.training,
+    "precision": precision,
     "others": others,
     "speed on a CPU": speed.cpu,
     "speed on a GPU": speed.gpu,

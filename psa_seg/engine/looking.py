@@ -20,7 +20,11 @@ from psa_seg.engine.doctor import (
     remarks,
 )
 from psa_seg.engine.doctor.data import first_steps
-from psa_seg.engine.doctor.environment import check_environment, remarks_on_environment
+from psa_seg.engine.doctor.environment import (
+    check_environment,
+    check_precision,
+    remarks_on_environment,
+)
 from psa_seg.engine.explain import explaining, register
 from psa_seg.engine.loop import split_batch
 from psa_seg.errors import stop_at
@@ -59,6 +63,7 @@ def check_config(config: Config, *loaders: str) -> list[str]:
         return wrong
     wrong = check_windows(config)
     if "train_dataloader" in loaders:
+        wrong += check_precision(config)
         wrong += [*check_sizes(config), *check_cut(config)]
         wrong += [*check_checkpoints(config), *check_scores(config)]
         split_batch(

@@ -22,7 +22,7 @@ from psa_seg.datasets.loading import NamingDataset
 from psa_seg.engine.doctor.masks import ignored_id
 from psa_seg.engine.explain import explaining
 from psa_seg.engine.loop import ReplayableTrainLoop
-from psa_seg.engine.memory import checkpoint_activations
+from psa_seg.engine.memory import checkpoint_activations, keep_freed
 from psa_seg.engine.run import Run
 from psa_seg.engine.summary import NOT_COUNTED, screen_size, summarize
 from psa_seg.errors import UserError, stop_at
@@ -90,6 +90,12 @@ class PairedRunner(Runner):
             self._require_forward()
         if self.rank == 0:
             self.logger.info(screen)
+
+    def train(self) -> nn.Module:
+        """Train; on a CPU, with the memory of the step before."""
+        if not torch.cuda.is_available():
+            keep_freed()
+        return super().train()
 
     def _require_forward(self) -> None:
         """Look whether what keeps costs from being counted keeps the network from running, too."""

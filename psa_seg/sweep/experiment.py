@@ -19,6 +19,7 @@ Besides:
     demo: true                               # on synthetic streets
     exploratory: true                        # a search: a table of its own
     score: crack IoU                         # by which models are compared; by default, mIoU
+    leave_out: ["SE, head"]                  # labels of runs that are not to be
     comparisons: [PSA parallel]              # whose tests are corrected together; by default, all
 
 Seeds and comparisons are the plan of the experiment, which its records keep: until every seed of a
@@ -52,6 +53,7 @@ OPTIONAL: dict[str, tuple[type, Any]] = {
     "amp": (str, ""),
     "score": (str, "mIoU"),
     "comparisons": (list, []),
+    "leave_out": (list, []),
     "demo": (bool, False),
     "data": (str, ""),
     "exploratory": (bool, False),
@@ -143,6 +145,11 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
         if not isinstance(options, dict) or any(type(key) is not str for key in options):
             raise _wrong(path, f"{name!r} must map options of the config to values")
     runs = list(_expand(path, full))
+    labels = {run.label for run in runs}
+    for label in full["leave_out"]:
+        if label not in labels:
+            raise _wrong(path, f"leave_out has {label!r}, which is none of {', '.join(labels)}")
+    runs = [run for run in runs if run.label not in full["leave_out"]]
     arms = list(dict.fromkeys(run.label for run in runs if run.attends))
     for label in full["comparisons"]:
         if label not in arms:
@@ -168,10 +175,10 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
 
 def _expand(path: str, read: dict[str, Any]) -> Iterator[Run]:
     """Seed by seed, so that what is done at any time is as fair as can be."""
-    names = ("settings", "variants", "attentions", "placements")
+    names = ("settings", "variants", "placements", "attentions")
     axes = [read["seeds"], *(read[key].items() for key in names)]
     plain: set[tuple[int, str, str]] = set()
-    for seed, setting, variant, (attention, config), (placement, template) in itertools.product(
+    for seed, setting, variant, (placement, template), (attention, config) in itertools.product(
         *axes
     ):
         if config is None:  # without attention there is nothing to place, and nothing to vary

@@ -26,9 +26,7 @@ def test_both_sides_train_the_same(monkeypatch):
 
 
 def test_losses_that_differ_end_it(monkeypatch):
-    losses = itertools.count(1.0, 0.01)
-    monkeypatch.setattr(
-        training, "in_a_process", lambda *_: {"step_ms": 1.0, "first_loss": next(losses)}
-    )
+    losses, found = itertools.count(1.0, 0.01), {"step_ms": 1.0, "peak_mib": 1.0}
+    monkeypatch.setattr(training, "in_a_process", lambda *_: found | {"first_loss": next(losses)})
     with pytest.raises(SystemExit, match=r"losses differ \(ours\): there are no figures"):
         list(training.measure([32], rounds=1, steps=4, threads=1))

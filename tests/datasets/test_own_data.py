@@ -71,6 +71,16 @@ def coloured(mask, path):
     Image.fromarray(np.array([[0, 0, 0], [128, 64, 128], [9, 9, 9]], np.uint8)[mask]).save(path)
 
 
+def test_a_place_may_be_a_variable_of_the_environment(tmp_path, monkeypatch):
+    path = describe(draw(tmp_path / "own"), "path: ${OWN_ROOT}/own")
+    path = path.rename(tmp_path / "elsewhere.yaml")
+    monkeypatch.delenv("OWN_ROOT", raising=False)
+    with pytest.raises(UserError, match=r"path has \$\{OWN_ROOT\}, a variable that is not set"):
+        read_data_file(path)
+    monkeypatch.setenv("OWN_ROOT", str(tmp_path))
+    assert len(built(path)) == 8
+
+
 @pytest.mark.parametrize(
     ("save", "values"),
     [

@@ -7,6 +7,7 @@ from torch import nn
 
 from psa_seg.engine import demo, options
 from psa_seg.engine.autocast import CPUAmpOptimWrapper, has_bfloat16
+from psa_seg.engine.doctor.environment import check_precision
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.errors import UserError
 from psa_seg.records import read
@@ -47,6 +48,18 @@ def test_elsewhere_it_is_one_message(tiny, monkeypatch, dtype, message):
         options.use_amp(config, dtype)
     assert "  do         " in str(raised.value)
     assert config.optim_wrapper.type == "OptimWrapper"
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_wrapper_for_other_hardware_is_a_message(tiny, monkeypatch, gpu):
+    """On a GPU, autocast of the CPU would be none, and the record would say bfloat16."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    kinds = ["AmpOptimWrapper", "CPUAmpOptimWrapper"]
+    found = [check_precision(tiny(BASELINE, **{"optim_wrapper.type": kind})) for kind in kinds]
+    assert [bool(wrong) for wrong in found] == [not gpu, gpu]
+    if not gpu:
+        with pytest.raises(UserError, match="AmpOptimWrapper is for a GPU"):
+            train(tiny(BASELINE, **{"optim_wrapper.type": "AmpOptimWrapper"}))
 
 
 def test_only_bfloat16():

@@ -2,7 +2,10 @@
 
 import copy
 import json
+import platform
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -62,6 +65,28 @@ def test_checkpointed_blocks_keep_less_and_do_the_same(tiny, name):
     assert left.keys() == expected.keys()
     for key, value in expected.items():
         assert torch.equal(left[key], value), key
+
+
+FAULTS = """
+import resource
+import torch
+from psa_seg.engine.memory import keep_freed
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**24)  # 64 MiB, and free again
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+print(faults(), keep_freed(), faults(), faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_what_a_step_frees_is_there_for_the_next():
+    found = subprocess.check_output([sys.executable, "-c", FAULTS], text=True).split()
+    before, told, _, after = found
+    assert (told, int(after) < int(before) / 10) == ("True", True), found
 
 
 def test_a_backbone_without_blocks_is_a_message():

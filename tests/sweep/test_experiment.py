@@ -36,14 +36,18 @@ def test_attention_by_placement_by_seed(tmp_path):
     assert names[:5] == [
         "none_seed0",
         "psa_head_seed0",
-        "psa_neck_seed0",
         "se_head_seed0",
+        "psa_neck_seed0",
         "se_neck_seed0",
     ], "the plain network once, and all of a seed before the next"
     assert len(names) == len(set(names)) == 10
-    assert found.runs[2].label == "PSA, neck"
-    assert found.runs[2].options["model.neck"]["attention"] == RIGHT["attentions"]["PSA"]
-    assert found.record_of(found.runs[2]) == tmp_path / "records/psa_neck_seed0.json"
+    run = found.find("psa_neck_seed0")
+    assert run.label == "PSA, neck"
+    assert run.options["model.neck"]["attention"] == RIGHT["attentions"]["PSA"]
+    assert found.record_of(run) == tmp_path / "records/psa_neck_seed0.json"
+    fewer = experiment(tmp_path, placements={"head": HEAD, "neck": NECK}, leave_out=["SE, neck"])
+    assert [run.name for run in fewer.runs[:4]] == names[:4]
+    assert fewer.comparisons == ["PSA, head", "SE, head", "PSA, neck"]
 
 
 def test_options_are_of_every_run_and_variants_of_attentions_alone(tmp_path):
@@ -169,6 +173,7 @@ def test_the_gates_learning_rate_is_no_other_setting():
         ({"amp": "int8"}, "amp must be bfloat16 or float16"),
         ({"variants": {"x10": 10}}, "'x10' must map options of the config"),
         ({"settings": {"x10": 10}}, "'x10' must map options of the config"),
+        ({"leave_out": ["SE, head"]}, "leave_out has 'SE, head', which is none of"),
         ({"comparisons": ["PSA, neck"]}, "comparisons has 'PSA, neck', which is none of PSA, SE"),
         ({"options": {1: 2}}, "'options' must map options of the config"),
         ({"atentions": {}}, "atentions is not one of config, records"),

@@ -6,10 +6,12 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 from packaging.requirements import Requirement
 from packaging.version import Version
 
 from psa_seg.engine.describe import environment
+from psa_seg.models.placement import name_of
 
 LEAST_FREE = 5e9  # bytes: checkpoints of a ResNet-50 with its optimizer, and pictures
 # Two packages of which one breaks the other: name and specifier of each, and what then fails.
@@ -42,6 +44,21 @@ def check_environment() -> list[str]:
                 "  do         pip install -r requirements.txt, in a fresh virtual environment"
             )
     return wrong
+
+
+def check_precision(config: Config) -> list[str]:
+    """What is wrong: an optimizer wrapper for mixed precision of hardware that is not here."""
+    kind, gpu = name_of(config.optim_wrapper.get("type")), torch.cuda.is_available()
+    wrong = {
+        "AmpOptimWrapper": "is for a GPU, and PyTorch sees none here" * (not gpu),
+        "CPUAmpOptimWrapper": "is for a CPU, and training is on a GPU here" * gpu,
+    }
+    if not wrong.get(kind):
+        return []
+    return [
+        f"{config.filename}: optim_wrapper.type {kind} {wrong[kind]}\n"
+        "  do         take OptimWrapper, and give --amp, which chooses"
+    ]
 
 
 def remarks_on_environment() -> list[str]:
