@@ -14,7 +14,9 @@ from torch.utils.checkpoint import checkpoint
 
 from psa_seg.errors import UserError
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
+# Of malloc.h: nothing is trimmed, nothing mapped by itself, and the heap grows by 64 MiB more than
+# is asked for, so that what is freed at its end is enough for the same with its alignment.
+MALLOC = {-1: -1, -4: 0, -2: 2**26}  # M_TRIM_THRESHOLD, M_MMAP_MAX, M_TOP_PAD
 
 
 def checkpoint_activations(backbone: nn.Module) -> None:
@@ -75,4 +77,4 @@ def keep_freed() -> bool:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):  # another system, or another C library
         return False
-    return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, -1))
+    return all(mallopt(option, value) for option, value in MALLOC.items())
