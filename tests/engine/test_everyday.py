@@ -79,7 +79,7 @@ def faults():
 
 faults()
 before, told = faults(), keep_freed()
-for _ in range(3):
+for _ in range(12):
     faults()
 print(before, told, faults())
 """

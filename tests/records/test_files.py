@@ -4,13 +4,14 @@ import copy
 import json
 import random
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from psa_seg.errors import UserError
 from psa_seg.leaderboard import write as write_page
-from psa_seg.records import find, read, write
+from psa_seg.records import Plan, find, read, write
 from psa_seg.records.files import to_plain
 from psa_seg.records.scores import scores
 from tests.conftest import ROOT
@@ -105,6 +106,72 @@ def test_counts_that_are_none(tmp_path, confusion, message):
     plain["validations"][1]["confusion"] = confusion
     (tmp_path / "wrong.json").write_text(json.dumps(plain))
     with pytest.raises(UserError, match=message):
+        read(tmp_path / "wrong.json")
+
+
+def counted(record):
+    """The record, with further scores that fit its confusion matrices."""
+    last = []
+    for validation in record.validations:
+        matrix = np.array(validation.confusion)
+        sums = zip(matrix.sum(0).tolist(), matrix.sum(1).tolist(), strict=True)
+        bins = [[0, 0, 0]] * 14 + [[int(matrix.sum()), int(np.trace(matrix)), 2**16]]
+        more = dict(boundary=[[1, 2]] * 4, f1=[[p, p // 2, t, t] for p, t in sums], calibration=bins)
+        last.append(replace(validation, **{k: tuple(map(tuple, v)) for k, v in more.items()}))
+    return replace(record, validations=tuple(last))
+
+
+def test_further_scores_are_written_and_read(tmp_path):
+    record = counted(invented.record(score="car F1", plan=Plan(seeds=(0, 1), comparisons=("SE",))))
+    write(tmp_path / "a.json", record)
+    assert read(tmp_path / "a.json") == record
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert written["F1"]["car"] == pytest.approx(record.figure(), abs=1e-4)
+    assert written["mBIoU"] == 50.0
+    assert written["F1"]["never"] is None
+    assert record.figure("ECE") == pytest.approx(written["ECE"], abs=1e-4)
+    plain = json.loads(json.dumps(to_plain(invented.record())))
+    assert not {"boundary", "f1", "calibration"} & plain["validations"][0].keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "column", "value", "message"),
+    [
+        ("boundary", 0, 0, 3, "boundary has more pixels in both bands than in either"),
+        ("boundary", 0, None, [1], "boundary must be 4 rows of 2"),
+        ("f1", 1, 0, 5, "f1 is not of the confusion's pixels"),
+        ("f1", 1, 1, 10**9, "f1 has more pixels right than there are"),
+        ("calibration", 0, 0, 1, "calibration is of other pixels"),
+        ("calibration", 0, 2, 1, "calibration has more pixels right, or more confidence"),
+        ("calibration", 0, 0, -1, "calibration must count pixels"),
+    ],
+)
+def test_further_scores_that_contradict_are_named(tmp_path, name, row, column, value, message):
+    plain = json.loads(json.dumps(to_plain(counted(invented.record()))))
+    rows = plain["validations"][1][name]
+    if column is None:
+        rows[row] = value
+    else:
+        rows[row][column] = value
+    (tmp_path / "wrong.json").write_text(json.dumps(plain))
+    with pytest.raises(UserError, match=re.escape(message)):
+        read(tmp_path / "wrong.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"score": "bus IoU"}, "score 'bus IoU' is none of"),
+        ({"score": "mF1"}, "validations.0 has no f1, which score is of"),
+        ({"plan": {"seeds": [0, 0]}}, "plan.seeds must differ"),
+        ({"plan": {"seeds": [0], "comparisons": ["a", "a"]}}, "plan.comparisons must differ"),
+        ({"plan": []}, "plan must be"),
+    ],
+)
+def test_a_plan_or_score_that_cannot_be_is_named(tmp_path, changes, message):
+    plain = json.loads(json.dumps(to_plain(invented.record()))) | changes
+    (tmp_path / "wrong.json").write_text(json.dumps(plain))
+    with pytest.raises(UserError, match=re.escape(message)):
         read(tmp_path / "wrong.json")
 
 
