@@ -19,7 +19,7 @@ Row = dict[str, str]
 
 def cpu() -> str:
     """Times as multiples of mmseg's eager SE, size by size, and memory."""
-    rows, source = _newest("attention_cpu")
+    rows, source = newest("attention_cpu")
     rows = [row for row in rows if row["dtype"] == "float32"]
     shapes = list(dict.fromkeys(row["shape"] for row in rows))
     largest = shapes[-1]
@@ -48,7 +48,7 @@ def cpu() -> str:
 
 def scoring() -> str:
     """Speed and memory of scoring as multiples of upstream's."""
-    rows, source = _newest("evaluation_cpu")
+    rows, source = newest("evaluation_cpu")
     lines = ["| scoring | images/s | peak memory |", "|---|--:|--:|"]
     for row in rows:
         if row["side"] != "upstream":
@@ -70,7 +70,7 @@ def scoring() -> str:
 
 def training() -> str:
     """Time of a training step on a CPU, and upstream's as a multiple of it."""
-    rows, source = _newest("training_cpu")
+    rows, source = newest("training_cpu")
     crops = list(dict.fromkeys(row["crop"] for row in rows))
     lines = [f"| a step of 8 images | {' | '.join(crops)} |", f"|---|{'--:|' * len(crops)}"]
     for side in dict.fromkeys(row["side"] for row in rows):
@@ -99,7 +99,7 @@ def training() -> str:
 
 def gpu() -> str:
     """Milliseconds, bandwidth and memory at C = 512, 128x256; or that there are none yet."""
-    rows, source = _newest("attention_gpu")
+    rows, source = newest("attention_gpu")
     if not rows:
         return f"On a GPU: **not measured yet**; `{COMMAND}` is that measurement."
     shape = "8x512x128x256"
@@ -137,7 +137,7 @@ def gpu() -> str:
 
 def models() -> str:
     """What the attention costs DeepLabV3+; nothing before it is measured."""
-    rows, source = _newest("models_gpu")
+    rows, source = newest("models_gpu")
     if not rows:
         return f"Whole networks: **not measured yet** on a GPU; `{COMMAND}` measures them, too."
     lines = [
@@ -167,7 +167,7 @@ def models() -> str:
 def plot() -> Iterable[Path]:
     """`docs/speed_cpu.png`, and `docs/speed_gpu.png` where there are results."""
     for kind in ("cpu", "gpu"):
-        rows, _ = _newest(f"attention_{kind}")
+        rows, _ = newest(f"attention_{kind}")
         if not rows:
             continue
         rows = [row for row in rows if row["pass"] == BOTH[kind == "cpu"]]
@@ -200,7 +200,8 @@ def plot() -> Iterable[Path]:
         yield path
 
 
-def _newest(name: str) -> tuple[list[Row], str]:
+def newest(name: str) -> tuple[list[Row], str]:
+    """Rows of the newest result of this name, and its path in the repository; none, and empty."""
     path = max(RESULTS.glob(f"{name}_*.csv"), default=None)
     if path is None:
         return [], ""

@@ -12,6 +12,9 @@ from psa_seg.engine.hooks import ProfileHook
 from psa_seg.engine.tool import BACKENDS
 from psa_seg.errors import UserError
 
+# Time of a step in bfloat16, as a multiple of float32's: benchmarks/training.py measures it.
+WITHOUT_UNITS = {"AVX-512": 1.3, "AVX2": 11}
+
 
 def log_to(config: Config, names: Sequence[str], run: str) -> None:
     """Send losses and scores to these `BACKENDS`, too, under the name of the run.
@@ -62,9 +65,10 @@ def _require_cpu(dtype: str | None) -> None:
             "  do         use bfloat16"
         )
     if not has_bfloat16():
+        costs = (f"{times} times with {units}" for units, times in WITHOUT_UNITS.items())
         raise UserError(
             "mixed precision (--amp) needs a GPU, or a processor with units for bfloat16\n"
-            "  why        without them, bfloat16 is slower than float32\n"
+            f"  why        a step without them took longer than in float32: {', '.join(costs)}\n"
             "  do         leave it out"
         )
 

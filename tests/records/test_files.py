@@ -116,7 +116,9 @@ def counted(record):
         matrix = np.array(validation.confusion)
         sums = zip(matrix.sum(0).tolist(), matrix.sum(1).tolist(), strict=True)
         bins = [[0, 0, 0]] * 14 + [[int(matrix.sum()), int(np.trace(matrix)), 2**16]]
-        more = dict(boundary=[[1, 2]] * 4, f1=[[p, p // 2, t, t] for p, t in sums], calibration=bins)
+        more = dict(
+            boundary=[[1, 2]] * 4, f1=[[p, p // 2, t, t] for p, t in sums], calibration=bins
+        )
         last.append(replace(validation, **{k: tuple(map(tuple, v)) for k, v in more.items()}))
     return replace(record, validations=tuple(last))
 
