@@ -302,10 +302,13 @@ def _text(path: Path, key: str, given: Any) -> str:
 
 def _expanded(path: Path, text: str) -> str:
     """A place with variables of the environment put in."""
-    found = os.path.expandvars(text)
-    if missing := re.search(r"\$(\w+|\{\w+\})", found):
-        raise _wrong(path, f"path has {missing[0]}, a variable that is not set")
-    return found
+
+    def value(found: re.Match[str]) -> str:
+        if not os.environ.get(found[1] or found[2]):
+            raise _wrong(path, f"path has {found[0]}, a variable that is not set, or empty")
+        return os.environ[found[1] or found[2]]
+
+    return re.sub(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", value, text)
 
 
 def _wrong(path: Path, what: str) -> UserError:

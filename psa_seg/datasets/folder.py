@@ -78,4 +78,4 @@ def _as_read(content: dict[str, Any], root: Path) -> DataFile:
     """The data file that `content` was made of, at its place on this disk."""
     given = {key: value for key, value in content.items() if value}
     given["values"] = dict(map(tuple, content["values"]))
-    return data_file({**given, "path": str(root)}, root / "data.yaml")
+    return data_file(given, root / "data.yaml")

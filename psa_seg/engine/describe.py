@@ -22,6 +22,7 @@ from psa_seg.models import naming
 from psa_seg.models.placement import attentions, without_attention
 from psa_seg.records import Attempt, Environment, Inference, Memory, Plan, Record
 from psa_seg.records.fingerprint import fingerprint, of_data
+from psa_seg.records.typed import from_plain
 
 WARMUP, TIMED = 2, 9  # forward passes
 PACKAGES = ("psa-seg", "torch", "numpy", "onedl-mmcv", "onedl-mmengine", "onedl-mmsegmentation")
@@ -92,7 +93,7 @@ def begin(runner: Runner) -> Record:
         data_file=plain(config.get("data_file") or {}),
         start=dict(config.get("start") or {}),
         score=config.score,
-        plan=Plan(**plain(config.plan)) if config.plan else None,
+        plan=from_plain(Plan, plain(config.plan), "plan") if config.plan else None,
     )
 
 

@@ -29,7 +29,6 @@ from psa_seg.errors import UserError
 from psa_seg.evaluation import ConfusionMetric
 from psa_seg.records import Record, read, write
 from psa_seg.records.files import NAME
-from psa_seg.records.scores import needed
 
 
 @HOOKS.register_module()
@@ -55,7 +54,6 @@ class ReportHook(Hook):
         before the pictures were drawn.
         """
         self.metric = _find_metric(runner)
-        _require_score(runner, self.metric)
         count = len(runner.val_dataloader)
         self.chosen = set(np.linspace(0, count - 1, min(self.samples, count)).astype(int).tolist())
         self.path = Path(runner.work_dir, NAME)
@@ -173,22 +171,6 @@ def _find_metric(runner: Runner) -> ConfusionMetric:
     return metrics[0]
 
 
-def _require_score(runner: Runner, metric: ConfusionMetric) -> None:
-    """Before the first step: that the score by which models are compared is scored."""
-    score, classes = runner.cfg.score, runner.val_dataloader.dataset.metainfo["classes"]
-    try:
-        wanted = needed(score, classes)
-    except ValueError as error:
-        raise UserError(
-            f"{error}\n  where      score = {score!r}\n  do         correct it"
-        ) from error
-    if wanted and wanted not in metric.also:
-        raise UserError(
-            f"score = {score!r} is not scored\n"
-            f"  do         val_evaluator = dict(type='ConfusionMetric', also=['{wanted}'])"
-        )
-
-
 def _continued(now: Record, earlier: Record, path: Path, iteration: int) -> Record:
     """The record of a run whose `earlier` part ended after an iteration.
 
@@ -202,10 +184,15 @@ def _continued(now: Record, earlier: Record, path: Path, iteration: int) -> Reco
             f"  here       data {now.data_hash}\n"
             "  do         put the files back, or choose another --work-dir"
         )
-    known = {}
+    if earlier.score != now.score:
+        raise UserError(
+            f"this run began to be scored by {earlier.score}, and not by {now.score}: {path}\n"
+            "  do         leave `score` as it was, or choose another --work-dir"
+        )
+    known: dict[str, Any] = {"plan": earlier.plan}
     if earlier.version != now.version:  # it began under another rule, and is known by that one
         same = ("version", "config_hash", "setting")
-        known = {name: getattr(earlier, name) for name in same} | {"start": {}}
+        known |= {name: getattr(earlier, name) for name in same} | {"start": {}}
     return replace(
         now,
         validations=earlier.until(iteration),

@@ -12,6 +12,7 @@ from psa_seg.engine.doctor import (
     check_cut,
     check_items,
     check_model,
+    check_scored,
     check_scores,
     check_sizes,
     check_windows,
@@ -65,7 +66,7 @@ def check_config(config: Config, *loaders: str) -> list[str]:
     if "train_dataloader" in loaders:
         wrong += check_precision(config)
         wrong += [*check_sizes(config), *check_cut(config)]
-        wrong += [*check_checkpoints(config), *check_scores(config)]
+        wrong += [*check_checkpoints(config), *(check_scored(config) or check_scores(config))]
         split_batch(
             config.train_dataloader.batch_size,
             get_world_size(),
@@ -95,7 +96,7 @@ def buildable(config: Config) -> None:
     """
     register(config)
     with explaining(config):
-        stop_at(check_model(config))
+        stop_at([*check_model(config), *check_scored(config)])
         for step in (s for name in TRAINED_ON for s in first_steps(config[name].dataset)):
             TRANSFORMS.build(step)
 

@@ -88,7 +88,18 @@ def score_also(config: Config, names: Sequence[str]) -> None:
             "  do         add dict(type='ConfusionMetric') to it"
         )
     for scorer in ours if names else ():
-        scorer.also = [*names]
+        scorer.also = [*dict.fromkeys([*scorer.get("also", ()), *names])]
+
+
+def require_confidence(config: Config) -> None:
+    """Raise UserError where views would be averaged, and confidence be that of the last view."""
+    kinds = (config.tta_model.get("type"), config.model.get("type"))
+    if not all(str(kind).startswith("Lean") for kind in kinds):
+        raise UserError(
+            f"calibration of several views needs the confidence of their mean, which {kinds[0]} of "
+            f"{kinds[1]} does not give\n"
+            "  do         take LeanTTAModel and a Lean... segmentor, or leave calibration out"
+        )
 
 
 def profile(config: Config, steps: int) -> None:

@@ -24,6 +24,7 @@ from psa_seg.engine.doctor import (
     new_heads,
     trained_model,
 )
+from psa_seg.engine.doctor.validation import also_scored
 from psa_seg.engine.explain import explaining, register
 from psa_seg.engine.looking import TRAINED_ON, check_config, look_at_data
 from psa_seg.engine.own_data import find_data, use_data
@@ -233,6 +234,8 @@ def _tested(
     register(config)
     with explaining(config):
         claim, *others = once(checked, each_node=True)
+    if tta and "calibration" in also_scored(config, "test_evaluator"):
+        options.require_confidence(config)
     if tta:
         config.test_dataloader.dataset.pipeline = config.tta_pipeline
         config.model = dict(config.tta_model, module=config.model)

@@ -51,12 +51,9 @@ class ConfusionMetric(BaseMetric):
 
     def __init__(self, ignore_index: int = 255, also: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        strange = sorted({*also} - {*further.ROWS})
-        if strange or isinstance(also, str):
+        if wrong := further.wrong(also):
             raise UserError(
-                f"there is no score {strange[0] if strange else also!r}\n"
-                "  where      ConfusionMetric's also, or --also\n"
-                f"  do         choose of {', '.join(further.ROWS)}"
+                f"{wrong}\n  where      ConfusionMetric's also\n  do         correct it"
             )
         self.ignore_index, self.also = ignore_index, tuple(also)
         self.confusion: np.ndarray | None = None

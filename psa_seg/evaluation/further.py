@@ -5,9 +5,9 @@ that lie within a class and near its contour, by class. A band is 2 % of the ima
 and the image's edge is a contour, as in the authors' code. What is ignored has no contour.
 
 `f1`: F1 within two pixels, by class: a predicted pixel is right if the truth has its class at most
-two pixels away (Euclidean), and a true one is found if the prediction has. It is how cracks are
-scored (Shi et al., "Automatic Road Crack Detection Using Random Structured Forests", 2016), whose
-annotations are no more exact than that.
+two pixels away (Euclidean), and a true one is found if the prediction has; precision and recall are
+of the whole set. So are cracks scored, whose annotations are no more exact. Others allow other
+distances: only figures of one distance can be compared.
 
 `calibration`: expected calibration error (Guo et al., "On Calibration of Modern Neural Networks",
 2017, arXiv 1706.04599), over all pixels that are not ignored: by how much the probability of the
@@ -29,6 +29,14 @@ RATIO = 0.02  # of a band's width to the diagonal
 TOLERANCE = 2  # pixels
 ROWS = {"boundary": 2, "f1": 4, "calibration": 3}  # numbers a class, or a bin
 SCORES = {"boundary": "mBIoU", "f1": "mF1", "calibration": "ECE"}  # over all classes
+
+
+def wrong(names: Any) -> str:
+    """What is wrong where these are to be scored; empty if nothing is."""
+    if not isinstance(names, list | tuple):
+        return f"also is {names!r}, and must be a list: {[*ROWS]}"
+    strange = [name for name in names if not (isinstance(name, str) and name in ROWS)]
+    return f"there is no score {strange[0]!r}: choose of {', '.join(ROWS)}" if strange else ""
 
 
 def none(name: str, classes: int) -> Tensor:
@@ -121,6 +129,6 @@ def _confidence(sample: dict[str, Any]) -> Tensor:
         )
     logits: Tensor = sample["seg_logits"]["data"]
     if len(logits) == 1:
-        probability = logits[0].sigmoid()
+        probability = logits[0]  # upstream has taken the sigmoid already
         return torch.where(sample["pred_sem_seg"]["data"][0] > 0, probability, 1 - probability)
     return logits.softmax(dim=0).amax(dim=0)

@@ -1,11 +1,12 @@
 """Records of runs, put beside those that they can be compared with."""
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import mean, median
 
 import numpy as np
 
@@ -16,9 +17,9 @@ from psa_seg.records import Attempt, Inference, Record, find
 # Of a record, what its fingerprints stand for.
 OF_SETTING = (
     *("data", "classes", "train_images", "val_images", "decoder", "backbone"),
-    *("max_iterations", "crop", "batch_size", "precision", "score"),
+    *("max_iterations", "crop", "batch_size", "precision"),
 )
-Group = tuple[bool, int, str, str]  # exploratory, version, setting, data
+Group = tuple[bool, int, str, str, str]  # exploratory, version, setting, data, score
 OF_MODEL = ("attentions", "parameters", "optimizer")
 
 
@@ -37,13 +38,15 @@ class Model:
         self.path = paths[self.first.seed]
 
     def scores(self, name: str = "") -> dict[int, float]:
-        """By seed, as of `Record.figure`; by default, the score by which models are compared."""
-        return {seed: run.figure(name) for seed, run in self.runs.items()}
+        """By planned seed, as of `Record.figure`; by default, the score that models compare by."""
+        return {s: run.figure(name) for s, run in self.runs.items() if s in self.planned}
 
     def mean_and_sd(self, name: str = "") -> tuple[float, float]:
-        """Over seeds; the standard deviation of one is NaN."""
-        values = list(self.scores(name).values())
-        return mean(values), stdev(values) if len(values) > 1 else math.nan
+        """Over planned seeds; the standard deviation of one is NaN."""
+        values = np.array(list(self.scores(name).values()))
+        if not len(values):
+            return math.nan, math.nan
+        return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
 
     def per_class(self, seeds: Iterable[int] | None = None) -> np.ndarray:
         """IoU of each class, mean over (all) seeds; NaN for what no pixel was or was called."""
@@ -61,13 +64,19 @@ class Model:
 
     @property
     def planned(self) -> tuple[int, ...]:
-        """Seeds that were settled beforehand; those that there are, where none were."""
-        return self.first.plan.seeds if self.first.plan else tuple(self.runs)
+        """Seeds that were settled beforehand, by any of its runs; where none were, those it has."""
+        plans = [run.plan.seeds for run in self.runs.values() if run.plan]
+        return tuple(sorted({*itertools.chain(*plans)})) if plans else tuple(self.runs)
 
     @property
-    def is_whole(self) -> bool:
-        """Whether every planned seed has its run."""
-        return {*self.planned} <= self.runs.keys()
+    def tested_with(self) -> tuple[str, ...]:
+        """Labels that are tested together, its own among them; empty where nothing was planned."""
+        plans = [run.plan.comparisons for run in self.runs.values() if run.plan]
+        return tuple(dict.fromkeys(itertools.chain(*plans)))
+
+    def is_whole(self, seeds: Iterable[int] = ()) -> bool:
+        """Whether it has a run of each of its planned seeds, and of these."""
+        return {*self.planned, *seeds} <= self.runs.keys()
 
     def inference(self) -> dict[int, Inference]:
         """What one image costs, by seed."""
@@ -107,32 +116,31 @@ class Board:
         exploratory: bool,
         alone: bool = True,
     ) -> None:
-        ranked = sorted(models.values(), key=lambda model: -model.mean_and_sd()[0])
+        ranked = sorted(models.values(), key=lambda model: -np.nan_to_num(model.mean_and_sd()[0]))
         self.models = {model.label: model for model in ranked}
         self.baseline, self.exploratory = baseline, exploratory
         self.about, self.alone = ranked[0].first, alone
 
     @cached_property
     def comparisons(self) -> dict[str, Comparison]:
-        """Of every model with an attention that has all its seeds, where there is a baseline.
+        """Of every model with an attention that has all its seeds, as the baseline has.
 
         What was planned together is corrected together, whether or not it is there yet.
         """
-        if self.baseline is None or not self.baseline.is_whole:
+        if self.baseline is None:
             return {}
-        families: dict[tuple[str, ...], dict[str, Model]] = {}
+        plain = {seed: run.figure() for seed, run in self.baseline.runs.items()}
+        families: dict[tuple[str, ...], dict[str, dict[int, float]]] = {}
         for label, model in self.models.items():
-            plan = model.first.plan
-            if model.first.attentions and (not plan or model.first.label in plan.comparisons):
-                families.setdefault(plan.comparisons if plan else (), {})[label] = model
+            together, planned = model.tested_with, any(run.plan for run in model.runs.values())
+            if not model.first.attentions or (planned and model.first.label not in together):
+                continue
+            family = families.setdefault(together, {})
+            if not planned or (model.is_whole() and self.baseline.is_whole(model.planned)):
+                family[label] = model.scores()
         found: dict[str, Comparison] = {}
-        for planned, family in families.items():
-            scores = {
-                label: {seed: model.scores()[seed] for seed in model.planned}
-                for label, model in family.items()
-                if model.is_whole
-            }
-            found |= compare(scores, self.baseline.scores(), len(planned) or None)
+        for together, family in families.items():
+            found |= compare(family, plain, len(together) or None)
         return found
 
     @property
@@ -248,14 +256,16 @@ def read_boards(folder: str) -> Boards:
 
 
 def _with_recipes(models: dict[Group, dict[str, Model]]) -> dict[Group, dict[str, Model]]:
-    """Searches among settings of the plain network, each alone on its board, put on one."""
+    """Searches among settings of one plain network, each alone on its board, put on one."""
     found: dict[Group, dict[str, Model]] = {}
     for key, of_board in models.items():
-        exploratory, version, _, data = key
+        exploratory, version, _, data, score = key
         if not exploratory or any(model.first.attentions for model in of_board.values()):
             found[key] = of_board
             continue
-        together = found.setdefault((exploratory, version, "", data), {})
+        about = next(iter(of_board.values())).first
+        network = f"{about.decoder} {about.backbone} of {' '.join(about.classes)}"
+        together = found.setdefault((exploratory, version, network, data, score), {})
         for label, model in of_board.items():
             if label in together:
                 model.label = f"{label} ({model.first.config_hash})"
@@ -265,7 +275,7 @@ def _with_recipes(models: dict[Group, dict[str, Model]]) -> dict[Group, dict[str
 
 def _group(record: Record) -> Group:
     """What runs of one board have in common; fingerprints of two versions cannot be compared."""
-    return record.exploratory, record.version, record.setting, record.data_hash
+    return record.exploratory, record.version, record.setting, record.data_hash, record.score
 
 
 def _models(records: dict[Path, Record]) -> dict[str, Model]:

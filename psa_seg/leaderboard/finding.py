@@ -18,7 +18,7 @@ def sentence(board: Board) -> str:
         for label, found in tested.items()
         if found.verdict != UNTESTED
     ]
-    missing = [m.label for m in board.models.values() if m.label not in tested and not m.is_whole]
+    missing = [m.label for m in board.models.values() if m.label not in tested and not m.is_whole()]
     text = f"{about.data}, {about.decoder} {about.backbone}, {about.max_iterations} steps: "
     if told:
         text += f"{about.score} beside the plain network's, in points with its 95 % interval: "

@@ -63,7 +63,7 @@ def _model(board: Board, model: Model, pictures: bool) -> dict[str, Any]:
         "sd": sd,
         "scores": list(model.scores().values()),
         "further": further,
-        "count": len(model.runs),
+        "count": len(model.scores()),
         "seeds": seeds(model, comparison),
         "mAcc": model.mean_and_sd("mAcc")[0],
         "aAcc": model.mean_and_sd("aAcc")[0],

@@ -26,7 +26,7 @@ class Comparison(NamedTuple):
     difference: float  # mean, positive where the model scores higher
     low: float  # of the 95 % interval
     high: float
-    p: float  # corrected for all models that were compared
+    p: float  # corrected for all that were to be compared
     needed: float  # the smallest difference that would be significant, at this spread
     verdict: str  # by the corrected p
 
@@ -56,7 +56,7 @@ def compare(
         for name, seeds in shared.items()
     }
     corrected = holm([_p(values) for values in differences.values()], planned)
-    tested = planned or len(corrected) - int(np.isnan(corrected).sum())
+    tested = max(planned or 0, len(corrected) - int(np.isnan(corrected).sum()))
     result = {}
     for (name, values), p in zip(differences.items(), corrected, strict=True):
         mean, error = _mean_and_error(values)
@@ -85,9 +85,10 @@ def holm(p: Sequence[float], planned: int | None = None) -> list[float]:
         planned: how many there will be; by default, as many as are made.
     """
     made = sorted((value, index) for index, value in enumerate(p) if not np.isnan(value))
+    total = max(planned or 0, len(made))
     corrected, least = [float("nan")] * len(p), 0.0
     for rank, (value, index) in enumerate(made):
-        least = max(least, min(((planned or len(made)) - rank) * value, 1.0))
+        least = max(least, min((total - rank) * value, 1.0))
         corrected[index] = least
     return corrected
 

@@ -65,11 +65,12 @@ def _mean(model: Model, name: str = "") -> str:
 
 def seeds(model: Model, comparison: Comparison | None) -> str:
     """How many a model has: of how many that were planned, or how many of them are paired."""
-    if not model.is_whole:
-        return f"{len({*model.planned} & model.runs.keys())} of {len(model.planned)}"
-    if comparison is None or len(comparison.seeds) == len(model.runs):
-        return str(len(model.runs))
-    return f"{len(model.runs)}, {len(comparison.seeds)} paired"
+    count = len(model.scores())
+    if not model.is_whole():
+        return f"{count} of {len(model.planned)}"
+    if comparison is None or len(comparison.seeds) == count:
+        return str(count)
+    return f"{count}, {len(comparison.seeds)} paired"
 
 
 def _escaped(text: str) -> str:
@@ -81,7 +82,7 @@ def _against(comparison: Comparison | None) -> list[str]:
         return ["", "", "", ""]
     interval = f"[{_number(comparison.low, '+')}, {_number(comparison.high, '+')}]"
     return [
-        f"{comparison.difference:+.2f} {interval}",
+        f"{_number(comparison.difference, '+')} {interval}",
         "< 0.001" if comparison.p < 0.001 else f"{comparison.p:.3f}".replace("nan", "?"),
         _number(comparison.needed),
         comparison.verdict,
@@ -101,8 +102,8 @@ def to_csv(boards: list[Board]) -> str:
             "attention": label,
             "seed": seed,
             "score": board.about.score,
-            "value": round(model.scores()[seed], 4),
-            **{name: round(model.scores(name)[seed], 4) for name in ("mIoU", "mAcc", "aAcc")},
+            "value": round(record.figure(), 4),
+            **{name: round(record.figure(name), 4) for name in ("mIoU", "mAcc", "aAcc")},
             **{name: _of_counts(record, name) for name in ("mBIoU", "mF1", "ECE")},
             "parameters": record.parameters,
             "GFLOPs": model.inference()[seed].GFLOPs,

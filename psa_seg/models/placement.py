@@ -62,6 +62,8 @@ def attentions(model: Config) -> dict[str, dict[str, Any]]:
     """Configs of a model's attentions by placement; a second one of a placement is `head 2`."""
     found: dict[str, dict[str, Any]] = {}
     for placement, _, config in placed(model):
+        if placement == "backbone" and model["backbone"].get("at_end"):
+            placement = "backbone, at the end of blocks"
         count = sum(key.split()[0] == placement for key in found)
         found[f"{placement} {count + 1}" if count else placement] = config
     return found

@@ -30,7 +30,7 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -145,15 +145,12 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
         if not isinstance(options, dict) or any(type(key) is not str for key in options):
             raise _wrong(path, f"{name!r} must map options of the config to values")
     runs = list(_expand(path, full))
-    labels = {run.label for run in runs}
-    for label in full["leave_out"]:
-        if label not in labels:
-            raise _wrong(path, f"leave_out has {label!r}, which is none of {', '.join(labels)}")
+    _require_labels(path, "leave_out", full, [run.label for run in runs])
     runs = [run for run in runs if run.label not in full["leave_out"]]
+    if not runs:
+        raise _wrong(path, "leave_out leaves no run")
     arms = list(dict.fromkeys(run.label for run in runs if run.attends))
-    for label in full["comparisons"]:
-        if label not in arms:
-            raise _wrong(path, f"comparisons has {label!r}, which is none of {', '.join(arms)}")
+    _require_labels(path, "comparisons", full, arms)
     doubles = [a.name for a, b in itertools.combinations(runs, 2) if a.name == b.name]
     if doubles:
         raise _wrong(path, f"two runs would be called {doubles[0]}: repeat no seed, and no name")
@@ -171,6 +168,14 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
         exploratory=full["exploratory"],
         runs=runs,
     )
+
+
+def _require_labels(path: str, key: str, read: dict[str, Any], labels: Sequence[str]) -> None:
+    """Each a label, and none twice."""
+    for label in read[key]:
+        if label not in labels or read[key].count(label) > 1:
+            known = ", ".join(dict.fromkeys(labels))
+            raise _wrong(path, f"{key} has {label!r}: of each of {known}, one at most")
 
 
 def _expand(path: str, read: dict[str, Any]) -> Iterator[Run]:

@@ -1,6 +1,7 @@
 """One run of an experiment: trained, or taken up again, and its record filed."""
 
 import copy
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,8 @@ def is_finished(experiment: Experiment, run: Run, config: Config) -> bool:
         return False
     record = read(path)
     there, here = _of_record(record), _of_config(run, config, record)
-    if not record.is_complete or there != here:
-        different = next((key for key in there if there[key] != here[key]), "its end")
+    different = next((key for key in there if there[key] != here[key]), "its end")
+    if not record.is_complete or different != "its end":
         raise UserError(
             f"{path} is the record of another run than {experiment.path} describes now\n"
             f"  there      {different} {there.get(different, 'has not come')}\n"
@@ -114,6 +115,9 @@ def _of_record(record: Record) -> dict[str, Any]:
     known = {name: getattr(record, name) for name in names}
     if record.version == 1:
         return known | {"lr": record.optimizer.get("lr"), "attentions": record.attentions}
+    known |= {"score": record.score}
+    if record.attentions and record.plan:  # the plain network's run may be of several plans
+        known |= {"plan": asdict(record.plan)}
     return known | {"config_hash": record.config_hash}
 
 
@@ -130,6 +134,8 @@ def _of_config(run: Run, config: Config, record: Record) -> dict[str, Any]:
     if record.version == 1:
         rate = config.optim_wrapper.optimizer.get("lr")
         return known | {"lr": rate, "attentions": plain(attentions(config.model))}
+    plan = {key: tuple(value) for key, value in config.plan.items()}
+    known |= {"score": config.score, "plan": plan}
     described = copy.deepcopy(config)
     described.start = record.start | weights.digests_here(config)
     return known | {"config_hash": fingerprint(described)}

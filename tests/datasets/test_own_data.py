@@ -79,6 +79,9 @@ def test_a_place_may_be_a_variable_of_the_environment(tmp_path, monkeypatch):
         read_data_file(path)
     monkeypatch.setenv("OWN_ROOT", str(tmp_path))
     assert len(built(path)) == 8
+    (tmp_path / "own").rename(tmp_path / "cost$5 $OWN")
+    monkeypatch.setenv("OWN_ROOT", f"{tmp_path}/cost$5 $OWN")
+    assert len(built(describe(tmp_path, "path: $OWN_ROOT"))) == 8
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import pytest
 from mmseg.registry import HOOKS
 
+from psa_seg.engine.options import require_confidence, score_also
 from psa_seg.errors import UserError
 from psa_seg.records import read
 from tests.conftest import evaluate, train
@@ -22,6 +23,13 @@ BASE = "psa_deeplabv3plus_r18_cityscapes"
             r"EarlyStoppingHook\.monitor is 'IoU'",
         ),
         ({"default_hooks.checkpoint.save_best": "mF1"}, "'mF1', and no"),
+        (
+            {"default_hooks.checkpoint.save_best": "ECE", "val_evaluator.also": ["calibration"]},
+            "default_hooks.checkpoint.rule=less",
+        ),
+        ({"plan": {"seeds": ["a"]}}, "plan.seeds.0 must be a whole number"),
+        ({"plan": {"foo": 1}}, "plan"),
+        ({"val_evaluator.also": 5}, "also is 5, and must be a list"),
         ({"model.test_cfg.mode": "slide"}, "crop_size is None"),
         ({"score": "rode IoU"}, "score 'rode IoU' is none of mIoU, .* nor a class's"),
         ({"score": "road F1"}, r"is not scored\n.*also=\['f1'\]"),
@@ -51,6 +59,26 @@ def test_further_scores_are_in_the_record_and_those_of_a_test(tiny, tmp_path, ca
             same = found[score] == pytest.approx(float(last[score]), rel=1e-6)
             assert same or name == "augmented", score
             assert 0 <= found[score] <= 100
+
+
+def test_a_run_goes_on_with_the_score_that_it_began_with(tiny):
+    options = {"param_scheduler.0.end": 4, "custom_hooks.0.samples": 1}
+    train(tiny(BASE, **options, **{"train_cfg.max_iters": 2}))
+    options |= {"score": "mF1", "val_evaluator.also": ["f1"], "resume": True}
+    with pytest.raises(UserError, match="began to be scored by mIoU, and not by mF1"):
+        train(tiny(BASE, **options, **{"train_cfg.max_iters": 4}))
+
+
+def test_what_a_test_scores_besides(tiny):
+    config = tiny(BASE, **{"test_evaluator.also": ["boundary"]})
+    score_also(config, ["f1", "boundary"])
+    assert config.test_evaluator.also == ["boundary", "f1"]
+    config.tta_model.type = "SegTTAModel"
+    with pytest.raises(UserError, match="SegTTAModel of LeanEncoderDecoder does not give"):
+        require_confidence(config)
+    config.test_evaluator = dict(type="IoUMetric")
+    with pytest.raises(UserError, match="which test_evaluator has not"):
+        score_also(config, ["f1"])
 
 
 def test_scores_of_a_hook_of_ones_own_pass(tiny, monkeypatch):

@@ -150,10 +150,22 @@ def test_of_nothing_there_is_no_score():
     assert np.isnan(found["BIoU"][2:]).all()
 
 
-@pytest.mark.parametrize("also", [["ece"], "f1"])
+@pytest.mark.parametrize("also", [["ece"], "f1", 5, [["f1"]], {"f1": 1}, [1, "f1"]])
 def test_another_score_is_a_message(also):
-    with pytest.raises(UserError, match="choose of boundary, f1, calibration"):
+    with pytest.raises(UserError, match=r"choose of boundary, f1, calibration|must be a list"):
         ConfusionMetric(also=also)
+
+
+def test_upstreams_one_channel_has_its_sigmoid_already():
+    probability = torch.rand(1, 6, 7)
+    labels = (probability[0] > 0.3).long()
+    metric = ConfusionMetric(also=["calibration"])
+    one = sample(labels, labels) | {"seg_logits": {"data": probability}}
+    one["pred_sem_seg"]["data"] = labels[None]
+    metric.dataset_meta = {"classes": ("a", "b")}
+    metric.process(None, [one])
+    sure = torch.where(labels > 0, probability[0], 1 - probability[0])
+    assert metric.evaluate(1)["ECE"] == pytest.approx(float(100 * (1 - sure).mean()), abs=0.01)
 
 
 def test_upstreams_models_are_scored_by_their_logits():
@@ -163,10 +175,6 @@ def test_upstreams_models_are_scored_by_their_logits():
     evaluate(metric, [one | {"seg_logits": {"data": logits}}])
     ours = ConfusionMetric(also=["calibration"])
     evaluate(ours, [one | {"confidence": {"data": logits.softmax(0).amax(0)[None]}}])
-    assert np.array_equal(metric.counts["calibration"], ours.counts["calibration"])
-    binary = sample((logits[0] > 0).long(), truth.clamp(max=1))
-    evaluate(metric, [binary | {"seg_logits": {"data": logits[:1]}}])
-    evaluate(ours, [binary | {"confidence": {"data": logits[0].abs().sigmoid()[None]}}])
     assert np.array_equal(metric.counts["calibration"], ours.counts["calibration"])
     with pytest.raises(UserError, match="gives no confidence"):
         metric.process(None, [one])

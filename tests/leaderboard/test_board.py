@@ -105,6 +105,46 @@ def test_before_all_seeds_are_in_nothing_is_tested(tmp_path):
     assert "nothing is tested yet" in sentence(board)
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_plan_binds_whichever_run_has_it(tmp_path, hidden):
+    """Five seeds that are planned for an arm are five for its baseline, too."""
+    longer = Plan(seeds=(0, 1, 2, 3, 4), comparisons=("SE",))
+    for seed in range(5):
+        plan = None if hidden and seed == 0 else longer
+        write(
+            tmp_path / f"SE {seed}.json", invented.record("SE", seed, 70.0 + seed**1.1, plan=plan)
+        )
+    for seed in range(3):
+        write(tmp_path / f"none {seed}.json", invented.record("none", seed, 60.0 + seed, plan=PLAN))
+    (board,) = read_boards(str(tmp_path)).boards
+    assert board.comparisons == {}
+    for seed in (3, 4):
+        write(tmp_path / f"none {seed}.json", invented.record("none", seed, 60.0 + seed))
+    (board,) = read_boards(str(tmp_path)).boards
+    assert board.comparisons["SE"].seeds == longer.seeds
+
+
+def test_two_models_of_one_planned_name_are_two_comparisons(tmp_path):
+    plan = Plan(seeds=(0, 1, 2), comparisons=("SE",))
+    for seed in range(3):
+        write(tmp_path / f"none {seed}.json", invented.record("none", seed, 60.0 + seed, plan=plan))
+        for index in range(2):
+            made = invented.record("SE", seed, 62 + seed**1.1, plan=plan, config_hash=f"c{index}")
+            write(tmp_path / f"SE {index} {seed}.json", made)
+    (board,) = read_boards(str(tmp_path)).boards
+    none = list(board.models["none"].scores().values())
+    for label, found in board.comparisons.items():
+        se = list(board.models[label].scores().values())
+        assert found.p == pytest.approx(2 * stats.ttest_rel(se, none).pvalue)
+
+
+def test_a_class_that_never_occurs_is_no_crash(tmp_path):
+    invented.write_all(tmp_path, score="never IoU")
+    boards = read_boards(str(tmp_path)).boards
+    assert "| ? ± ? | 3 | ? [?, ?] | ? | ? | not tested |" in markdown(boards)
+    write_page(str(tmp_path), str(tmp_path / "out"), False)
+
+
 def test_what_was_planned_together_is_corrected_together(tmp_path):
     """Though CBAM is not there yet: three comparisons, and two of them made."""
     (board,) = read(tmp_path, plan=PLAN)
@@ -160,7 +200,10 @@ def test_recipes_of_the_plain_network_share_a_board(tmp_path):
     for index, label in enumerate(["none, lr 0.1", "none, lr 0.2", "none, lr 0.2"]):
         changes = dict(setting=f"s{index}", config_hash=f"c{index}", exploratory=True)
         write(tmp_path / f"{index}.json", invented.record(label, 0, 60 + index, **changes))
-    (board,) = read_boards(str(tmp_path)).boards
+    other = dict(setting="s9", config_hash="c9", exploratory=True, backbone="R-18-D8")
+    write(tmp_path / "9.json", invented.record("none", 0, **other))
+    boards = read_boards(str(tmp_path)).boards
+    (board,) = [board for board in boards if board.about.backbone != "R-18-D8"]
     assert list(board.models) == ["none, lr 0.2 (c2)", "none, lr 0.2", "none, lr 0.1"]
     assert board.title.endswith("recipes for the plain network")
     assert board.comparisons == {}

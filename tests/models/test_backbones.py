@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from psa_seg import PolarizedSelfAttention
 from psa_seg.attention.blocks import attend_in_blocks
+from psa_seg.models.naming import label
 
 BN = dict(type="BN")
 ATTENTION = {"type": "PolarizedSelfAttention"}
@@ -134,6 +135,9 @@ def test_a_mobilenet_attends_on_the_narrow_map_at_the_end_of_its_blocks():
         nn.init.constant_(attention.sp_wv.bias, 5.0)
     assert torch.equal(outputs(network)[-1], before[-1]), "a copy has attentions of its own"
     assert not torch.allclose(outputs(twin)[-1], before[-1])
+    wide, narrow = (dict(plain, attention=ATTENTION, at_end=at_end) for at_end in (False, True))
+    labels = [label(dict(backbone=backbone)) for backbone in (wide, narrow)]
+    assert labels[1] == f"{labels[0]}, at the end of blocks"
     with pytest.raises(ValueError, match=r"layer1\.0 has no part with all its convolutions"):
         attending(BACKBONES["R-18"][0], at_end=True)
 

@@ -21,7 +21,7 @@ from psa_seg.engine.doctor.model import (
 )
 from psa_seg.engine.doctor.remarks import remarks
 from psa_seg.engine.doctor.sizes import check_cut, check_sizes
-from psa_seg.engine.doctor.validation import check_scores, check_windows
+from psa_seg.engine.doctor.validation import check_scored, check_scores, check_windows
 
 __all__ = [
     "check_checkpoint",
@@ -33,6 +33,7 @@ __all__ = [
     "check_model",
     "check_names",
     "check_same_run",
+    "check_scored",
     "check_scores",
     "check_sizes",
     "check_views",

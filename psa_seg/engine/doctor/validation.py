@@ -1,11 +1,15 @@
 """Options that nothing looks at before the first validation, which may be hours away."""
 
+from typing import Any
+
 from mmengine.config import Config
 from mmseg.registry import HOOKS
 
+from psa_seg.engine.doctor.classes import class_names
 from psa_seg.engine.explain import meant_by, near
 from psa_seg.evaluation import ConfusionMetric, further
 from psa_seg.models.placement import name_of
+from psa_seg.records.scores import needed
 
 LIBRARIES = ("mmengine.", "mmseg.", "psa_seg.")  # whose hooks, but for one, add no score
 
@@ -38,12 +42,20 @@ def check_scores(config: Config) -> list[str]:
     ]
     stopping = by_kind.get("EarlyStoppingHook", {}).get("monitor")
     names += [(stopping, "EarlyStoppingHook.monitor")] if stopping else []
-    also = [further.SCORES.get(name, "") for m in metrics for name in m.get("also") or ()]
+    also = [further.SCORES[name] for name in also_scored(config)]
     scores = [
         *ConfusionMetric.SCORES,
-        *filter(None, also),
+        *also,
         *["val_loss"] * ("ValidationLossHook" in by_kind),
     ]
+    checkpoint = config.default_hooks.get("checkpoint") or {}
+    unruled = [name for name, where in names if name in also and "save_best" in where]
+    if unruled and not checkpoint.get("rule"):
+        rule = "less" if unruled[0] == "ECE" else "greater"
+        return [
+            f"{config.filename}: of {unruled[0]}, mmengine does not know which is the best\n"
+            f"  do         default_hooks.checkpoint.rule={rule}"
+        ]
     return [
         f"{config.filename}: {where} is {name!r}, and no score has that name\n"
         f"{meant_by(near(str(name), scores))}  scores     {', '.join(scores)}"
@@ -52,6 +64,35 @@ def check_scores(config: Config) -> list[str]:
         if name not in (*scores, "auto")
         and not ("val_loss" in scores and str(name).startswith("val_"))  # a part of it
     ]
+
+
+def check_scored(config: Config) -> list[str]:
+    """What is wrong with what is scored, and with the score by which models are compared."""
+    for scorer in _scorers(config.get("val_evaluator")):
+        if wrong := further.wrong(scorer.get("also", [])):
+            return [f"{config.filename}: {wrong}\n  do         correct val_evaluator.also"]
+    names = next(iter(class_names(config, "val_dataloader").values()), None)
+    try:
+        wanted = needed(config.score, names) if names else ""
+    except ValueError as error:
+        return [f"{config.filename}: {error}\n  do         correct `score`"]
+    if wanted and wanted not in also_scored(config):
+        return [
+            f"{config.filename}: score {config.score!r} is not scored\n"
+            f"  do         val_evaluator.also=['{wanted}']"
+        ]
+    return []
+
+
+def also_scored(config: Config, evaluator: str = "val_evaluator") -> list[str]:
+    """What is scored besides, as of `psa_seg.evaluation.further`."""
+    return [name for scorer in _scorers(config.get(evaluator)) for name in scorer.get("also", [])]
+
+
+def _scorers(evaluator: Any) -> list[Any]:
+    """Those of ours in an evaluator's config."""
+    found = evaluator if isinstance(evaluator, list) else [evaluator or {}]
+    return [scorer for scorer in found if name_of(scorer.get("type")) == "ConfusionMetric"]
 
 
 def _of_a_library(kind: str) -> bool:
