@@ -1,18 +1,15 @@
 """Records of runs, put beside those that they can be compared with."""
 
-import itertools
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from statistics import mean, median
 
 import numpy as np
 
 from psa_seg.errors import UserError
+from psa_seg.leaderboard.model import Model
 from psa_seg.leaderboard.paired import Comparison, compare
-from psa_seg.records import Attempt, Inference, Record, find
+from psa_seg.records import Attempt, Record, find
 
 # Of a record, what its fingerprints stand for.
 OF_SETTING = (
@@ -21,82 +18,6 @@ OF_SETTING = (
 )
 Group = tuple[bool, int, str, str, str]  # exploratory, version, setting, data, score
 OF_MODEL = ("attentions", "parameters", "optimizer")
-
-
-class Model:
-    """The runs of one model, by seed; every figure is of the last iteration, in percent.
-
-    Args:
-        label: what tables call it.
-        runs: complete records by seed.
-        paths: of the records, by seed.
-    """
-
-    def __init__(self, label: str, runs: dict[int, Record], paths: dict[int, Path]) -> None:
-        self.label, self.runs = label, dict(sorted(runs.items()))
-        self.first = next(iter(self.runs.values()))
-        self.path = paths[self.first.seed]
-
-    def scores(self, name: str = "") -> dict[int, float]:
-        """By planned seed, as of `Record.figure`; by default, the score that models compare by."""
-        return {s: run.figure(name) for s, run in self.runs.items() if s in self.planned}
-
-    def mean_and_sd(self, name: str = "") -> tuple[float, float]:
-        """Over planned seeds; the standard deviation of one is NaN."""
-        values = np.array(list(self.scores(name).values()))
-        if not len(values):
-            return math.nan, math.nan
-        return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
-
-    def per_class(self, seeds: Iterable[int] | None = None) -> np.ndarray:
-        """IoU of each class, mean over (all) seeds; NaN for what no pixel was or was called."""
-        chosen = self.runs if seeds is None else seeds
-        return np.mean([self.runs[seed].last.scores()["IoU"] for seed in chosen], axis=0)
-
-    def curve(self) -> list[tuple[int, float]]:
-        """Iteration and score of each validation, mean over seeds."""
-        histories = [
-            {v.iteration: run.figure(validation=v) for v in run.validations}
-            for run in self.runs.values()
-        ]
-        shared = set.intersection(*(set(history) for history in histories))
-        return [(i, mean(history[i] for history in histories)) for i in sorted(shared)]
-
-    @property
-    def planned(self) -> tuple[int, ...]:
-        """Seeds that were settled beforehand, by any of its runs; where none were, those it has."""
-        plans = [run.plan.seeds for run in self.runs.values() if run.plan]
-        return tuple(sorted({*itertools.chain(*plans)})) if plans else tuple(self.runs)
-
-    @property
-    def tested_with(self) -> tuple[str, ...]:
-        """Labels that are tested together, its own among them; empty where nothing was planned."""
-        plans = [run.plan.comparisons for run in self.runs.values() if run.plan]
-        return tuple(dict.fromkeys(itertools.chain(*plans)))
-
-    def is_whole(self, seeds: Iterable[int] = ()) -> bool:
-        """Whether it has a run of each of its planned seeds, and of these."""
-        return {*self.planned, *seeds} <= self.runs.keys()
-
-    def inference(self) -> dict[int, Inference]:
-        """What one image costs, by seed."""
-        return {seed: run.inference for seed, run in self.runs.items() if run.inference}
-
-    @property
-    def slowdown(self) -> float:
-        """Time of inference as a multiple of the plain network's, timed in turns by each run."""
-        costs = self.inference().values()
-        return median(cost.milliseconds / cost.plain_milliseconds for cost in costs)
-
-    @property
-    def flops(self) -> float | None:
-        """GFLOPs of one image; None where they could not be counted."""
-        return self.inference()[self.first.seed].GFLOPs
-
-    @property
-    def memory(self) -> int:
-        """The most memory in training, MiB."""
-        return max(run.training_memory.MiB for run in self.runs.values())
 
 
 class Board:

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from psa_seg.leaderboard.board import Board, Model
+from psa_seg.leaderboard.board import Board
+from psa_seg.leaderboard.model import Model
 from psa_seg.records import Record
 
 COLLECTION = {

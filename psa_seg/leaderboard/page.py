@@ -8,8 +8,9 @@ from typing import Any
 
 from psa_seg.errors import UserError
 from psa_seg.leaderboard import published
-from psa_seg.leaderboard.board import Board, Model
+from psa_seg.leaderboard.board import Board
 from psa_seg.leaderboard.finding import findings
+from psa_seg.leaderboard.model import Model
 from psa_seg.leaderboard.table import EXPLAINED, seeds
 
 TEMPLATE = Path(__file__).with_name("page.html")

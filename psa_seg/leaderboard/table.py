@@ -4,7 +4,8 @@ import csv
 import io
 import math
 
-from psa_seg.leaderboard.board import Board, Model
+from psa_seg.leaderboard.board import Board
+from psa_seg.leaderboard.model import Model
 from psa_seg.leaderboard.paired import Comparison
 from psa_seg.records import Record
 

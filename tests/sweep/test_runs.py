@@ -74,7 +74,7 @@ def test_killed_it_goes_on_and_repeats_no_finished_run(trial, tmp_path):
     assert listed.stdout.split() == ["0", "finished", "none_seed0", "1", "finished", "psa_seed0"]
     text = trial.read_text()
     trial.write_text(text.replace("seeds:", "score: road IoU\nseeds:"))
-    with pytest.raises(UserError, match="there +score mIoU"):
+    with pytest.raises(UserError, match=r"there +score mIoU"):
         many.run_all(read_experiment(str(trial)), [""])
     trial.write_text(text)
     write(second, replace(read(second), config_hash="another"))
