@@ -26,6 +26,7 @@ BASE_CHANNELS = 8  # a ResNet's usual 64, by eight
 HRNET_FACTOR = 0.25
 HEAD_CHANNELS = 64
 IMAGE_SCALE = (256, 128)  # width, height: half the size in which the scenes are drawn
+OF_A_DEMO = ", demo"  # in the name of data, for tables say what was trained by it
 CROP_SIZE = (128, 256)  # height, width
 ITERATIONS = 700
 NOTICE = "DEMO on SYNTHETIC street scenes: these figures say nothing about real images."
@@ -54,6 +55,7 @@ def shrink_own(config: Config, data: DataFile) -> None:
     """Turn `config` into its demo, in place, on data brought to as many pixels as the scenes'."""
     _shrink_run(config)
     use_data(config, _small(data))
+    config.data_name += OF_A_DEMO
 
 
 def _small(data: DataFile) -> DataFile:

@@ -14,7 +14,7 @@ from psa_seg.checkpoints.reading import config_of, load_checkpoint
 from psa_seg.datasets.transforms import without_masks
 from psa_seg.engine import options, weights, work_dir
 from psa_seg.engine.config import load_config, override
-from psa_seg.engine.demo import make_demo
+from psa_seg.engine.demo import OF_A_DEMO, make_demo
 from psa_seg.engine.distributed import once
 from psa_seg.engine.doctor import (
     check_checkpoint,
@@ -78,7 +78,7 @@ def _training_config(args: argparse.Namespace) -> Config:
 
 def _name(args: argparse.Namespace, config: Config) -> str:
     """What the run is called."""
-    data = re.sub(r"[^\w-]+", "_", config.data_name) if args.data else ""
+    data = re.sub(r"[^\w-]+", "_", config.data_name.removesuffix(OF_A_DEMO)) if args.data else ""
     parts = [Path(args.config).stem, data, "demo" * args.demo]
     parts += [f"seed{args.seed}" if args.seed is not None else "", "profile" * bool(args.profile)]
     return "_".join(filter(None, parts))

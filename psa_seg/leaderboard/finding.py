@@ -23,6 +23,8 @@ def sentence(board: Board) -> str:
     if told:
         text += f"{about.score} beside the plain network's, in points with its 95 % interval: "
         text += "; ".join(told) + "." + _sensitivity(list(tested.values()))
+    elif tested:
+        text += "nothing can be tested of one seed, or of differences that are all the same."
     else:
         text += "nothing is tested yet."
     return text + (f" Seeds are missing of {', '.join(missing)}." if missing else "")

@@ -17,7 +17,8 @@ EXPLAINED = (
     "over seeds. Difference: in points, seed by seed, with the 95 % interval of this row alone. p: "
     "paired t-test, Holm-corrected over the rows that were to be tested; the verdict is by it. The "
     "smallest difference that would be significant wherever the row ranks: with as many seeds and "
-    "this spread. Of a model that has not all its seeds yet, nothing is tested. Inference: time of "
+    "this spread. Of a model that has not all its seeds yet, nothing is tested. ECE: expected "
+    "calibration error, the lower the better. Inference: time of "
     "one image as a multiple of the plain network's, taken in turns: by how much rows of one "
     "network differ is noise. Training memory: the most that a process held, or allocated on a GPU."
 )

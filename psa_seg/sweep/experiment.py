@@ -11,14 +11,17 @@
 
 Besides:
 
-    options: {train_cfg.max_iters: 300}      # overrides of every run
+    options:                                 # overrides of every run
+      train_cfg.max_iters: 300
+      val_evaluator.also: [f1]               # boundary, f1, calibration: scored besides
     settings: {lr 0.1: {...}, lr 0.2: {...}} # more overrides by name, of the plain network, too
     variants: {gates x10: {...}}             # more, by name, of those that attend
     amp: bfloat16                            # or float16
     data: FOLDER_OR_YAML                     # of one's own, from this file's folder
-    demo: true                               # on synthetic streets
+    demo: true                               # a narrow network: on synthetic streets, or on data
     exploratory: true                        # a search: a table of its own
-    score: crack IoU                         # by which models are compared; by default, mIoU
+    score: crack IoU                         # by which models are compared; by default, mIoU; a
+                                             # class's IoU, Acc, F1, BIoU or the mean of them all
     leave_out: ["SE, head"]                  # labels of runs that are not to be
     comparisons: [PSA parallel]              # whose tests are corrected together; by default, all
 
@@ -174,7 +177,7 @@ def _require_labels(path: str, key: str, read: dict[str, Any], labels: Sequence[
     """Each a label, and none twice."""
     for label in read[key]:
         if label not in labels or read[key].count(label) > 1:
-            known = ", ".join(dict.fromkeys(labels))
+            known = ", ".join(map(repr, dict.fromkeys(labels)))
             raise _wrong(path, f"{key} has {label!r}: of each of {known}, one at most")
 
 

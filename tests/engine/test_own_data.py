@@ -78,7 +78,7 @@ def test_trains_resumes_elsewhere_and_tests(call, drawn, tmp_path, capsys):
     work_dir = tmp_path / "work_dirs/psa_deeplabv3plus_cityscapes_mine_demo"
     record = read(work_dir / "record.json")
     assert [v.iteration for v in record.validations] == [2, 4]
-    assert (record.data, record.classes) == ("mine", ("a", "b", "c"))
+    assert (record.data, record.classes) == ("mine, demo", ("a", "b", "c"))
     assert record.data_file["names"] == ["a", "b", "c"]
     assert str(tmp_path) not in (work_dir / "record.json").read_text()
     meta = torch.load(work_dir / "iter_4.pth", weights_only=False)["meta"]["dataset_meta"]

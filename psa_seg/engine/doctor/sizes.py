@@ -96,10 +96,11 @@ def _fixed(steps: Any, where: str) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def seen(size: Any) -> tuple[int, ...]:
-    """A size of an option, which may be one number, or none."""
+    """A size of an option, which may be one number, or none; none of what is no size."""
     if isinstance(size, int):
         return (size, size)
-    return tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else ()
+    two = isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2
+    return tuple(size) if two else ()
 
 
 def _share(cut: Sequence[int], size: Sequence[int]) -> str:
