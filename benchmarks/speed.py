@@ -83,7 +83,7 @@ def training() -> str:
         )
         name = "MMSegmentation" if side == "upstream" else side.replace("--amp", "`--amp`")
         lines.append(f"| {name} | {' | '.join(times)} |")
-    first = rows[0]
+    first, sizes = rows[0], " ".join(crop.partition("x")[0] for crop in crops)
     return "\n".join(
         [
             *lines,
@@ -92,7 +92,8 @@ def training() -> str:
             "loading, forward, backward and optimizer; the same weights and crops. AVX-512 without "
             "bfloat16, and AVX2: the same processor, told to do without. "
             f"Medians of {first['runs']} runs in turn; {_told(first)} (`{source}`; "
-            "`python -m benchmarks.training`).",
+            f"`python -m benchmarks.training --crops {sizes} --rounds {first['runs']} "
+            f"--steps {first['steps']}`).",
         ]
     )
 
