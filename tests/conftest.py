@@ -16,6 +16,7 @@ os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # or cuBLAS warns when NaN ma
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 import psa_seg.datasets
@@ -36,8 +37,11 @@ torch.backends.cudnn.allow_tf32 = False  # the textbook's convolutions are a ref
 
 
 @pytest.fixture(autouse=True)
-def _seeded():
+def _fresh():
+    """A seed; and loggers: two tests' runs of one config and second would share the first's."""
     torch.manual_seed(0)
+    yield
+    MMLogger._instance_dict.clear()
 
 
 @pytest.fixture(scope="session")
