@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from itertools import count
 from pathlib import Path
 
 # Figures and bits are the CPU's, and Triton's interpreter runs the kernels. On a GPU,
@@ -16,7 +17,6 @@ os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # or cuBLAS warns when NaN ma
 
 import pytest
 import torch
-from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 import psa_seg.datasets
@@ -31,17 +31,15 @@ from psa_seg.engine.demo import shrink
 from tests import quick  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
+RUNS = count()
 
 init_default_scope("mmseg")
 torch.backends.cudnn.allow_tf32 = False  # the textbook's convolutions are a reference
 
 
 @pytest.fixture(autouse=True)
-def _fresh():
-    """A seed; and loggers: two tests' runs of one config and second would share the first's."""
+def _seeded():
     torch.manual_seed(0)
-    yield
-    MMLogger._instance_dict.clear()
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +57,7 @@ def small(name, streets, work_dir, **options):
         loader.num_workers = 0
     config.train_dataloader.batch_size = 2
     config.work_dir = config.visualizer.name = str(work_dir)  # one of a name lives on, and writes
+    config.experiment_name = f"{name}-{next(RUNS)}"  # nor do two of one second share log and losses
     override(config, options)
     return config
 

@@ -55,7 +55,9 @@ def test_it_is_known_for_another_run(old):
 
 
 def test_its_checkpoint_is_tested(old, capsys):
-    evaluate(load_config("config.py"), "work/iter_2.pth")
+    config = load_config("config.py")
+    config.experiment_name = "tested"  # two of one name and second share a log
+    evaluate(config, "work/iter_2.pth")
     figures = read(old / "ended.json").validations[0].scores()
     assert f"mIoU: {figures['mIoU']:.4f}" in capsys.readouterr().out
 
