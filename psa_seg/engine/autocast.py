@@ -9,6 +9,8 @@ from mmengine.optim import OptimWrapper
 from mmseg.registry import OPTIM_WRAPPERS
 from torch import nn
 
+from psa_seg.engine.dilated import mend_dilated
+
 # Names of units for bfloat16 in `torch.cpu.get_capabilities`: x86-64 and ARM.
 UNITS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 
@@ -42,5 +44,6 @@ class CPUAmpOptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Forward and loss of one pass."""
+        mend_dilated(model)
         with super().optim_context(model), torch.autocast("cpu", torch.bfloat16):
             yield
