@@ -191,7 +191,15 @@ def _with_recipes(models: dict[Group, dict[str, Model]]) -> dict[Group, dict[str
             if label in together:
                 model.label = f"{label} ({model.first.config_hash})"
             together[model.label] = model
-    return found
+    return {key: _with_lengths(of_board) for key, of_board in found.items()}
+
+
+def _with_lengths(models: dict[str, Model]) -> dict[str, Model]:
+    """Labels that tell how long each was trained, where that differs."""
+    if len({model.first.max_iterations for model in models.values()}) > 1:
+        for model in models.values():
+            model.label += f", {model.first.max_iterations} steps"
+    return {model.label: model for model in models.values()}
 
 
 def _group(record: Record) -> Group:

@@ -207,6 +207,12 @@ def test_recipes_of_the_plain_network_share_a_board(tmp_path):
     assert list(board.models) == ["none, lr 0.2 (c2)", "none, lr 0.2", "none, lr 0.1"]
     assert board.title.endswith("recipes for the plain network")
     assert board.comparisons == {}
+    shorter = changes | dict(setting="s3", config_hash="c3", max_iterations=10)
+    made = invented.record("none", 0, 50, **shorter)
+    write(tmp_path / "3.json", made)
+    (board,) = [b for b in read_boards(str(tmp_path)).boards if len(b.models) == 4]
+    steps = board.about.max_iterations
+    assert list(board.models)[-2:] == [f"none, lr 0.1, {steps} steps", "none, 10 steps"]
 
 
 def test_one_seed_tells_nothing(tmp_path):
