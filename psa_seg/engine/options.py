@@ -37,6 +37,8 @@ def log_to(config: Config, names: Sequence[str], run: str) -> None:
 def use_amp(config: Config, dtype: str | None = None) -> None:
     """Train in mixed precision: bfloat16, or float16 with loss scaling.
 
+    On a CPU with channels side by side in memory, which is faster there for each of `configs/`.
+
     Args:
         config: changed in place.
         dtype: `bfloat16` or `float16`; by default the first where the hardware has it.
@@ -47,6 +49,7 @@ def use_amp(config: Config, dtype: str | None = None) -> None:
     if not torch.cuda.is_available():
         _require_cpu(dtype)
         config.optim_wrapper.update(type="CPUAmpOptimWrapper", dtype="bfloat16")
+        config.channels_last = True
         return
     native = torch.cuda.is_bf16_supported(including_emulation=False)
     dtype = dtype or ("bfloat16" if native else "float16")

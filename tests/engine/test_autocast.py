@@ -35,6 +35,7 @@ def test_amp_is_bfloat16_on_a_processor_that_has_it(tiny, monkeypatch, unit):
         "CPUAmpOptimWrapper",
         "bfloat16",
     )
+    assert config.channels_last
 
 
 @pytest.mark.parametrize(
