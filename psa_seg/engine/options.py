@@ -13,7 +13,7 @@ from psa_seg.engine.tool import BACKENDS
 from psa_seg.errors import UserError
 
 # Time of a step in bfloat16, as a multiple of float32's: benchmarks/training.py measures it.
-WITHOUT_UNITS = {"AVX-512": 1.3, "AVX2": 11}
+WITHOUT_UNITS = {"AVX-512": 1.4, "AVX2": 10}
 
 
 def log_to(config: Config, names: Sequence[str], run: str) -> None:
