@@ -22,14 +22,14 @@ def mend_dilated(model: nn.Module) -> None:
 
     Under bfloat16 autocast on a CPU, that is; elsewhere nothing changes. Depthwise ones are in
     bfloat16; those of wider groups, of a stride, or padded otherwise than with a number of zeros
-    in float32. Called again, it finds what has been added since.
+    in float32; layers with a way of their own keep it. Called again, it finds what has been added.
     """
     for conv in model.modules():
         if (
             isinstance(conv, nn.Conv2d)
             and conv.groups > 1
             and max(conv.dilation) > 1
-            and "_conv_forward" not in vars(conv)
+            and getattr(conv._conv_forward, "__func__", None) is nn.Conv2d._conv_forward
         ):
             conv._conv_forward = partial(_forward, conv)  # type: ignore[method-assign]
 

@@ -88,15 +88,23 @@ def test_a_weights_gradient_is_summed_in_float32():
     assert x.grad[0, 0, 0, 0] == 4, "two taps a side reach a corner"
 
 
+class Doubling(nn.Conv2d):
+    def _conv_forward(self, x, weight, bias):
+        return super()._conv_forward(x, 2 * weight, bias)
+
+
 def test_elsewhere_nothing_changes():
     dilated = nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=8)
-    model = nn.Sequential(dilated, nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 3, dilation=2))
+    own = Doubling(8, 8, 3, dilation=2, groups=8)
+    model = nn.Sequential(
+        dilated, nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 3, dilation=2), own
+    )
     x = torch.randn(2, 8, 20, 20)
     before = model(x)
     mend_dilated(model)
     mend_dilated(model)
     assert torch.equal(model(x), before), "without autocast"
-    assert ["_conv_forward" in vars(layer) for layer in model] == [True, False, False]
+    assert ["_conv_forward" in vars(layer) for layer in model] == [True, False, False, False]
 
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
