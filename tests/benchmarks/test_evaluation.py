@@ -20,7 +20,8 @@ def _small(monkeypatch):
 
 def in_this_process(module, args, threads):
     side, mode, folder = args
-    return evaluation.score(side, mode, evaluation.Path(folder))
+    found = evaluation.score(side, mode, evaluation.Path(folder))
+    return found | {"peak_mib": 1.0}  # of a process that has held more before, it is none
 
 
 def test_both_sides_count_the_same(monkeypatch):
