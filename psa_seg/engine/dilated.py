@@ -2,7 +2,7 @@
 
 oneDNN's (3.12, in PyTorch 2.13) read memory that is not theirs when they differentiate by the
 weight: from some size of the map on the gradient is wrong, infinite, or the end of the process.
-The depthwise ones are slow, too: forward, up to thirty times the same on a map padded beforehand.
+The depthwise ones are slow, too: on a map that was padded beforehand the same takes a fraction.
 """
 
 from functools import partial
@@ -90,8 +90,8 @@ def _by_weight(x: Tensor, grad: Tensor, weight: Tensor, padding: Pair, dilation:
     for i, j in product(*map(range, weight.shape[2:])):
         rows, met_rows = _meeting(i * dilation[0] - padding[0], grad.shape[2], x.shape[2])
         columns, met_columns = _meeting(j * dilation[1] - padding[1], grad.shape[3], x.shape[3])
-        product_ = grad[:, :, rows, columns] * x[:, :, met_rows, met_columns]
-        result[:, 0, i, j] = product_.sum((0, 2, 3))
+        terms = grad[:, :, rows, columns] * x[:, :, met_rows, met_columns]
+        result[:, 0, i, j] = terms.sum((0, 2, 3))
     return result
 
 
