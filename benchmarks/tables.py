@@ -7,6 +7,7 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
+from statistics import mean
 
 import torch
 from mmengine.config import Config
@@ -19,6 +20,7 @@ from psa_seg.engine.config import load_config
 from psa_seg.engine.flops import count_flops
 from psa_seg.engine.pictures import spatial_gate
 from psa_seg.leaderboard import Board, markdown, metafile, published, read_boards, write
+from psa_seg.leaderboard.model import Model
 from psa_seg.leaderboard.paired import compare
 from psa_seg.models import GlobalContext, NonLocal, SqueezeExcitation
 from psa_seg.models.naming import backbone, decoder
@@ -98,14 +100,8 @@ def leaderboard() -> str:
 
 def precision() -> str:
     """What training in bfloat16 changes: the plain network in both, paired by seed."""
-    folder = RESULTS / "precision"
-    if not folder.is_dir():
-        return "Its accuracy beside float32's: **not measured yet**."
-    models = [m for board in read_boards(str(folder)).boards for m in board.models.values()]
-    fast, full = (
-        next(model for model in models if model.first.precision == dtype)
-        for dtype in ("bfloat16", "float32")
-    )
+    by_dtype = {model.first.precision: model for model in _plain("precision")}
+    fast, full = by_dtype["bfloat16"], by_dtype["float32"]
     found = compare({"": fast.scores()}, full.scores())[""]
     means = (f"{m:.2f} ± {sd:.2f}" for m, sd in (fast.mean_and_sd(), full.mean_and_sd()))
     return (
@@ -115,6 +111,30 @@ def precision() -> str:
         f"{found.difference:+.2f} [{found.low:+.2f}, {found.high:+.2f}] points, with its 95 % "
         "interval (`benchmarks/experiments/precision.yaml`)."
     )
+
+
+def length() -> str:
+    """Whether experiments are long enough: what twice their steps bring the plain network."""
+    lines = []
+    for folder in sorted(RESULTS.glob("*_long")):
+        (twice,), (once,) = _plain(folder.name), _plain(folder.name.removesuffix("_long"))
+        scores, (_, sd) = once.scores(), once.mean_and_sd()
+        gains = {seed: score - scores[seed] for seed, score in twice.scores().items()}
+        gain = mean(gains.values())
+        lines.append(
+            f"- {once.first.data}: {gain:+.2f} points of {once.first.score} in "
+            f"{twice.first.max_iterations} steps instead of {once.first.max_iterations} "
+            f"({', '.join(f'{each:+.2f}' for each in gains.values())}); the plain network's "
+            f"{len(scores)} seeds have a standard deviation of {sd:.2f}, which is "
+            + ("more: long enough" if gain < sd else "less: **not long enough**")
+        )
+    return "\n".join(lines) or "**Not measured yet.**"
+
+
+def _plain(name: str) -> list[Model]:
+    """The models without an attention that have records in a folder of results."""
+    models = [m for board in read_boards(str(RESULTS / name)).boards for m in board.models.values()]
+    return [model for model in models if not model.first.attentions]
 
 
 def others() -> str:
@@ -172,6 +192,7 @@ TABLES = {
     "scoring": speed.scoring,
     "training on a CPU": speed.training,
     "precision": precision,
+    "length": length,
     "others": others,
     "speed on a CPU": speed.cpu,
     "speed on a GPU": speed.gpu,

@@ -53,11 +53,11 @@ class Board:
         plain = {seed: run.figure() for seed, run in self.baseline.runs.items()}
         families: dict[tuple[str, ...], dict[str, dict[int, float]]] = {}
         for label, model in self.models.items():
-            together, planned = model.tested_with, any(run.plan for run in model.runs.values())
-            if not model.first.attentions or (planned and model.first.label not in together):
+            together = model.tested_with
+            if not model.first.attentions or (model.plans and model.first.label not in together):
                 continue
             family = families.setdefault(together, {})
-            if not planned or (model.is_whole() and self.baseline.is_whole(model.planned)):
+            if not model.plans or (model.is_whole() and self.baseline.is_whole(model.planned)):
                 family[label] = model.scores()
         found: dict[str, Comparison] = {}
         for together, family in families.items():

@@ -1,6 +1,5 @@
 """The runs of one model, and what a table says of them."""
 
-import itertools
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +7,7 @@ from statistics import mean, median
 
 import numpy as np
 
-from psa_seg.records import Inference, Record
+from psa_seg.records import Inference, Plan, Record
 
 
 class Model:
@@ -51,16 +50,19 @@ class Model:
         return [(i, mean(history[i] for history in histories)) for i in sorted(shared)]
 
     @property
+    def plans(self) -> list[Plan]:
+        """What was settled before each of its runs; none where nothing was."""
+        return [run.plan for run in self.runs.values() if run.plan]
+
+    @property
     def planned(self) -> tuple[int, ...]:
         """Seeds that were settled beforehand, by any of its runs; where none were, those it has."""
-        plans = [run.plan.seeds for run in self.runs.values() if run.plan]
-        return tuple(sorted({*itertools.chain(*plans)})) if plans else tuple(self.runs)
+        return tuple(sorted({s for p in self.plans for s in p.seeds})) or tuple(self.runs)
 
     @property
     def tested_with(self) -> tuple[str, ...]:
         """Labels that are tested together, its own among them; empty where nothing was planned."""
-        plans = [run.plan.comparisons for run in self.runs.values() if run.plan]
-        return tuple(dict.fromkeys(itertools.chain(*plans)))
+        return tuple(dict.fromkeys(label for plan in self.plans for label in plan.comparisons))
 
     def is_whole(self, seeds: Iterable[int] = ()) -> bool:
         """Whether it has a run of each of its planned seeds, and of these."""
