@@ -9,20 +9,20 @@ sigmoid to each view twice, so that all that is summed lies above 0.5, and this 
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
 import torch
 from mmengine.structures import PixelData
 from mmseg.models import CascadeEncoderDecoder, EncoderDecoder, SegTTAModel
-from mmseg.models.decode_heads import decode_head
 from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from psa_seg.models.losses import accuracy_by_maximum, take_rows
 
 ROWS = 32  # of a softmax over classes: few enough for its intermediate to stay in a cache
 LABEL = torch.int16  # any number of classes, and the -1 of those who mark with it
@@ -42,9 +42,13 @@ class LeanEncoderDecoder(EncoderDecoder):
 
     confident = False
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        take_rows(self)
+
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Losses by name, and `acc_seg` for the log."""
-        with _accuracy_by_maximum():
+        with accuracy_by_maximum():
             return super().loss(inputs, data_samples)
 
     def predict(
@@ -174,31 +178,6 @@ class LeanTTAModel(SegTTAModel):
                 labels, confidence = module.of_one(total)
             sample.set_data(module.as_data(labels, confidence))
         return samples
-
-
-@contextmanager
-def _accuracy_by_maximum() -> Iterator[None]:
-    """Upstream's heads call `accuracy`, whose `topk` was a tenth of a step on a CPU."""
-    upstream = decode_head.accuracy
-    decode_head.accuracy = accuracy
-    try:
-        yield
-    finally:
-        decode_head.accuracy = upstream
-
-
-@torch.no_grad()
-def accuracy(logits: Tensor, truth: Tensor, ignore_index: int) -> Tensor:
-    """Percent of the pixels that count, `[1]`, whose class `[B, H, W]` has the largest logit.
-
-    Args:
-        logits: `[B, classes, H, W]`.
-        truth: class ids.
-        ignore_index: truth value of the pixels that do not count.
-    """
-    counted = truth != ignore_index
-    right = (logits.max(dim=1).indices == truth) & counted
-    return 100 * right.sum(dtype=torch.float32)[None] / counted.sum().clamp(min=1)
 
 
 def argmax(maps: Iterator[Tensor]) -> Tensor:

@@ -1,11 +1,15 @@
-"""MMSegmentation's losses and samplers are as docs/recipes.md describes them."""
+"""MMSegmentation's losses are as docs/recipes.md describes them, and the same by rows."""
+
+from itertools import product
 
 import pytest
 import torch
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn import functional as F
+
+from psa_seg.models.losses import cross_entropy, take_rows, upstream_cross_entropy
 
 
 def head(loss, classes=4, **options):
@@ -69,7 +73,7 @@ def test_what_works_and_how():
         _, gradient = losses(loss, labels)
         assert bool(gradient[:, :, :3].any()) == counts, "ignored pixels have a gradient"
     logits = torch.randn(2, 4, 8, 8)
-    each = cross_entropy(logits, labels, reduction="none", ignore_index=255)
+    each = F.cross_entropy(logits, labels, reduction="none", ignore_index=255)
     assert losses(CE, labels, logits)[0]["loss_ce"] == approx(each.mean())
     kept = head(CE, sampler=HARD).sampler.sample(logits, labels[:, None])
     assert 0 < kept.sum() < 80
@@ -79,7 +83,7 @@ def test_what_works_and_how():
     assert found["loss_lovasz"].mean().isnan()
     assert not gradient.any()
     labels = torch.arange(128).view(2, 8, 8) % 4  # Dice takes the classes of an image as one area
-    truth = one_hot(labels, 4).permute(0, 3, 1, 2)
+    truth = F.one_hot(labels, 4).permute(0, 3, 1, 2)
     p = logits.softmax(1)
     sums = [each.flatten(1).sum(1) for each in (p * truth, p * p, truth)]
     expected = (1 - 2 * sums[0] / (sums[1] + sums[2] + 2e-3)).mean()
@@ -90,3 +94,34 @@ def test_accuracy_of_one_channel_is_the_share_of_the_background():
     labels = (torch.arange(128).view(2, 8, 8) % 4 == 0).long()
     perfect = (labels[:, None] - 0.5) * 20
     assert losses(SIGMOID, labels, perfect, **ONE)[0]["acc_seg"] == pytest.approx(75)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_cross_entropy_by_rows_is_upstreams(reduction):
+    torch.manual_seed(0)
+    truth = torch.randint(19, (2, 6, 5))
+    truth[:, :2] = 255
+    weights = (None, torch.rand(2, 6, 5)), (None, torch.rand(19))
+    for weight, class_weight in product(*weights):
+        options = dict(class_weight=class_weight, reduction=reduction, ignore_index=255)
+        found = []
+        for compute in (upstream_cross_entropy, cross_entropy):
+            logits = torch.linspace(-3, 3, 2 * 19 * 30).view(2, 19, 6, 5).sin()
+            logits = logits.contiguous(memory_format=torch.channels_last).requires_grad_()
+            loss = compute(logits, truth, weight, **options)
+            loss.backward(torch.ones_like(loss))
+            found.append((loss, logits.grad))
+        torch.testing.assert_close(found[1], found[0])
+        assert found[1][1].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_segmentors_take_rows_in_upstreams_cross_entropy_alone():
+    kept = [dict(SIGMOID), dict(type="FocalLoss"), DICE]
+    model = torch.nn.ModuleList([head([CE, WEIGHTED]), head(kept)])
+    before = [loss.__dict__.copy() for loss in model[1].loss_decode]
+    take_rows(model)
+    assert all(loss.cls_criterion is cross_entropy for loss in model[0].loss_decode)
+    assert [loss.__dict__ for loss in model[1].loss_decode] == before
+    few, truth = torch.randn(1, 4, 8, 8), torch.zeros(1, 8, 8, dtype=torch.long)
+    few = few.contiguous(memory_format=torch.channels_last)
+    assert cross_entropy(few, truth) == upstream_cross_entropy(few, truth)

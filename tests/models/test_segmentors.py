@@ -12,6 +12,7 @@ from mmseg.structures import SegDataSample
 
 from benchmarks.measure import peak_bytes
 from psa_seg.models import segmentors
+from psa_seg.models.losses import accuracy
 from psa_seg.models.placement import decode_heads
 
 CONFIG = "psa_deeplabv3plus_cityscapes"
@@ -134,7 +135,9 @@ def test_losses_and_accuracy_are_upstreams(twins, name):
     for key, value in theirs.items():
         torch.testing.assert_close(ours[key], value, msg=key)
     nothing = torch.full((1, 4, 4), 255)
-    assert segmentors.accuracy(torch.randn(1, 3, 4, 4), nothing, 255).tolist() == [0.0]
+    assert accuracy(torch.randn(1, 3, 4, 4), nothing, 255).tolist() == [0.0]
+    one_channel, truth = torch.randn(1, 1, 4, 4), torch.arange(16).view(1, 4, 4) % 2
+    assert accuracy(one_channel, truth, 255).tolist() == [50.0], "class 1 has no channel"
 
 
 def test_of_equal_scores_the_first_wins():
