@@ -20,6 +20,7 @@ from psa_seg.engine.config import load_config
 from psa_seg.engine.flops import count_flops
 from psa_seg.engine.pictures import spatial_gate
 from psa_seg.leaderboard import Board, markdown, metafile, published, read_boards, write
+from psa_seg.leaderboard.finding import findings
 from psa_seg.leaderboard.model import Model
 from psa_seg.leaderboard.paired import compare
 from psa_seg.models import GlobalContext, NonLocal, SqueezeExcitation
@@ -91,6 +92,11 @@ def _costs(module: nn.Module) -> str:
 def boards() -> list[Board]:
     """All records of runs in the repository."""
     return read_boards(str(RESULTS)).boards
+
+
+def finding() -> str:
+    """What is known of each comparison that was settled beforehand, and what not."""
+    return "\n".join(f"- {sentence}" for sentence in findings(boards()))
 
 
 def leaderboard() -> str:
@@ -192,6 +198,7 @@ TABLES = {
     "scoring": speed.scoring,
     "training on a CPU": speed.training,
     "precision": precision,
+    "findings": finding,
     "length": length,
     "others": others,
     "speed on a CPU": speed.cpu,

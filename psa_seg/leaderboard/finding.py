@@ -18,7 +18,7 @@ def sentence(board: Board) -> str:
         for label, found in tested.items()
         if found.verdict != UNTESTED
     ]
-    missing = [m.label for m in board.models.values() if m.label not in tested and not m.is_whole()]
+    missing = _missing(board)
     text = f"{about.data}, {about.decoder} {about.backbone}, {about.max_iterations} steps: "
     if told:
         text += f"{about.score} beside the plain network's, in points with its 95 % interval: "
@@ -27,7 +27,18 @@ def sentence(board: Board) -> str:
         text += "nothing can be tested of one seed, or of differences that are all the same."
     else:
         text += "nothing is tested yet."
-    return text + (f" Seeds are missing of {', '.join(missing)}." if missing else "")
+    return text + (f" Seeds are missing of {'; '.join(missing)}." if missing else "")
+
+
+def _missing(board: Board) -> list[str]:
+    """Models that have not all their planned seeds, or none yet."""
+    models = board.models.values()
+    begun = [
+        m.label if m.first.attentions else "the plain network" for m in models if not m.is_whole()
+    ]
+    there = [model.first.label for model in models]
+    planned = dict.fromkeys(label for model in models for label in model.tested_with)
+    return begun + [label for label in planned if label not in there]
 
 
 def _sensitivity(tested: list[Comparison]) -> str:

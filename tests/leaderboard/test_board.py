@@ -98,11 +98,12 @@ def test_before_all_seeds_are_in_nothing_is_tested(tmp_path):
     assert list(board.comparisons) == ["PSA parallel"]
     rows = {row.split(" | ")[0]: row for row in markdown([board]).splitlines()}
     assert rows["| SE"].split(" | ")[2:7] == ["2 of 3", "", "", "", ""]
-    assert "Seeds are missing of SE." in sentence(board)
+    assert "Seeds are missing of SE; CBAM." in sentence(board)
     (tmp_path / "none 0.json").unlink()
     (board,) = read_boards(str(tmp_path)).boards
     assert board.comparisons == {}
     assert "nothing is tested yet" in sentence(board)
+    assert "missing of SE; the plain network; CBAM." in sentence(board)
 
 
 @pytest.mark.parametrize("hidden", [False, True])
