@@ -51,13 +51,13 @@ class Board:
         if self.baseline is None:
             return {}
         plain = {seed: run.figure() for seed, run in self.baseline.runs.items()}
-        families: dict[tuple[str, ...], dict[str, dict[int, float]]] = {}
+        families: dict[frozenset[str], dict[str, dict[int, float]]] = {}
         for label, model in self.models.items():
             together = model.tested_with
-            if not model.first.attentions or (model.plans and model.first.label not in together):
+            if not model.first.attentions or (model.plans and not together & model.names):
                 continue
             family = families.setdefault(together, {})
-            if not model.plans or (model.is_whole() and self.baseline.is_whole(model.planned)):
+            if not model.plans or (model.is_whole() and self.baseline.has(model.planned)):
                 family[label] = model.scores()
         found: dict[str, Comparison] = {}
         for together, family in families.items():
@@ -93,7 +93,7 @@ class Board:
         crop = " " + "x".join(map(str, about.crop)) if about.crop else ""
         network = f"{about.data}: {about.decoder} {about.backbone}"
         if self.is_recipe:
-            return f"{network}, recipes for the plain network"
+            return f"{network}, recipes for the plain network, {about.max_iterations} steps"
         return (
             f"{network}, {about.max_iterations} steps of {about.batch_size} images{crop}, "
             f"{about.precision}" + ("" if self.alone else f", records of version {about.version}")
@@ -137,7 +137,8 @@ class Boards:
 def read_boards(folder: str) -> Boards:
     """The boards of all records in `folder` and below: settled comparisons before searches.
 
-    Of two records of one run, the first by name counts: nobody chooses between them.
+    Of two records of one run, the one with a plan counts, or else the first by name: nobody chooses
+    between them.
 
     Raises:
         UserError: for a folder without records, a record that cannot be read, or classes that
@@ -149,7 +150,7 @@ def read_boards(folder: str) -> Boards:
     left_out = [f"no record of a run: {path}" for path in found.others]
     complete: dict[Path, Record] = {}
     first: dict[tuple[object, ...], Path] = {}
-    for path, record in found.records.items():
+    for path, record in sorted(found.records.items(), key=lambda item: item[1].plan is None):
         if not record.is_complete:
             left_out.append(f"the record of a run that has not ended: {path}")
             continue
@@ -186,20 +187,13 @@ def _with_recipes(models: dict[Group, dict[str, Model]]) -> dict[Group, dict[str
             continue
         about = next(iter(of_board.values())).first
         network = f"{about.decoder} {about.backbone} of {' '.join(about.classes)}"
+        network += f", {about.max_iterations} steps"
         together = found.setdefault((exploratory, version, network, data, score), {})
         for label, model in of_board.items():
             if label in together:
                 model.label = f"{label} ({model.first.config_hash})"
             together[model.label] = model
-    return {key: _with_lengths(of_board) for key, of_board in found.items()}
-
-
-def _with_lengths(models: dict[str, Model]) -> dict[str, Model]:
-    """Labels that tell how long each was trained, where that differs."""
-    if len({model.first.max_iterations for model in models.values()}) > 1:
-        for model in models.values():
-            model.label += f", {model.first.max_iterations} steps"
-    return {model.label: model for model in models.values()}
+    return found
 
 
 def _group(record: Record) -> Group:
@@ -242,4 +236,6 @@ def _require_agreement(records: dict[Path, Record]) -> None:
 
 
 def _plain(models: dict[str, Model]) -> Model | None:
-    return next((model for model in models.values() if not model.first.attentions), None)
+    """The model without an attention; of several, one that was planned, with the most runs."""
+    plain = [model for model in models.values() if not model.first.attentions]
+    return max(plain, key=lambda model: (bool(model.plans), len(model.runs)), default=None)

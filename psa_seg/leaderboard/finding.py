@@ -21,24 +21,31 @@ def sentence(board: Board) -> str:
     missing = _missing(board)
     text = f"{about.data}, {about.decoder} {about.backbone}, {about.max_iterations} steps: "
     if told:
-        text += f"{about.score} beside the plain network's, in points with its 95 % interval: "
-        text += "; ".join(told) + "." + _sensitivity(list(tested.values()))
+        tests = max(found.tests for found in tested.values())
+        corrected = f" (verdicts corrected for {tests} comparisons)" if tests > 1 else ""
+        text += f"{about.score} beside the plain network's, in points with its 95 % interval"
+        text += f"{corrected}: {'; '.join(told)}.{_sensitivity([*tested.values()])}"
     elif tested:
         text += "nothing can be tested of one seed, or of differences that are all the same."
     else:
         text += "nothing is tested yet."
-    return text + (f" Seeds are missing of {'; '.join(missing)}." if missing else "")
+    return text + (f" Seeds are missing: {'; '.join(missing)}." if missing else "")
 
 
 def _missing(board: Board) -> list[str]:
-    """Models that have not all their planned seeds, or none yet."""
+    """Models that have not all the seeds that they were to have, or none yet."""
     models = board.models.values()
-    begun = [
-        m.label if m.first.attentions else "the plain network" for m in models if not m.is_whole()
-    ]
-    there = [model.first.label for model in models]
-    planned = dict.fromkeys(label for model in models for label in model.tested_with)
-    return begun + [label for label in planned if label not in there]
+    compared = {seed for model in models if model.tested_with for seed in model.planned}
+    missing = []
+    for model in models:
+        plain = model is board.baseline
+        wanted = {*model.planned} | (compared if plain else set())
+        if not model.has(wanted):
+            name = "the plain network" if plain else model.label
+            missing.append(f"{name} ({len(wanted & model.runs.keys())} of {len(wanted)})")
+    there = {name for model in models for name in model.names}
+    planned = {label for model in models for label in model.tested_with}
+    return missing + [f"{label} (none yet)" for label in sorted(planned - there)]
 
 
 def _sensitivity(tested: list[Comparison]) -> str:
@@ -50,4 +57,6 @@ def _sensitivity(tested: list[Comparison]) -> str:
     counts = {len(found.seeds) for found in open_ones}
     seeds = " or ".join(map(str, sorted(counts)))
     points = least if least == most else f"{least} to {most}"
-    return f" With {seeds} seeds, a difference of {points} points would have been significant."
+    return (
+        f" With {seeds} seeds, a difference of {points} points, if observed, would be significant."
+    )

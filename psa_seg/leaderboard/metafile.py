@@ -30,6 +30,8 @@ INDEX = "Import:\n- configs/metafile.yaml\n"
 def metafile(boards: list[Board], config_of: Callable[[Record], str | None]) -> str:
     """YAML with an entry for every model of the boards that are neither searches nor synthetic.
 
+    Models that have not all their planned seeds yet are left out.
+
     Args:
         boards: of all records.
         config_of: path of the config file that trains just what a record is of: only such a model
@@ -37,7 +39,12 @@ def metafile(boards: list[Board], config_of: Callable[[Record], str | None]) -> 
     """
     shown = [board for board in boards if not (board.exploratory or board.synthetic)]
     data = sorted({board.about.data for board in shown})
-    models = [_entry(board, model, config_of) for board in shown for model in board.models.values()]
+    models = [
+        _entry(board, model, config_of)
+        for board in shown
+        for model in board.models.values()
+        if model.is_whole()
+    ]
     collection = {**COLLECTION, "Metadata": {"Training Data": data}}
     content = {"Collections": [collection], "Models": models}
     return NOTE + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
@@ -62,7 +69,7 @@ def _entry(board: Board, model: Model, config_of: Callable[[Record], str | None]
             "Training Data": about.data,
             "Iterations": about.max_iterations,
             "Batch Size": about.batch_size,
-            "Seeds": list(model.runs),
+            "Seeds": list(model.counted),
             "Architecture": [about.backbone, about.decoder],
             "Attention": about.attentions or None,
             "Parameters": about.parameters,

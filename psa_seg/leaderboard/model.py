@@ -26,25 +26,23 @@ class Model:
 
     def scores(self, name: str = "") -> dict[int, float]:
         """By planned seed, as of `Record.figure`; by default, the score that models compare by."""
-        return {s: run.figure(name) for s, run in self.runs.items() if s in self.planned}
+        return {seed: run.figure(name) for seed, run in self.counted.items()}
 
     def mean_and_sd(self, name: str = "") -> tuple[float, float]:
         """Over planned seeds; the standard deviation of one is NaN."""
         values = np.array(list(self.scores(name).values()))
-        if not len(values):
-            return math.nan, math.nan
         return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
 
     def per_class(self, seeds: Iterable[int] | None = None) -> np.ndarray:
-        """IoU of each class, mean over (all) seeds; NaN for what no pixel was or was called."""
-        chosen = self.runs if seeds is None else seeds
+        """IoU of each class, mean over (planned) seeds; NaN for what no pixel was or was called."""
+        chosen = self.counted if seeds is None else seeds
         return np.mean([self.runs[seed].last.scores()["IoU"] for seed in chosen], axis=0)
 
     def curve(self) -> list[tuple[int, float]]:
-        """Iteration and score of each validation, mean over seeds."""
+        """Iteration and score of each validation, mean over planned seeds."""
         histories = [
             {v.iteration: run.figure(validation=v) for v in run.validations}
-            for run in self.runs.values()
+            for run in self.counted.values()
         ]
         shared = set.intersection(*(set(history) for history in histories))
         return [(i, mean(history[i] for history in histories)) for i in sorted(shared)]
@@ -60,13 +58,27 @@ class Model:
         return tuple(sorted({s for p in self.plans for s in p.seeds})) or tuple(self.runs)
 
     @property
-    def tested_with(self) -> tuple[str, ...]:
-        """Labels that are tested together, its own among them; empty where nothing was planned."""
-        return tuple(dict.fromkeys(label for plan in self.plans for label in plan.comparisons))
+    def counted(self) -> dict[int, Record]:
+        """Its runs of planned seeds, of which every figure is."""
+        return {seed: run for seed, run in self.runs.items() if seed in self.planned}
 
-    def is_whole(self, seeds: Iterable[int] = ()) -> bool:
-        """Whether it has a run of each of its planned seeds, and of these."""
-        return {*self.planned, *seeds} <= self.runs.keys()
+    @property
+    def tested_with(self) -> frozenset[str]:
+        """Labels that are tested together, its own among them; empty where nothing was planned."""
+        return frozenset(label for plan in self.plans for label in plan.comparisons)
+
+    @property
+    def names(self) -> set[str]:
+        """What its records call it."""
+        return {run.label for run in self.runs.values()}
+
+    def has(self, seeds: Iterable[int]) -> bool:
+        """Whether it has a run of each of these seeds."""
+        return self.runs.keys() >= {*seeds}
+
+    def is_whole(self) -> bool:
+        """Whether it has a run of each of its planned seeds."""
+        return self.has(self.planned)
 
     def inference(self) -> dict[int, Inference]:
         """What one image costs, by seed."""

@@ -27,6 +27,7 @@ class Comparison(NamedTuple):
     low: float  # of the 95 % interval
     high: float
     p: float  # corrected for all that were to be compared
+    tests: int  # how many those are
     needed: float  # the smallest difference that would be significant, at this spread
     verdict: str  # by the corrected p
 
@@ -56,7 +57,7 @@ def compare(
         for name, seeds in shared.items()
     }
     corrected = holm([_p(values) for values in differences.values()], planned)
-    tested = max(planned or 0, len(corrected) - int(np.isnan(corrected).sum()))
+    tests = max(planned or 0, len(corrected) - int(np.isnan(corrected).sum()), 1)
     result = {}
     for (name, values), p in zip(differences.items(), corrected, strict=True):
         mean, error = _mean_and_error(values)
@@ -71,7 +72,8 @@ def compare(
             low=mean - half,
             high=mean + half,
             p=p,
-            needed=stats.t.ppf(1 - LEVEL / (2 * max(tested, 1)), freedom) * error,
+            tests=tests,
+            needed=stats.t.ppf(1 - LEVEL / (2 * tests), freedom) * error,
             verdict=verdict,
         )
     return result

@@ -14,13 +14,15 @@ AGAINST = ("difference to none", "p", NEEDED, "verdict")
 COSTS = ("parameters", "GFLOPs", "inference", "training memory")
 EXPLAINED = (
     "Scores in percent after the last step, never the best on the way: mean ± standard deviation "
-    "over seeds. Difference: in points, seed by seed, with the 95 % interval of this row alone. p: "
-    "paired t-test, Holm-corrected over the rows that were to be tested; the verdict is by it. The "
-    "smallest difference that would be significant wherever the row ranks: with as many seeds and "
-    "this spread. Of a model that has not all its seeds yet, nothing is tested. ECE: expected "
-    "calibration error, the lower the better. Inference: time of "
+    "over seeds. Difference: in points, seed by seed, with the 95 % interval of this row alone. "
+    "p: paired t-test, Holm-corrected over the rows that were to be tested; the verdict is by it. "
+    "The smallest difference that would be significant: if it was observed, with as many seeds "
+    "and this spread, at Holm's strictest level; a true difference of that size would be found in "
+    "little more than half of such experiments. Of a model that has not all its seeds yet, "
+    "nothing is tested. ECE: expected calibration error, the lower the better. Inference: time of "
     "one image as a multiple of the plain network's, taken in turns: by how much rows of one "
-    "network differ is noise. Training memory: the most that a process held, or allocated on a GPU."
+    "network differ is noise. Training memory: the most that a process held, or allocated on a "
+    "GPU."
 )
 
 

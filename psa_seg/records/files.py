@@ -15,7 +15,7 @@ from psa_seg.records.schema import VERSION, Record, rounded
 from psa_seg.records.typed import from_plain
 
 NAME = "record.json"  # in a work directory
-DERIVED = ("iterations", "mIoU", "mAcc", "aAcc", "IoU", "mBIoU", "F1", "ECE")
+DERIVED = ("iterations", "mIoU", "mAcc", "aAcc", "IoU", "mBIoU", "F1", "mF1", "ECE")
 MARKS = {"config_hash", "validations"}  # no other JSON has one of these
 STAMP = re.compile(r"\d{8}_\d{6}")  # what mmengine calls a start, and its files
 TOLERANCE = 1e-3  # of derived figures, which are written with four digits

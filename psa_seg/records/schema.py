@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from psa_seg.records.consistency import contradiction
 from psa_seg.records.scores import (
-    BINS,
-    UNIT,
     boundary_scores,
     calibration_scores,
     f1_scores,
@@ -87,34 +86,9 @@ class Validation:
         _require(all(count >= 0 for count in counts), "confusion must count pixels")
         _require(sum(counts) < 2**63, "confusion counts more pixels than there can be")
         _require(any(counts), "confusion counts no pixel, which is no score")
-        self._check_further()
-
-    def _check_further(self) -> None:
-        """They count the pixels that the confusion matrix counts."""
-        size, pixels = len(self.confusion), sum(map(sum, self.confusion))
-        for name, rows, width in (
-            ("boundary", size, 2),
-            ("f1", size, 4),
-            ("calibration", BINS, 3),
-        ):
-            counts = getattr(self, name)
-            if not counts:
-                continue
-            shaped = len(counts) == rows and all(len(row) == width for row in counts)
-            _require(shaped, f"{name} must be {rows} rows of {width}")
-            _require(min(map(min, counts)) >= 0, f"{name} must count pixels")
-        boundary = all(both <= either for both, either in self.boundary)
-        _require(boundary, "boundary has more pixels in both bands than in either")
-        by_class = zip(zip(*self.confusion, strict=True), self.confusion, strict=True)
-        totals = [(sum(column), sum(row)) for column, row in by_class]
-        told = [(predicted, true) for predicted, _, true, _ in self.f1]
-        _require(not told or told == totals, "f1 is not of the confusion's pixels")
-        within = all(r <= p and a <= t for p, r, t, a in self.f1)
-        _require(within, "f1 has more pixels right than there are")
-        bins = self.calibration
-        _require(not bins or sum(n for n, _, _ in bins) == pixels, "calibration is of other pixels")
-        sure = all(r <= n and c <= n * UNIT for n, r, c in bins)
-        _require(sure, "calibration has more pixels right, or more confidence, than there can be")
+        further = dict(boundary=self.boundary, f1=self.f1, calibration=self.calibration)
+        wrong = contradiction(self.confusion, further)
+        _require(not wrong, wrong)
 
     def scores(self) -> dict[str, Any]:
         """As of `psa_seg.records.scores`."""
@@ -210,6 +184,8 @@ class Record:
             _require(getattr(self, name) >= 0, f"{name} must be at least 0")
         _require(not self.crop or _is_size(self.crop), "crop must be rows and columns")
         _require(len(self.attempts) > 0, "attempts must not be empty")
+        planned = self.plan is None or self.seed in self.plan.seeds
+        _require(planned, f"plan.seeds do not have seed {self.seed}")
         _require("type" in self.optimizer, "optimizer has no type")
         for placement, attention in self.attentions.items():
             kind = attention.get("type")
@@ -271,7 +247,7 @@ def rounded(validations: Sequence[Validation], classes: Sequence[str]) -> dict[s
         return {}
     final = validations[-1].scores()
     found: dict[str, Any] = {"iterations": validations[-1].iteration}
-    for name in ("mIoU", "mAcc", "aAcc", "mBIoU", "ECE"):
+    for name in ("mIoU", "mAcc", "aAcc", "mBIoU", "mF1", "ECE"):
         if name in final:
             found[name] = _rounded(float(final[name]))
     for name in ("IoU", "F1"):

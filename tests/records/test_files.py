@@ -114,10 +114,12 @@ def counted(record):
     last = []
     for validation in record.validations:
         matrix = np.array(validation.confusion)
-        sums = zip(matrix.sum(0).tolist(), matrix.sum(1).tolist(), strict=True)
-        bins = [[0, 0, 0]] * 14 + [[int(matrix.sum()), int(np.trace(matrix)), 2**16]]
+        sums = [part.tolist() for part in (matrix.sum(0), np.diag(matrix), matrix.sum(1))]
+        pixels = int(matrix.sum())
         more = dict(
-            boundary=[[1, 2]] * 4, f1=[[p, p // 2, t, t] for p, t in sums], calibration=bins
+            boundary=[[1, 2]] * 3 + [[0, 0]],
+            f1=[[p, r, t, t] for p, r, t in zip(*sums, strict=True)],
+            calibration=[[0, 0, 0]] * 14 + [[pixels, int(np.trace(matrix)), pixels * 2**16]],
         )
         last.append(replace(validation, **{k: tuple(map(tuple, v)) for k, v in more.items()}))
     return replace(record, validations=tuple(last))
@@ -141,11 +143,18 @@ def test_further_scores_are_written_and_read(tmp_path):
     ("name", "row", "column", "value", "message"),
     [
         ("boundary", 0, 0, 3, "boundary has more pixels in both bands than in either"),
+        ("boundary", 0, 1, 10**12, "boundary has more pixels in bands than their classes have"),
+        ("boundary", 3, None, [1, 1], "boundary has more pixels in bands than their classes have"),
         ("boundary", 0, None, [1], "boundary must be 4 rows of 2"),
         ("f1", 1, 0, 5, "f1 is not of the confusion's pixels"),
         ("f1", 1, 1, 10**9, "f1 has more pixels right than there are"),
+        ("f1", 1, 1, 0, "f1 has less pixels right than the confusion"),
+        ("f1", 1, 3, 0, "f1 has less pixels right than the confusion"),
         ("calibration", 0, 0, 1, "calibration is of other pixels"),
-        ("calibration", 0, 2, 1, "calibration has more pixels right, or more confidence"),
+        ("calibration", 14, 1, 0, "calibration is of other pixels"),
+        ("calibration", 0, 2, 1, "calibration has more pixels right, or another confidence"),
+        ("calibration", 14, 2, 2**60, "calibration has more pixels right, or another confidence"),
+        ("calibration", 14, 2, 2**16, "calibration has more pixels right, or another confidence"),
         ("calibration", 0, 0, -1, "calibration must count pixels"),
     ],
 )
@@ -166,6 +175,7 @@ def test_further_scores_that_contradict_are_named(tmp_path, name, row, column, v
     [
         ({"score": "bus IoU"}, "score 'bus IoU' is none of"),
         ({"score": "mF1"}, "validations.0 has no f1, which score is of"),
+        ({"plan": {"seeds": [1, 2]}}, "plan.seeds do not have seed 0"),
         ({"plan": {"seeds": [0, 0]}}, "plan.seeds must differ"),
         ({"plan": {"seeds": [0], "comparisons": ["a", "a"]}}, "plan.comparisons must differ"),
         ({"plan": []}, "plan must be"),
