@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmseg.registry import OPTIM_WRAPPERS
 from torch import nn
 
 from psa_seg.engine.dilated import mend_dilated
+from psa_seg.models.placement import name_of
 
 # Names of units for bfloat16 in `torch.cpu.get_capabilities`: x86-64 and ARM.
 UNITS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
@@ -19,6 +21,13 @@ def has_bfloat16() -> bool:
     """Whether this processor has units for bfloat16; without them it is slower than float32."""
     found = torch.cpu.get_capabilities()
     return any(found.get(unit) for unit in UNITS)
+
+
+def precision(config: Config) -> str:
+    """What a config's wrapper computes in, by its dtype or by default."""
+    defaults = {"CPUAmpOptimWrapper": "bfloat16", "AmpOptimWrapper": "float16"}
+    wrapper = config.optim_wrapper
+    return wrapper.get("dtype") or defaults.get(name_of(wrapper.get("type")), "float32")
 
 
 @OPTIM_WRAPPERS.register_module()

@@ -46,9 +46,18 @@ def make_demo(config: Config, data: DataFile | None = None) -> None:
         config.val_dataloader.batch_size = 4  # all scenes are of one size
     else:
         shrink_own(config, data)
-    config.optim_wrapper.optimizer.fused = True  # of many small tensors, a tenth of the time
     if has_bfloat16() and not torch.cuda.is_available():
         use_amp(config)
+
+
+def fuse(config: Config) -> None:
+    """Have the optimizer that a demo has come to step in one call: a tenth of the time.
+
+    Only where it can, and where nobody has chosen another way.
+    """
+    optimizer = config.optim_wrapper.optimizer
+    if optimizer.type in ("SGD", "Adam", "AdamW", "Adagrad") and "foreach" not in optimizer:
+        optimizer.setdefault("fused", True)
 
 
 def shrink_own(config: Config, data: DataFile) -> None:

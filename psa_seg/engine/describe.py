@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.benchmark import Timer
 
+from psa_seg.engine.autocast import precision
 from psa_seg.engine.doctor.sizes import crops, padded
 from psa_seg.engine.flops import count_flops
 from psa_seg.models import naming
@@ -81,7 +82,7 @@ def begin(runner: Runner) -> Record:
         max_iterations=runner.max_iters,
         crop=crop(config),
         batch_size=runner.train_loop.split.images,
-        precision=config.optim_wrapper.get("dtype", "float32"),
+        precision=precision(config),
         optimizer=plain(config.optim_wrapper.optimizer),
         train_images=len(train),
         val_images=len(val),

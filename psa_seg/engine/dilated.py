@@ -35,7 +35,9 @@ def mend_dilated(model: nn.Module) -> None:
 
 
 def _forward(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    if not torch.is_autocast_enabled("cpu"):
+    if x.dim() == 3:
+        return _forward(conv, x[None], weight, bias)[0]
+    if not torch.is_autocast_enabled("cpu") or x.dtype == torch.float64:  # which autocast leaves
         return nn.Conv2d._conv_forward(conv, x, weight, bias)
     if (
         not conv.in_channels == conv.out_channels == conv.groups
@@ -44,7 +46,8 @@ def _forward(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) ->
         or isinstance(conv.padding, str)
     ):
         with torch.autocast("cpu", enabled=False):
-            return nn.Conv2d._conv_forward(conv, x.float(), weight, bias)
+            bias = None if bias is None else bias.float()
+            return nn.Conv2d._conv_forward(conv, x.float(), weight.float(), bias)
     y = _Depthwise.apply(x.bfloat16(), weight, conv.padding, conv.dilation)
     return y if bias is None else y + bias.to(y.dtype).view(-1, 1, 1)
 

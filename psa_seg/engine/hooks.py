@@ -175,7 +175,7 @@ def _continued(now: Record, earlier: Record, path: Path, iteration: int) -> Reco
     """The record of a run whose `earlier` part ended after an iteration.
 
     Raises:
-        UserError: where the data are not those that the earlier part tells of.
+        UserError: where data, score or plan are not those that the earlier part tells of.
     """
     if earlier.data_hash != now.data_hash:
         raise UserError(
@@ -188,6 +188,13 @@ def _continued(now: Record, earlier: Record, path: Path, iteration: int) -> Reco
         raise UserError(
             f"this run began to be scored by {earlier.score}, and not by {now.score}: {path}\n"
             "  do         leave `score` as it was, or choose another --work-dir"
+        )
+    if now.attentions and now.plan and now.plan != earlier.plan:
+        raise UserError(
+            f"the plan of the experiment is not that which this run began with: {path}\n"
+            f"  there      {earlier.plan or 'no plan'}\n"
+            f"  here       {now.plan}\n"
+            "  do         leave them as they were, or give the changed experiment a file of its own"
         )
     known: dict[str, Any] = {"plan": earlier.plan}
     if earlier.version != now.version:  # it began under another rule, and is known by that one

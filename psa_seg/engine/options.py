@@ -8,9 +8,11 @@ import torch
 from mmengine.config import Config
 
 from psa_seg.engine.autocast import has_bfloat16
+from psa_seg.engine.doctor.validation import scorers
 from psa_seg.engine.hooks import ProfileHook
 from psa_seg.engine.tool import BACKENDS
 from psa_seg.errors import UserError
+from psa_seg.evaluation import further
 
 # Time of a step in bfloat16, as a multiple of float32's: benchmarks/training.py measures it.
 WITHOUT_UNITS = {"AVX-512": 1.4, "AVX2": 10}
@@ -47,6 +49,7 @@ def use_amp(config: Config, dtype: str | None = None) -> None:
     Raises:
         UserError: where the hardware does not have that dtype.
     """
+    config.optim_wrapper.pop("loss_scale", None)
     if not torch.cuda.is_available():
         _require_cpu(dtype)
         config.optim_wrapper.update(type="CPUAmpOptimWrapper", dtype="bfloat16")
@@ -81,11 +84,12 @@ def score_also(config: Config, names: Sequence[str]) -> None:
     """Have a test score these, too, as of `psa_seg.evaluation.further`.
 
     Raises:
-        UserError: where there is no ConfusionMetric to do so.
+        UserError: where there is no ConfusionMetric to do so, or it is to score what cannot be.
     """
-    scorers = config.test_evaluator
-    scorers = scorers if isinstance(scorers, list) else [scorers]
-    ours = [scorer for scorer in scorers if scorer.get("type") == "ConfusionMetric"]
+    ours = scorers(config.test_evaluator)
+    for scorer in ours:
+        if wrong := further.wrong(scorer.get("also", [])):
+            raise UserError(f"{config.filename}: {wrong}\n  do         correct test_evaluator.also")
     if names and not ours:
         raise UserError(
             "--also is scored by ConfusionMetric, which test_evaluator has not\n"

@@ -14,7 +14,7 @@ from psa_seg.checkpoints.reading import config_of, load_checkpoint
 from psa_seg.datasets.transforms import without_masks
 from psa_seg.engine import options, weights, work_dir
 from psa_seg.engine.config import load_config, override
-from psa_seg.engine.demo import OF_A_DEMO, make_demo
+from psa_seg.engine.demo import OF_A_DEMO, fuse, make_demo
 from psa_seg.engine.distributed import once
 from psa_seg.engine.doctor import (
     check_checkpoint,
@@ -51,6 +51,8 @@ def read(args: argparse.Namespace, more: dict[str, Any] | None = None) -> Config
     elif data:
         use_data(config, data)
     override(config, {**(args.cfg_options or {}), **(more or {})})
+    if args.demo:
+        fuse(config)
     config.allow_absent |= args.allow_absent or args.demo
     config.launcher = args.launcher
     if args.work_dir:

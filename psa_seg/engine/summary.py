@@ -9,6 +9,7 @@ from mmengine.dist import get_backend
 from mmengine.runner import Runner
 from torch import nn
 
+from psa_seg.engine.autocast import precision
 from psa_seg.engine.describe import environment
 from psa_seg.engine.doctor.data import first_steps
 from psa_seg.engine.doctor.sizes import VARYING, crops, seen
@@ -46,7 +47,7 @@ def summarize(runner: Runner) -> str:
         f"{loop.max_iters * split.images / len(train):.1f} epochs",
         f"device     {environment().device}"
         + (f", {runner.world_size} over {get_backend()}" if runner.distributed else "")
-        + f", {runner.cfg.optim_wrapper.get('dtype', 'float32')}"
+        + f", {precision(runner.cfg)}"
         + (", activations checkpointed" if runner.cfg.get("checkpoint_activations") else ""),
         f"seed       {runner.seed}",
     ]

@@ -201,7 +201,9 @@ def most_probable(maps: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
     for index, scores in enumerate(maps, 1):
         labels.masked_fill_(scores > best, index)
         higher = torch.maximum(best, scores)
-        total = total * (best - higher).exp() + (scores - higher).exp()
+        # Equal ones first: of two that are masked with -inf the difference is NaN.
+        earlier, own = ((x - higher).masked_fill(x == higher, 0).exp() for x in (best, scores))
+        total = total * earlier + own
         best = higher
     return labels[None], (1 / total)[None]
 

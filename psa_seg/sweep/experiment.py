@@ -39,6 +39,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from psa_seg.datasets import strict_yaml
 from psa_seg.errors import UserError
 
 ATTENTION = "ATTENTION"  # stands for the attention's config in a placement
@@ -125,7 +126,7 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
     """
     file = Path(path)
     try:
-        read = yaml.safe_load(file.read_text())
+        read = strict_yaml.load(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"experiment cannot be read: {path}\n  {error}") from error
     wanted = NEEDED | {key: kind for key, (kind, _) in OPTIONAL.items()}
@@ -144,7 +145,7 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
         raise _wrong(path, f"amp must be bfloat16 or float16, not {full['amp']}")
     overrides = [*full["settings"].items(), *full["variants"].items()]
     for name, given in [("options", full["options"]), *overrides]:
-        options = given or {}
+        options = {} if given is None else given
         if not isinstance(options, dict) or any(type(key) is not str for key in options):
             raise _wrong(path, f"{name!r} must map options of the config to values")
     runs = list(_expand(path, full))
@@ -157,6 +158,7 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
     doubles = [a.name for a, b in itertools.combinations(runs, 2) if a.name == b.name]
     if doubles:
         raise _wrong(path, f"two runs would be called {doubles[0]}: repeat no seed, and no name")
+    _require_differing(path, [run for run in runs if run.seed == runs[0].seed])
     return Experiment(
         path=file,
         config=file.parent / full["config"],
@@ -177,8 +179,15 @@ def _require_labels(path: str, key: str, read: dict[str, Any], labels: Sequence[
     """Each a label, and none twice."""
     for label in read[key]:
         if label not in labels or read[key].count(label) > 1:
-            known = ", ".join(map(repr, dict.fromkeys(labels)))
-            raise _wrong(path, f"{key} has {label!r}: of each of {known}, one at most")
+            known = ", ".join(map(repr, dict.fromkeys(labels))) or "no label"
+            raise _wrong(path, f"{key} has {label!r}: of {known}, each can stand there once")
+
+
+def _require_differing(path: str, runs: Sequence[Run]) -> None:
+    """No two of one seed that would train the same, in two rows."""
+    for one, other in itertools.combinations(runs, 2):
+        if one.options == other.options:
+            raise _wrong(path, f"{one.label!r} and {other.label!r} would train the same: leave one")
 
 
 def _expand(path: str, read: dict[str, Any]) -> Iterator[Run]:

@@ -13,6 +13,7 @@ from psa_seg import files
 from psa_seg.datasets.data_file import DataFile
 from psa_seg.datasets.synthetic import prepare as draw
 from psa_seg.engine import launch, prepare, weights
+from psa_seg.engine.autocast import precision
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import DATA_ROOT, shrink, shrink_own
 from psa_seg.engine.describe import plain
@@ -129,7 +130,7 @@ def _of_config(run: Run, config: Config, record: Record) -> dict[str, Any]:
         "exploratory": config.exploratory,
         "max_iterations": config.train_cfg.max_iters,
         "batch_size": config.train_dataloader.batch_size,
-        "precision": config.optim_wrapper.get("dtype", "float32"),
+        "precision": precision(config),
     }
     if record.version == 1:
         rate = config.optim_wrapper.optimizer.get("lr")

@@ -25,8 +25,15 @@ def test_both_sides_train_the_same(monkeypatch):
     assert (upstream["speed_ratio"], upstream["crop"], fast["dtype"]) == (1, "32x32", "bfloat16")
 
 
-def test_losses_that_differ_end_it(monkeypatch):
-    losses, found = itertools.count(1.0, 0.01), {"step_ms": 1.0, "peak_mib": 1.0}
-    monkeypatch.setattr(training, "in_a_process", lambda *_: found | {"first_loss": next(losses)})
-    with pytest.raises(SystemExit, match=r"losses differ \(ours\): there are no figures"):
+@pytest.mark.parametrize("step", [(0.01, 0.0), (0.0, 0.1), (0.0, float("nan"))], ids=str)
+def test_losses_that_differ_end_it(monkeypatch, step):
+    def invented(*_):
+        losses = [1 + next(runs) * apart for apart in step]
+        return {"step_ms": 1.0, "peak_mib": 1.0, "losses": losses}
+
+    runs = itertools.count()
+    monkeypatch.setattr(training, "in_a_process", invented)
+    with pytest.raises(
+        SystemExit, match=r"losses differ \((ours|upstream)\): there are no figures"
+    ):
         list(training.measure([32], rounds=1, steps=4, threads=1))

@@ -88,6 +88,21 @@ def test_a_weights_gradient_is_summed_in_float32():
     assert x.grad[0, 0, 0, 0] == 4, "two taps a side reach a corner"
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_one_image_without_a_batch_and_other_dtypes(stride):
+    conv = nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=8, stride=stride)
+    stock, x = copy.deepcopy(conv), torch.randn(8, 9, 9)
+    mend_dilated(conv)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(conv(x), conv(x[None])[0])
+        exact = stock(x)
+        assert (conv.bfloat16()(x) - exact).abs().max() <= 2 * BFLOAT16 * exact.abs().max()
+        double = x.double()
+        assert torch.equal(conv.double()(double), stock.bfloat16().double()(double))
+        with pytest.raises(RuntimeError, match="can't be greater than actual input"):
+            conv.float()(torch.randn(1, 8, 1, 1)[:, :, :, :0])
+
+
 class Doubling(nn.Conv2d):
     def _conv_forward(self, x, weight, bias):
         return super()._conv_forward(x, 2 * weight, bias)

@@ -27,6 +27,13 @@ BASE = "psa_deeplabv3plus_r18_cityscapes"
             {"default_hooks.checkpoint.save_best": "ECE", "val_evaluator.also": ["calibration"]},
             "default_hooks.checkpoint.rule=less",
         ),
+        (
+            {
+                "custom_hooks": [dict(type="EarlyStoppingHook", monitor="mF1")],
+                "val_evaluator.also": ["f1"],
+            },
+            "EarlyStoppingHook.rule=greater",
+        ),
         ({"plan": {"seeds": ["a"]}}, "plan.seeds.0 must be a whole number"),
         ({"plan": {"foo": 1}}, "plan"),
         ({"val_evaluator.also": 5}, "also is 5, and must be a list"),
@@ -69,10 +76,27 @@ def test_a_run_goes_on_with_the_score_that_it_began_with(tiny):
         train(tiny(BASE, **options, **{"train_cfg.max_iters": 4}))
 
 
+def test_an_arm_goes_on_with_the_plan_that_it_began_with(tiny, tmp_path):
+    options = {"param_scheduler.0.end": 4, "custom_hooks.0.samples": 1}
+    plan = dict(seeds=[0, 1], comparisons=["PSA"])
+    train(tiny(BASE, **options, **{"train_cfg.max_iters": 2, "plan": plan}))
+    options |= {"resume": True, "train_cfg.max_iters": 4}
+    with pytest.raises(UserError, match=r"plan of the experiment(.|\n)*seeds=\(0, 1\)"):
+        train(tiny(BASE, **options, plan=plan | dict(seeds=[0, 1, 2])))
+    train(tiny(BASE, **options))
+    assert read(tmp_path / "work/record.json").plan.seeds == (0, 1), "resumed by hand"
+
+
 def test_what_a_test_scores_besides(tiny):
     config = tiny(BASE, **{"test_evaluator.also": ["boundary"]})
     score_also(config, ["f1", "boundary"])
     assert config.test_evaluator.also == ["boundary", "f1"]
+    config.test_evaluator.also = "f1"
+    with pytest.raises(UserError, match=r"also is 'f1', and must be a list(.|\n)*test_evaluator"):
+        score_also(config, ["boundary"])
+    config.test_evaluator = dict(type="mmseg.ConfusionMetric")
+    score_also(config, ["f1"])
+    assert config.test_evaluator.also == ["f1"]
     config.tta_model.type = "SegTTAModel"
     with pytest.raises(UserError, match="SegTTAModel of LeanEncoderDecoder does not give"):
         require_confidence(config)

@@ -45,7 +45,7 @@ def near(mask, y, x, reach=2):
 
 
 @pytest.mark.parametrize("size", [(23, 31), (80, 61), (1, 9)])
-def test_boundary_is_brute_forces(size, monkeypatch):
+def test_boundary_is_brute_forces(size):
     prediction, truth = maps(1, size)
     width = max(1, round(0.02 * math.hypot(*size)))
     assert width == {(23, 31): 1, (80, 61): 2, (1, 9): 1}[size]
@@ -118,7 +118,7 @@ def test_the_edges_of_bins():
     assert counts[14].tolist() == [1, 1, UNIT]
 
 
-def test_counts_add_up_over_images_and_processes(monkeypatch):
+def test_counts_add_up_over_images_whoever_counts_them():
     """In any split and order the same integers."""
     samples = []
     for seed in range(5):

@@ -140,6 +140,12 @@ def test_losses_and_accuracy_are_upstreams(twins, name):
     assert accuracy(one_channel, truth, 255).tolist() == [50.0], "class 1 has no channel"
 
 
+def test_classes_that_are_masked_have_no_probability():
+    maps = torch.tensor([-torch.inf, -torch.inf, 1.0, 0.0])[:, None, None]
+    labels, confidence = segmentors.most_probable(iter(maps))
+    assert (labels.item(), confidence.item()) == (2, pytest.approx(maps.softmax(0).max().item()))
+
+
 def test_of_equal_scores_the_first_wins():
     scores = torch.randint(3, (5, 40, 60)).float()
     assert torch.equal(segmentors.argmax(iter(scores)), scores.argmax(0, keepdim=True).short())

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from psa_seg.engine.autocast import has_bfloat16
 from psa_seg.engine.describe import environment
 from psa_seg.models.placement import name_of
 
@@ -49,15 +50,18 @@ def check_environment() -> list[str]:
 def check_precision(config: Config) -> list[str]:
     """What is wrong: an optimizer wrapper for mixed precision of hardware that is not here."""
     kind, gpu = name_of(config.optim_wrapper.get("type")), torch.cuda.is_available()
-    wrong = {
-        "AmpOptimWrapper": "is for a GPU, and PyTorch sees none here" * (not gpu),
-        "CPUAmpOptimWrapper": "is for a CPU, and training is on a GPU here" * gpu,
-    }
-    if not wrong.get(kind):
+    wrong = ""
+    if kind == "AmpOptimWrapper" and not gpu:
+        wrong = "is for a GPU, and PyTorch sees none here"
+    if kind == "CPUAmpOptimWrapper" and gpu:
+        wrong = "is for a CPU, and training is on a GPU here"
+    elif kind == "CPUAmpOptimWrapper" and not has_bfloat16():
+        wrong = "is for processors with units for bfloat16, which this one has not"
+    if not wrong:
         return []
     return [
-        f"{config.filename}: optim_wrapper.type {kind} {wrong[kind]}\n"
-        "  do         take OptimWrapper, and give --amp, which chooses"
+        f"{config.filename}: optim_wrapper.type {kind} {wrong}\n"
+        "  do         take OptimWrapper; where there is mixed precision, --amp chooses"
     ]
 
 

@@ -35,32 +35,32 @@ def check_scores(config: Config) -> list[str]:
     known = all(m.get("type") == "ConfusionMetric" and not m.get("prefix") for m in metrics)
     if not known or any(not _of_a_library(kind) for kind in by_kind):
         return []  # what other scores there are is not known here
-    best = (config.default_hooks.get("checkpoint") or {}).get("save_best") or []
+    checkpoint = config.default_hooks.get("checkpoint") or {}
+    best, stopping = checkpoint.get("save_best") or [], by_kind.get("EarlyStoppingHook", {})
     names = [
-        (name, "default_hooks.checkpoint.save_best")
+        (name, "default_hooks.checkpoint.save_best", checkpoint.get("rule"))
         for name in ([best] if isinstance(best, str) else best)
     ]
-    stopping = by_kind.get("EarlyStoppingHook", {}).get("monitor")
-    names += [(stopping, "EarlyStoppingHook.monitor")] if stopping else []
+    if stopping.get("monitor"):
+        names.append((stopping["monitor"], "EarlyStoppingHook.monitor", stopping.get("rule")))
     also = [further.SCORES[name] for name in also_scored(config)]
     scores = [
         *ConfusionMetric.SCORES,
         *also,
         *["val_loss"] * ("ValidationLossHook" in by_kind),
     ]
-    checkpoint = config.default_hooks.get("checkpoint") or {}
-    unruled = [name for name, where in names if name in also and "save_best" in where]
-    if unruled and not checkpoint.get("rule"):
-        rule = "less" if unruled[0] == "ECE" else "greater"
-        return [
-            f"{config.filename}: of {unruled[0]}, mmengine does not know which is the best\n"
-            f"  do         default_hooks.checkpoint.rule={rule}"
-        ]
+    for name, where, rule in names:
+        if name in also and not rule:
+            return [
+                f"{config.filename}: of {name}, mmengine does not know which is the best\n"
+                f"  do         {where.rpartition('.')[0]}.rule="
+                + ("less" if name == "ECE" else "greater")
+            ]
     return [
         f"{config.filename}: {where} is {name!r}, and no score has that name\n"
         f"{meant_by(near(str(name), scores))}  scores     {', '.join(scores)}"
         + ("" if "val_loss" in scores else "; with ValidationLossHook val_loss, too")
-        for name, where in names
+        for name, where, _ in names
         if name not in (*scores, "auto")
         and not ("val_loss" in scores and str(name).startswith("val_"))  # a part of it
     ]
@@ -68,7 +68,7 @@ def check_scores(config: Config) -> list[str]:
 
 def check_scored(config: Config) -> list[str]:
     """What is wrong with what is scored, and with the score by which models are compared."""
-    for scorer in _scorers(config.get("val_evaluator")):
+    for scorer in scorers(config.get("val_evaluator")):
         if wrong := further.wrong(scorer.get("also", [])):
             return [f"{config.filename}: {wrong}\n  do         correct val_evaluator.also"]
     names = next(iter(class_names(config, "val_dataloader").values()), None)
@@ -86,10 +86,10 @@ def check_scored(config: Config) -> list[str]:
 
 def also_scored(config: Config, evaluator: str = "val_evaluator") -> list[str]:
     """What is scored besides, as of `psa_seg.evaluation.further`."""
-    return [name for scorer in _scorers(config.get(evaluator)) for name in scorer.get("also", [])]
+    return [name for scorer in scorers(config.get(evaluator)) for name in scorer.get("also", [])]
 
 
-def _scorers(evaluator: Any) -> list[Any]:
+def scorers(evaluator: Any) -> list[Any]:
     """Those of ours in an evaluator's config."""
     found = evaluator if isinstance(evaluator, list) else [evaluator or {}]
     return [scorer for scorer in found if name_of(scorer.get("type")) == "ConfusionMetric"]
