@@ -3,6 +3,7 @@
 python -m benchmarks.tables
 """
 
+import itertools
 import re
 import sys
 from functools import cache
@@ -122,21 +123,25 @@ def precision() -> str:
 
 
 def length() -> str:
-    """Whether experiments are long enough: what twice their steps bring the plain network."""
+    """What more steps bring the plain network, and how far apart its seeds are where it stands."""
     lines = []
-    for folder in sorted(RESULTS.glob("*_long")):
-        (twice,), (once,) = _plain(folder.name), _plain(folder.name.removesuffix("_long"))
-        scores, (_, sd) = once.scores(), once.mean_and_sd()
-        gains = {seed: score - scores[seed] for seed, score in twice.scores().items()}
-        gain = mean(gains.values())
-        lines.append(
-            f"- {once.first.data}: {gain:+.2f} points of {once.first.score} in "
-            f"{twice.first.max_iterations} steps instead of {once.first.max_iterations} "
-            f"({', '.join(f'{each:+.2f}' for each in gains.values())}); the plain network's "
-            f"{len(scores)} seeds have a standard deviation of {sd:.2f}, which is "
-            + ("more: long enough" if gain < sd else "less: **not long enough**")
-        )
-    return "\n".join(lines) or "**Not measured yet.**"
+    for folder in sorted(RESULTS.glob("*_length")):
+        models = sorted(_plain(folder.name), key=lambda model: model.first.max_iterations)
+        about = models[0].first
+        line = f"- {about.data}, {about.score}: {models[0].mean_and_sd()[0]:.2f} after "
+        line += f"{about.max_iterations} steps"
+        for before, model in itertools.pairwise(models):
+            earlier = before.scores()
+            gains = [now - earlier[seed] for seed, now in model.scores().items() if seed in earlier]
+            told = ", ".join(f"{gain:+.2f}" for gain in gains)
+            line += f"; {mean(gains):+.2f} ({told}) after {model.first.max_iterations}"
+        settled = folder.name.removesuffix("_length")
+        for model in _plain(settled) if (RESULTS / settled).is_dir() else ():
+            if model.is_whole():
+                sd, steps = model.mean_and_sd()[1], model.first.max_iterations
+                line += f". {len(model.counted)} seeds of {steps} steps are {sd:.2f} apart (sd)"
+        lines.append(line + ".")
+    return "\n".join(lines)
 
 
 def _plain(name: str) -> list[Model]:
