@@ -32,8 +32,8 @@ def markdown(boards: list[Board]) -> str:
 
 
 def _table(board: Board) -> str:
-    further = board.further
-    headings = ("attention", board.about.score, "seeds", *AGAINST, *further, *COSTS)
+    against = AGAINST if board.comparisons else ()
+    headings = ("attention", board.about.score, "seeds", *against, *board.further, *COSTS)
     lines = [
         f"**{board.title}**" + (" (exploratory)" if board.exploratory else ""),
         "",
@@ -53,7 +53,7 @@ def _cells(board: Board, model: Model, comparison: Comparison | None) -> list[st
         _escaped(model.label),
         _mean(model),
         seeds(model, comparison),
-        *_against(comparison),
+        *(_against(comparison) if board.comparisons else ()),
         *(_mean(model, name) for name in board.further.values()),
         f"{model.first.parameters / 1e6:.2f} M",
         "not counted" if flops is None else f"{flops:.2f}",

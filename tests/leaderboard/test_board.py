@@ -83,7 +83,8 @@ def test_without_a_baseline_nothing_is_compared(tmp_path):
     write(tmp_path / "1.json", invented.record("SE"))
     (board,) = read_boards(str(tmp_path)).boards
     assert board.comparisons == {}
-    assert "| SE | 42.86 ± ? | 1 |  |  |  |  |" in markdown([board])
+    assert "difference" not in markdown([board]).splitlines()[2]
+    assert "| SE | 42.86 ± ? | 1 | 5.20 M |" in markdown([board])
 
 
 def test_a_class_that_never_occurs_is_no_crash(tmp_path):
