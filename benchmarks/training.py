@@ -47,6 +47,7 @@ SIDES: dict[str, dict[str, str]] = {
     "ours, --amp, AVX2": OLDER,
 }
 WARMUP = 2
+LEAST_CROP = 32
 # How far losses may be from upstream's, relative to it: the first, and the last, of gradients:
 # rounding alone, in float32, too, took that half as far in ten steps.
 AGREE = {"bfloat16": (0.02, 0.03), "float32": (1e-3, 0.03)}
@@ -168,11 +169,15 @@ def measure(
 def main() -> None:
     """Measure, write one CSV."""
     parser = options(__doc__)
-    parser.add_argument("--crops", type=int, nargs="+", default=[256, 160, 128])
-    parser.add_argument("--steps", type=int, default=12, help="of each run")
+    parser.add_argument(
+        "--crops", type=int, nargs="+", default=[256, 160, 128], help="sides in pixels: 256 160 128"
+    )
+    parser.add_argument("--steps", type=int, default=12, help="of each run: 12")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)  # side, folder, crop, steps
     parser.set_defaults(rounds=5, device="cpu")
     args = parse(parser)
+    if min(args.crops) < LEAST_CROP or args.steps < WARMUP + 2:
+        parser.error(f"crops of at least {LEAST_CROP} pixels, and {WARMUP + 2} steps")
     init_default_scope("mmseg")
     if args.one:
         side, folder, crop, steps = args.one

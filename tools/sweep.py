@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=1, help="runs on each GPU, or on the CPU")
     parser.add_argument("--work-dirs", default="work_dirs", help="where runs work: work_dirs")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--list", action="store_true", help="say what is finished and what is not")
+    what.add_argument("--list", action="store_true", help="say which runs have a record")
     what.add_argument("--run", metavar="RUN", help="only this one, by name or number, here")
     what.add_argument("--slurm", action="store_true", help="print a script for sbatch instead")
     args = parser.parse_args()
@@ -30,7 +30,7 @@ def main() -> None:
     if args.list:
         missing = {run.name for run in experiment.missing()}
         for number, run in enumerate(experiment.runs):
-            print(f"{number:3} {'missing ' if run.name in missing else 'finished'} {run.name}")
+            print(f"{number:3} {'missing ' if run.name in missing else 'recorded'} {run.name}")
     elif args.slurm:
         print(slurm.array_script(experiment), end="")
     else:

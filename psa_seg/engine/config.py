@@ -43,6 +43,9 @@ TYPES: dict[str, Any] = {
     "load_from": (str, type(None)),
     "work_dir": (str, type(None)),
     "resume": bool,
+    "train_cfg": dict,
+    "optim_wrapper": dict,
+    "optim_wrapper.optimizer": dict,
 }
 OF_A_CROP = (
     "what is made of it: of a crop_size\n"
@@ -223,6 +226,9 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
     except (KeyError, TypeError, AttributeError, AssertionError, ValueError, IndexError) as error:
         raise UserError(f"--cfg-options does not fit {config.filename}\n  {error}") from error
     where = f"  where      {config.filename}, or --cfg-options"
+    for key, kinds in TYPES.items():
+        if not isinstance(look_up(config, key), kinds):
+            raise UserError(f"{key}={look_up(config, key)!r} is not what it can be\n{where}")
     _refuse_epochs(config)
     for key, least in (NUMBERS | OPTIONAL_NUMBERS).items():
         value = look_up(config, key)
@@ -233,9 +239,6 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
     rate = look_up(config, RATE)
     if type(rate) not in (int, float, type(None)):
         raise UserError(f"{RATE}={rate!r} is no number\n{where}")
-    for key, kinds in TYPES.items():
-        if not isinstance(config.get(key), kinds):
-            raise UserError(f"{key}={config.get(key)!r} is not what it can be\n{where}")
     for key, (kind, _) in OWN.items():
         if not isinstance(config[key], kind):
             raise UserError(f"{key}={config[key]!r} is not {WORDS[kind]}\n{where}")

@@ -4,6 +4,7 @@ Model types, depth and the attention's placement stay as the config has them. Wi
 and schedule shrink, and the data are synthetic: a demo shows that all works, not what it is worth.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,13 @@ from psa_seg.engine.doctor.classes import heads
 from psa_seg.engine.doctor.data import first_steps
 from psa_seg.engine.options import use_amp
 from psa_seg.engine.own_data import typical_size, use_data
+from psa_seg.records.schema import OF_A_DEMO
 
 DATA_ROOT = Path("data/synthetic_cityscapes")
 BASE_CHANNELS = 8  # a ResNet's usual 64, by eight
 HRNET_FACTOR = 0.25
 HEAD_CHANNELS = 64
 IMAGE_SCALE = (256, 128)  # width, height: half the size in which the scenes are drawn
-OF_A_DEMO = ", demo"  # in the name of data, for tables say what was trained by it
 CROP_SIZE = (128, 256)  # height, width
 ITERATIONS = 700
 NOTICE = "DEMO on SYNTHETIC street scenes: these figures say nothing about real images."
@@ -46,17 +47,23 @@ def make_demo(config: Config, data: DataFile | None = None) -> None:
         config.val_dataloader.batch_size = 4  # all scenes are of one size
     else:
         shrink_own(config, data)
-    if has_bfloat16() and not torch.cuda.is_available():
-        use_amp(config)
 
 
-def fuse(config: Config) -> None:
-    """Have the optimizer that a demo has come to step in one call: a tenth of the time.
+def quicken(config: Config, chosen: Collection[str]) -> None:
+    """Have a demo train as fast as this processor can, where nobody has chosen otherwise.
 
-    Only where it can, and where nobody has chosen another way.
+    In mixed precision, and with all weights stepped in one call, which saves a tenth of the time.
+
+    Args:
+        config: overridden; changed in place.
+        chosen: options that were overridden.
     """
+    wrapper = any(key.startswith(("optim_wrapper.type", "optim_wrapper._")) for key in chosen)
+    if has_bfloat16() and not torch.cuda.is_available() and not wrapper:
+        use_amp(config)
     optimizer = config.optim_wrapper.optimizer
-    if optimizer.type in ("SGD", "Adam", "AdamW", "Adagrad") and "foreach" not in optimizer:
+    others = {"foreach", "differentiable"} & optimizer.keys()
+    if optimizer.get("type") in ("SGD", "Adam", "AdamW", "Adagrad") and not others:
         optimizer.setdefault("fused", True)
 
 

@@ -21,7 +21,8 @@ FOREIGN = "\n             where it belongs to another type: {0}._delete_=True {0
 BUILT_OF_A_CONFIG = ("psa_seg.", "mmseg.", "mmengine.", "mmcv.", "torch.optim.")
 OURS_AND_LIBRARIES = (*BUILT_OF_A_CONFIG, "torch.")
 BUILDING = ("__init__", "initialize")  # the second is mmengine's, of weights
-TAKE_VALUES_OF_A_CONFIG = ("psa_seg.attention", "psa_seg.models", "torch.optim")
+PLACED = ("psa_seg.attention", "psa_seg.models")
+TAKE_VALUES_OF_A_CONFIG = (*PLACED, "torch.optim", "mmengine.optim")
 UNKNOWN_TYPE = re.compile(r"(\S+) is not in the .+ registry")
 MISSING_OPTION = re.compile(r"(\w+)\.__init__\(\) missing \d+ required")
 UNKNOWN_OPTION = re.compile(r"(\w+)(?:\.\w+)?\(\) got an unexpected keyword argument '(\w+)'")
@@ -115,11 +116,12 @@ def _explain_value(config: Config, error: Exception, message: str) -> None:
     taken = function in BUILDING and module.startswith(BUILT_OF_A_CONFIG)
     if taken or (isinstance(error, ValueError) and module.startswith(TAKE_VALUES_OF_A_CONFIG)):
         taker = type(frame.f_locals.get("self", error)).__name__
+        hint = "; an attention takes the channels and maps of its place"
         raise UserError(
             f"{config.filename} (with --cfg-options): a value does not fit\n"
             f"  {message}\n"
             f"  where      what {taker} is built of\n"
-            "  do         correct it; an attention takes the channels and maps of its place"
+            f"  do         correct it{hint if module.startswith(PLACED) else ''}"
         ) from error
 
 

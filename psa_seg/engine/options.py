@@ -13,6 +13,7 @@ from psa_seg.engine.hooks import ProfileHook
 from psa_seg.engine.tool import BACKENDS
 from psa_seg.errors import UserError
 from psa_seg.evaluation import further
+from psa_seg.models.placement import name_of
 
 # Time of a step in bfloat16, as a multiple of float32's: benchmarks/training.py measures it.
 WITHOUT_UNITS = {"AVX-512": 1.4, "AVX2": 10}
@@ -47,8 +48,15 @@ def use_amp(config: Config, dtype: str | None = None) -> None:
         dtype: `bfloat16` or `float16`; by default the first where the hardware has it.
 
     Raises:
-        UserError: where the hardware does not have that dtype.
+        UserError: where the hardware does not have that dtype, or the config has a wrapper that
+            this would displace.
     """
+    kind = name_of(config.optim_wrapper.get("type", "OptimWrapper"))
+    if kind not in ("OptimWrapper", "AmpOptimWrapper", "CPUAmpOptimWrapper"):
+        raise UserError(
+            f"mixed precision (--amp) is a wrapper of its own, and optim_wrapper.type is {kind}\n"
+            "  do         leave one of the two out"
+        )
     config.optim_wrapper.pop("loss_scale", None)
     if not torch.cuda.is_available():
         _require_cpu(dtype)

@@ -14,7 +14,7 @@ from psa_seg.checkpoints.reading import config_of, load_checkpoint
 from psa_seg.datasets.transforms import without_masks
 from psa_seg.engine import options, weights, work_dir
 from psa_seg.engine.config import load_config, override
-from psa_seg.engine.demo import OF_A_DEMO, fuse, make_demo
+from psa_seg.engine.demo import make_demo, quicken
 from psa_seg.engine.distributed import once
 from psa_seg.engine.doctor import (
     check_checkpoint,
@@ -33,6 +33,7 @@ from psa_seg.engine.work_dir import Claim
 from psa_seg.errors import UserError, stop_at
 from psa_seg.models.placement import settled
 from psa_seg.records.fingerprint import sources
+from psa_seg.records.schema import OF_A_DEMO
 
 
 def read(args: argparse.Namespace, more: dict[str, Any] | None = None) -> Config:
@@ -52,7 +53,7 @@ def read(args: argparse.Namespace, more: dict[str, Any] | None = None) -> Config
         use_data(config, data)
     override(config, {**(args.cfg_options or {}), **(more or {})})
     if args.demo:
-        fuse(config)
+        quicken(config, args.cfg_options or {})
     config.allow_absent |= args.allow_absent or args.demo
     config.launcher = args.launcher
     if args.work_dir:

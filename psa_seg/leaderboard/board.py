@@ -10,6 +10,7 @@ from psa_seg.errors import UserError
 from psa_seg.leaderboard.model import Model
 from psa_seg.leaderboard.paired import Comparison, compare
 from psa_seg.records import Attempt, Record, find
+from psa_seg.records.schema import OF_A_DEMO
 
 # Of a record, what its fingerprints stand for.
 OF_SETTING = (
@@ -108,6 +109,11 @@ class Board:
     def synthetic(self) -> bool:
         """Whether the data are made up."""
         return self.about.data.startswith("synthetic")
+
+    @property
+    def demo(self) -> bool:
+        """Whether it is of demos on somebody's data."""
+        return self.about.data.endswith(OF_A_DEMO)
 
     @property
     def machines(self) -> list[str]:

@@ -6,12 +6,13 @@ from psa_seg.leaderboard.paired import UNDECIDED, UNTESTED, Comparison
 
 def findings(boards: list[Board]) -> list[str]:
     """A sentence for each comparison on real images that was settled beforehand."""
-    real = [board for board in boards if not (board.synthetic or board.exploratory)]
-    return [sentence(board) for board in real if board.baseline is not None]
+    real = [board for board in boards if not (board.synthetic or board.exploratory or board.demo)]
+    planned = [b for b in real if b.baseline or any(model.plans for model in b.models.values())]
+    return [sentence(board) for board in planned]
 
 
 def sentence(board: Board) -> str:
-    """Of a board with a baseline: what each model that was tested gains, and what is not in yet."""
+    """What each model that was tested gains, and what is not in yet."""
     about, tested = board.about, board.comparisons
     told = [
         f"{label} {found.difference:+.2f} [{found.low:+.2f}, {found.high:+.2f}], {found.verdict}"
@@ -26,7 +27,9 @@ def sentence(board: Board) -> str:
         text += f"{about.score} beside the plain network's, in points with its 95 % interval"
         text += f"{corrected}: {'; '.join(told)}.{_sensitivity([*tested.values()])}"
     elif tested:
-        text += "nothing can be tested of one seed, or of differences that are all the same."
+        one = max(len(found.seeds) for found in tested.values()) < 2
+        text += "nothing can be tested of "
+        text += "one seed." if one else "differences that are the same for every seed."
     else:
         text += "nothing is tested yet."
     return text + (f" Seeds are missing: {'; '.join(missing)}." if missing else "")
@@ -36,7 +39,7 @@ def _missing(board: Board) -> list[str]:
     """Models that have not all the seeds that they were to have, or none yet."""
     models = board.models.values()
     compared = {seed for model in models if model.tested_with for seed in model.planned}
-    missing = []
+    missing = [] if board.baseline else ["the plain network (none yet)"]
     for model in models:
         plain = model is board.baseline
         wanted = {*model.planned} | (compared if plain else set())

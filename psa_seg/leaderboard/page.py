@@ -42,6 +42,7 @@ def _board(board: Board, pictures: bool) -> dict[str, Any]:
         "exploratory": board.exploratory,
         "recipe": board.is_recipe,
         "synthetic": board.synthetic,
+        "demo": board.demo,
         "classes": board.about.classes,
         "images": [board.about.train_images, board.about.val_images],
         "machines": board.machines,

@@ -24,6 +24,7 @@ from psa_seg.records.scores import (
 )
 
 VERSION = 2
+OF_A_DEMO = ", demo"  # ends the name of data of which a demo was trained
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,8 @@ def needed(score: str, classes: Sequence[str]) -> str:
     if name in classes and kind in OF_A_CLASS:
         return OF_A_CLASS[kind]
     raise ValueError(
-        f"score {score!r} is none of {', '.join(MEANS)}, nor a class's: {classes[-1]} IoU"
+        f"score {score!r} is none of {', '.join(MEANS)}, nor a class's "
+        f"{', '.join(OF_A_CLASS)}: {classes[-1]} IoU, say"
     )
 
 

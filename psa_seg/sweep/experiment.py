@@ -46,7 +46,7 @@ ATTENTION = "ATTENTION"  # stands for the attention's config in a placement
 NEEDED = {"config": str, "records": str, "seeds": list, "attentions": dict, "placements": dict}
 WORDS = {
     str: "a text that is not empty",
-    list: "a list that is not empty",
+    list: "a list that is not empty, such as [0, 1]",
     dict: "a mapping that is not empty",
     bool: "true or false",
 }
@@ -180,7 +180,7 @@ def _require_labels(path: str, key: str, read: dict[str, Any], labels: Sequence[
     for label in read[key]:
         if label not in labels or read[key].count(label) > 1:
             known = ", ".join(map(repr, dict.fromkeys(labels))) or "no label"
-            raise _wrong(path, f"{key} has {label!r}: of {known}, each can stand there once")
+            raise _wrong(path, f"{key} can have {known}, each once, and has {label!r}")
 
 
 def _require_differing(path: str, runs: Sequence[Run]) -> None:
@@ -223,7 +223,9 @@ def _place(path: str, template: Any, attention: Any) -> dict[str, Any]:
     if not isinstance(template, dict) or f'"{ATTENTION}"' not in text:
         raise _wrong(path, f"a placement must map options to values, one of them {ATTENTION}")
     if not isinstance(attention, dict) or "type" not in attention:
-        raise _wrong(path, f"an attention must have a type, or be empty; this is {attention}")
+        raise _wrong(
+            path, f"an attention must have a type, or nothing after its colon; this is {attention}"
+        )
     return json.loads(text.replace(f'"{ATTENTION}"', json.dumps(attention, default=str)))
 
 

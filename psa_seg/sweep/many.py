@@ -25,7 +25,7 @@ from psa_seg.engine import looking
 from psa_seg.errors import BusyError, UserError
 from psa_seg.records import read
 from psa_seg.sweep.experiment import Experiment, Run
-from psa_seg.sweep.one import BUSY, configure, is_finished
+from psa_seg.sweep.one import BUSY, configure, is_finished, named
 
 POLL_SECONDS = 1.0
 
@@ -111,10 +111,11 @@ def run_all(experiment: Experiment, free: list[str]) -> None:
         config = configure(experiment, run)
         steps[run.name] = config.train_cfg.max_iters
         if not is_finished(experiment, run, config):
-            if not waiting:
-                looking.readable(config)
-            if all(run.label != other.label for other in waiting):
-                looking.buildable(config)
+            with named(experiment, run):
+                if not waiting:
+                    looking.readable(config)
+                if all(run.label != other.label for other in waiting):
+                    looking.buildable(config)
             waiting.append(run)
     for number in (signal.SIGTERM, signal.SIGHUP):  # or runs would go on alone
         signal.signal(number, lambda number, _: sys.exit(128 + number))

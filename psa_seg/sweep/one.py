@@ -1,6 +1,8 @@
 """One run of an experiment: trained, or taken up again, and its record filed."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -38,6 +40,22 @@ def configure(experiment: Experiment, run: Run) -> Config:
         UserError: where an override does not fit it, or the experiment's config has an attention
             already.
     """
+    with named(experiment, run):
+        return _configured(experiment, run)
+
+
+@contextmanager
+def named(experiment: Experiment, run: Run) -> Iterator[None]:
+    """A message that does not name the experiment's file gets it, and the run's name."""
+    try:
+        yield
+    except UserError as error:
+        if str(experiment.path) in str(error):
+            raise
+        raise UserError(f"{error}\n  of         run {run.name} of {experiment.path}") from error
+
+
+def _configured(experiment: Experiment, run: Run) -> Config:
     config = copy.deepcopy(_base(experiment.config))
     if attentions(config.model):
         raise UserError(
@@ -52,10 +70,7 @@ def configure(experiment: Experiment, run: Run) -> Config:
         shrink(config, draw(DATA_ROOT))
     elif data:
         use_data(config, data)
-    try:
-        override(config, {**run.options, "randomness.seed": run.seed})
-    except UserError as error:
-        raise UserError(f"{error}\n  where      run {run.name} of {experiment.path}") from error
+    override(config, {**run.options, "randomness.seed": run.seed})
     if bool(attentions(config.model)) != run.attends:
         raise UserError(
             f"run {run.name} of {experiment.path} would train "
@@ -92,30 +107,44 @@ def is_finished(experiment: Experiment, run: Run, config: Config) -> bool:
     """Whether the run has its record.
 
     Raises:
-        UserError: where what lies under its name is the record of another run.
+        UserError: where what lies under its name, or in its work directory, is of another run.
     """
-    path = experiment.record_of(run)
-    if not path.is_file():
-        return False
+    path, begun = experiment.record_of(run), experiment.work_dir_of(run) / NAME
+    if path.is_file():
+        _require_same(experiment, run, config, path, ended=True)
+        return True
+    if begun.is_file():
+        _require_same(experiment, run, config, begun, ended=False)
+    return False
+
+
+def _require_same(
+    experiment: Experiment, run: Run, config: Config, path: Path, ended: bool
+) -> None:
+    """Raise UserError where the record at `path` is not of this run."""
     record = read(path)
     there, here = _of_record(record), _of_config(run, config, record)
-    different = next((key for key in there if there[key] != here[key]), "its end")
-    if not record.is_complete or different != "its end":
-        raise UserError(
-            f"{path} is the record of another run than {experiment.path} describes now\n"
-            f"  there      {different} {there.get(different, 'has not come')}\n"
-            f"  here       {here.get(different, 'it must have')}\n"
-            "  do         give the changed experiment a file and a records folder of its own"
-        )
-    return True
+    different = next((key for key in there if there[key] != here[key]), "")
+    if ended and not record.is_complete:
+        different = different or "its end"
+    if not different:
+        return
+    away = "" if ended else f", or take {path.parent} away"
+    raise UserError(
+        f"{path} is the record of another run than {experiment.path} describes now\n"
+        f"  there      {different} {there.get(different, 'has not come')}\n"
+        f"  here       {here.get(different, 'it must have')}\n"
+        "  do         give the changed experiment a file and a records folder of its own" + away
+    )
 
 
 def _of_record(record: Record) -> dict[str, Any]:
     """By what a record is known to be a run's: of version 1, what it tells in words."""
     names = ("label", "seed", "exploratory", "max_iterations", "batch_size", "precision")
     known = {name: getattr(record, name) for name in names}
+    known |= {"lr": record.optimizer.get("lr"), "attentions": record.attentions}
     if record.version == 1:
-        return known | {"lr": record.optimizer.get("lr"), "attentions": record.attentions}
+        return known
     known |= {"score": record.score}
     if record.attentions and record.plan:  # the plain network's run may be of several plans
         known |= {"plan": asdict(record.plan)}
@@ -132,9 +161,10 @@ def _of_config(run: Run, config: Config, record: Record) -> dict[str, Any]:
         "batch_size": config.train_dataloader.batch_size,
         "precision": precision(config),
     }
+    rate = config.optim_wrapper.optimizer.get("lr")
+    known |= {"lr": rate, "attentions": plain(attentions(config.model))}
     if record.version == 1:
-        rate = config.optim_wrapper.optimizer.get("lr")
-        return known | {"lr": rate, "attentions": plain(attentions(config.model))}
+        return known
     plan = {key: tuple(value) for key, value in config.plan.items()}
     known |= {"score": config.score, "plan": plan}
     described = copy.deepcopy(config)
@@ -153,7 +183,9 @@ def train(experiment: Experiment, run: Run) -> None:
     with alone(Path(f"{config.work_dir}.lock"), f"run {run.name}"):
         if is_finished(experiment, run, config):
             return
-        launch.train(prepare.training(config))
+        with named(experiment, run):
+            prepared = prepare.training(config)
+        launch.train(prepared)
         record = experiment.record_of(run)
         record.parent.mkdir(parents=True, exist_ok=True)
         pictures = Path(config.work_dir, "samples.png")

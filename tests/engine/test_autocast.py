@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmseg.registry import OPTIM_WRAPPERS
 from torch import nn
 
 from psa_seg.engine import demo, options
-from psa_seg.engine.autocast import CPUAmpOptimWrapper, has_bfloat16
+from psa_seg.engine.autocast import CPUAmpOptimWrapper, has_bfloat16, precision
 from psa_seg.engine.doctor.environment import check_precision
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.errors import UserError
@@ -54,6 +55,7 @@ def test_elsewhere_it_is_one_message(tiny, monkeypatch, dtype, message):
 @pytest.mark.parametrize("gpu", [True, False])
 def test_a_wrapper_for_other_hardware_is_a_message(tiny, monkeypatch, gpu):
     """On a GPU, autocast of the CPU would be none, and the record would say bfloat16."""
+    units(monkeypatch, bf16=True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     kinds = ["AmpOptimWrapper", "CPUAmpOptimWrapper"]
     found = [check_precision(tiny(BASELINE, **{"optim_wrapper.type": kind})) for kind in kinds]
@@ -61,6 +63,32 @@ def test_a_wrapper_for_other_hardware_is_a_message(tiny, monkeypatch, gpu):
     if not gpu:
         with pytest.raises(UserError, match="AmpOptimWrapper is for a GPU"):
             train(tiny(BASELINE, **{"optim_wrapper.type": "AmpOptimWrapper"}))
+
+
+def test_a_processor_without_units_is_told_of_whoever_names_the_wrapper(tiny, monkeypatch):
+    units(monkeypatch, avx2=True)
+    (message,) = check_precision(tiny(BASELINE, **BFLOAT16))
+    assert "for processors with units for bfloat16" in message
+
+
+def test_a_wrapper_of_ones_own_is_not_displaced(tiny):
+    config = tiny(BASELINE, **{"optim_wrapper.type": "ApexOptimWrapper"})
+    with pytest.raises(UserError, match=r"--amp(.|\n)*optim_wrapper\.type is ApexOptimWrapper"):
+        options.use_amp(config)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "dtype"),
+    [
+        (dict(type="OptimWrapper"), "float32"),
+        (dict(type="CPUAmpOptimWrapper"), "bfloat16"),
+        (dict(type=CPUAmpOptimWrapper), "bfloat16"),
+        (dict(type="AmpOptimWrapper"), "float16"),
+        (dict(type="AmpOptimWrapper", dtype="bfloat16"), "bfloat16"),
+    ],
+)
+def test_a_record_tells_the_precision_that_a_wrapper_has(wrapper, dtype):
+    assert precision(Config(dict(optim_wrapper=wrapper))) == dtype
 
 
 def test_only_bfloat16():
@@ -117,5 +145,12 @@ def test_the_demo_takes_it_where_it_can(tiny, streets, monkeypatch, has_units):
     monkeypatch.setattr(demo, "prepare", lambda root: streets)
     config = tiny(BASELINE)
     demo.make_demo(config)
+    demo.quicken(config, ["optim_wrapper.type"])
+    assert config.optim_wrapper.type == "OptimWrapper", "as somebody has chosen"
+    demo.quicken(config, [])
     wrapper = "CPUAmpOptimWrapper" if has_units else "OptimWrapper"
     assert config.optim_wrapper.type == wrapper
+    assert config.optim_wrapper.optimizer.fused
+    config.optim_wrapper.optimizer = dict(type="RMSprop", lr=0.1)
+    demo.quicken(config, [])
+    assert "fused" not in config.optim_wrapper.optimizer

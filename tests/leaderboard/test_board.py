@@ -115,6 +115,8 @@ def test_further_scores_stand_where_all_runs_have_them(tmp_path):
     (board,) = read_boards(str(tmp_path)).boards
     assert board.further == {"car F1 within 2 px": "car F1"}
     assert board.models["SE"].scores("car F1") == {0: pytest.approx(60.0)}
+    rows = csv.DictReader(io.StringIO(to_csv([board])))
+    assert [float(row["car F1"]) for row in rows] == [60.0, 60.0]
     write(tmp_path / "1.json", invented.record("SE", 1, score="car IoU"))
     assert read_boards(str(tmp_path)).boards[0].further == {}
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 from psa_seg import records
 from psa_seg.leaderboard import markdown, metafile, read_boards
-from psa_seg.leaderboard.finding import sentence
+from psa_seg.leaderboard.finding import findings, sentence
 from psa_seg.records import Plan, write
 from tests.leaderboard import invented
 
@@ -105,6 +105,17 @@ def test_records_without_the_plan_take_no_comparison_away(tmp_path):
     (board,) = read_boards(str(tmp_path)).boards
     assert board.comparisons == expected
     assert "the plain network (4 of 5); CBAM (none yet); GC (none yet)." in sentence(board)
+
+
+def test_without_the_plain_network_a_plan_says_so(tmp_path):
+    invented.write_all(tmp_path, plan=PLAN)
+    for path in tmp_path.glob("none*"):
+        path.unlink()
+    (board,) = read_boards(str(tmp_path)).boards
+    assert findings([board]) == [sentence(board)]
+    assert "nothing is tested yet. Seeds are missing: the plain network (none yet);" in sentence(
+        board
+    )
 
 
 def test_every_figure_is_of_the_planned_seeds(tmp_path):

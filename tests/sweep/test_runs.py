@@ -71,12 +71,22 @@ def test_killed_it_goes_on_and_repeats_no_finished_run(trial, tmp_path):
     assert "resumed epoch: 0, iter: " in log
 
     listed = subprocess.run([*SWEEP, str(trial), "--list"], capture_output=True, text=True)
-    assert listed.stdout.split() == ["0", "finished", "none_seed0", "1", "finished", "psa_seed0"]
+    assert listed.stdout.split() == ["0", "recorded", "none_seed0", "1", "recorded", "psa_seed0"]
     text = trial.read_text()
     trial.write_text(text.replace("seeds:", "score: road IoU\nseeds:"))
     with pytest.raises(UserError, match=r"there +score mIoU"):
         many.run_all(read_experiment(str(trial)), [""])
+    kept = second.read_bytes()
+    second.unlink()  # what is begun must go on as what it began as, before anything is trained
+    trial.write_text(
+        text.replace("seeds: [0]", "seeds: [0, 1]").replace("seeds:\n- 0", "seeds:\n- 0\n- 1")
+    )
+    with pytest.raises(UserError, match=r"work_dirs/trial/psa_seed0/record.json(.|\n)*plan"):
+        many.run_all(read_experiment(str(trial)), [""])
+    assert not (tmp_path / "work_dirs/trial/none_seed1").exists()
     trial.write_text(text)
+    second.write_bytes(kept)
+    many.run_all(read_experiment(str(trial)), [""])
     write(second, replace(read(second), config_hash="another"))
     with pytest.raises(UserError, match="record of another run"):
         many.run_all(read_experiment(str(trial)), [""])
