@@ -52,7 +52,7 @@ def named(experiment: Experiment, run: Run) -> Iterator[None]:
     except UserError as error:
         if str(experiment.path) in str(error):
             raise
-        raise UserError(f"{error}\n  of         run {run.name} of {experiment.path}") from error
+        raise type(error)(f"{error}\n  of         run {run.name} of {experiment.path}") from error
 
 
 def _configured(experiment: Experiment, run: Run) -> Config:

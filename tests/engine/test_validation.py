@@ -36,6 +36,7 @@ BASE = "psa_deeplabv3plus_r18_cityscapes"
         ),
         ({"plan": {"seeds": ["a"]}}, "plan.seeds.0 must be a whole number"),
         ({"plan": {"foo": 1}}, "plan"),
+        ({"plan": {"seeds": [1, 2]}}, "plan.seeds do not have seed 0"),
         ({"val_evaluator.also": 5}, "also is 5, and must be a list"),
         ({"model.test_cfg.mode": "slide"}, "crop_size is None"),
         ({"score": "rode IoU"}, "score 'rode IoU' is none of mIoU, .* nor a class's"),
