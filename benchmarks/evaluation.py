@@ -31,7 +31,7 @@ from psa_seg.datasets.synthetic import prepare
 from psa_seg.engine.config import load_config
 from psa_seg.engine.demo import shrink
 from psa_seg.engine.runner import PairedRunner
-from psa_seg.evaluation.further import ROWS
+from psa_seg.records.scores import COLUMNS
 
 CONFIG = Path(__file__).parents[1] / "configs/psa_deeplabv3plus_cityscapes.py"
 SIZE = (1024, 2048)
@@ -83,7 +83,7 @@ def score(side: str, mode: str, folder: Path) -> dict[str, Any]:
         config.model.type, config.tta_model.type = "EncoderDecoder", "SegTTAModel"
         config.test_evaluator = dict(type="IoUMetric")
     if side == FURTHER:
-        config.test_evaluator.also = list(ROWS)
+        config.test_evaluator.also = list(COLUMNS)
     if mode == "tta":
         config.test_dataloader.dataset.pipeline = config.tta_pipeline
         config.model = dict(config.tta_model, module=config.model)

@@ -194,7 +194,7 @@ def _continued(now: Record, earlier: Record, path: Path, iteration: int) -> Reco
             f"the plan of the experiment is not that which this run began with: {path}\n"
             f"  there      {earlier.plan or 'no plan'}\n"
             f"  here       {now.plan}\n"
-            "  do         leave them as they were, or give the changed experiment a file of its own"
+            "  do         leave it as it was, or give the changed experiment a file of its own"
         )
     known: dict[str, Any] = {"plan": earlier.plan}
     if earlier.version != now.version:  # it began under another rule, and is known by that one

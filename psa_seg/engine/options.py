@@ -57,9 +57,9 @@ def use_amp(config: Config, dtype: str | None = None) -> None:
             f"mixed precision (--amp) is a wrapper of its own, and optim_wrapper.type is {kind}\n"
             "  do         leave one of the two out"
         )
-    config.optim_wrapper.pop("loss_scale", None)
     if not torch.cuda.is_available():
         _require_cpu(dtype)
+        config.optim_wrapper.pop("loss_scale", None)
         config.optim_wrapper.update(type="CPUAmpOptimWrapper", dtype="bfloat16")
         config.channels_last = True
         return

@@ -23,26 +23,24 @@ import torch
 from torch import Tensor
 
 from psa_seg.errors import UserError
-from psa_seg.records.scores import BINS, UNIT
+from psa_seg.records.scores import BINS, COLUMNS, UNIT, shape
 
 RATIO = 0.02  # of a band's width to the diagonal
 TOLERANCE = 2  # pixels
-ROWS = {"boundary": 2, "f1": 4, "calibration": 3}  # numbers a class, or a bin
 SCORES = {"boundary": "mBIoU", "f1": "mF1", "calibration": "ECE"}  # over all classes
 
 
 def wrong(names: Any) -> str:
     """What is wrong where these are to be scored; empty if nothing is."""
     if not isinstance(names, list | tuple):
-        return f"also is {names!r}, and must be a list: {[*ROWS]}"
-    strange = [name for name in names if not (isinstance(name, str) and name in ROWS)]
-    return f"there is no score {strange[0]!r}: choose of {', '.join(ROWS)}" if strange else ""
+        return f"also is {names!r}, and must be a list: {[*COLUMNS]}"
+    strange = [name for name in names if not (isinstance(name, str) and name in COLUMNS)]
+    return f"there is no score {strange[0]!r}: choose of {', '.join(COLUMNS)}" if strange else ""
 
 
 def none(name: str, classes: int) -> Tensor:
     """The counts of a score before the first image, int64 `[classes or bins, numbers]`."""
-    rows = BINS if name == "calibration" else classes
-    return torch.zeros(rows, ROWS[name], dtype=torch.int64)
+    return torch.zeros(shape(name, classes), dtype=torch.int64)
 
 
 def count(

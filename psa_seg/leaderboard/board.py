@@ -111,6 +111,11 @@ class Board:
         return self.about.data.startswith("synthetic")
 
     @property
+    def settled(self) -> bool:
+        """Whether it is of trainings on real images, and no search."""
+        return not (self.synthetic or self.exploratory or self.demo)
+
+    @property
     def demo(self) -> bool:
         """Whether it is of demos on somebody's data."""
         return self.about.data.endswith(OF_A_DEMO)

@@ -6,8 +6,8 @@ from psa_seg.leaderboard.paired import UNDECIDED, UNTESTED, Comparison
 
 def findings(boards: list[Board]) -> list[str]:
     """A sentence for each comparison on real images that was settled beforehand."""
-    real = [board for board in boards if not (board.synthetic or board.exploratory or board.demo)]
-    planned = [b for b in real if b.baseline or any(model.plans for model in b.models.values())]
+    settled = [board for board in boards if board.settled]
+    planned = [b for b in settled if b.baseline or any(model.plans for model in b.models.values())]
     return [sentence(board) for board in planned]
 
 

@@ -28,7 +28,7 @@ INDEX = "Import:\n- configs/metafile.yaml\n"
 
 
 def metafile(boards: list[Board], config_of: Callable[[Record], str | None]) -> str:
-    """YAML with an entry for every model of boards that are no searches, demos, nor synthetic.
+    """YAML with an entry for every model of the boards that are settled.
 
     Models that have not all their planned seeds yet are left out.
 
@@ -37,7 +37,7 @@ def metafile(boards: list[Board], config_of: Callable[[Record], str | None]) -> 
         config_of: path of the config file that trains just what a record is of: only such a model
             has a `Config`; others say what they are based on.
     """
-    shown = [board for board in boards if not (board.exploratory or board.synthetic or board.demo)]
+    shown = [board for board in boards if board.settled]
     data = sorted({board.about.data for board in shown})
     models = [
         _entry(board, model, config_of)

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from psa_seg.records.scores import BINS, UNIT, Counts
-
-COLUMNS = {"boundary": 2, "f1": 4, "calibration": 3}
+from psa_seg.records.scores import BINS, UNIT, Counts, shape
 
 
 def contradiction(confusion: Counts, further: Mapping[str, Counts]) -> str:
@@ -21,9 +19,9 @@ def contradiction(confusion: Counts, further: Mapping[str, Counts]) -> str:
     for name, rows in further.items():
         if not rows:
             continue
-        wanted = (BINS if name == "calibration" else len(matrix), COLUMNS[name])
-        if len(rows) != wanted[0] or any(len(row) != wanted[1] for row in rows):
-            return f"{name} must be {wanted[0]} rows of {wanted[1]}"
+        height, width = shape(name, len(matrix))
+        if len(rows) != height or any(len(row) != width for row in rows):
+            return f"{name} must be {height} rows of {width}"
         counts = np.array(rows, dtype=object)
         if counts.min() < 0:
             return f"{name} must count pixels"

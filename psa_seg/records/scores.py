@@ -11,6 +11,12 @@ UNIT = 2**16  # steps of confidence from 0 to 1
 MEANS = {"mIoU": "", "mAcc": "", "aAcc": "", "mBIoU": "boundary", "mF1": "f1"}
 OF_A_CLASS = {"IoU": "", "Acc": "", "BIoU": "boundary", "F1": "f1"}
 Counts = np.ndarray | Sequence[Sequence[int]]
+COLUMNS = {"boundary": 2, "f1": 4, "calibration": 3}  # numbers that are counted a class, or a bin
+
+
+def shape(name: str, classes: int) -> tuple[int, int]:
+    """Rows and columns of what is counted for one of `COLUMNS`."""
+    return BINS if name == "calibration" else classes, COLUMNS[name]
 
 
 def scores(confusion: Counts) -> dict[str, np.ndarray]:

@@ -53,7 +53,7 @@ def check_precision(config: Config) -> list[str]:
     wrong = ""
     if kind == "AmpOptimWrapper" and not gpu:
         wrong = "is for a GPU, and PyTorch sees none here"
-    if kind == "CPUAmpOptimWrapper" and gpu:
+    elif kind == "CPUAmpOptimWrapper" and gpu:
         wrong = "is for a CPU, and training is on a GPU here"
     elif kind == "CPUAmpOptimWrapper" and not has_bfloat16():
         wrong = "is for processors with units for bfloat16, which this one has not"
