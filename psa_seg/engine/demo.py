@@ -19,7 +19,7 @@ from psa_seg.engine.autocast import has_bfloat16
 from psa_seg.engine.config import set_iterations
 from psa_seg.engine.doctor.classes import heads
 from psa_seg.engine.doctor.data import first_steps
-from psa_seg.engine.options import use_amp
+from psa_seg.engine.options import has_common_wrapper, use_amp
 from psa_seg.engine.own_data import typical_size, use_data
 from psa_seg.records.schema import OF_A_DEMO
 
@@ -59,7 +59,8 @@ def quicken(config: Config, chosen: Collection[str]) -> None:
         chosen: options that were overridden.
     """
     wrapper = any(key.startswith(("optim_wrapper.type", "optim_wrapper._")) for key in chosen)
-    if has_bfloat16() and not torch.cuda.is_available() and not wrapper:
+    free = has_common_wrapper(config) and not wrapper
+    if has_bfloat16() and not torch.cuda.is_available() and free:
         use_amp(config)
     optimizer = config.optim_wrapper.optimizer
     others = {"foreach", "differentiable"} & optimizer.keys()

@@ -15,6 +15,7 @@ from psa_seg.errors import UserError
 from psa_seg.evaluation import further
 from psa_seg.models.placement import name_of
 
+WRAPPERS = ("OptimWrapper", "AmpOptimWrapper", "CPUAmpOptimWrapper")  # that --amp may displace
 # Time of a step in bfloat16, as a multiple of float32's: benchmarks/training.py measures it.
 WITHOUT_UNITS = {"AVX-512": 1.4, "AVX2": 11}
 
@@ -37,6 +38,11 @@ def log_to(config: Config, names: Sequence[str], run: str) -> None:
         config.visualizer.vis_backends.append(backend)
 
 
+def has_common_wrapper(config: Config) -> bool:
+    """Whether `use_amp` has a wrapper for the one that the config names."""
+    return name_of(config.optim_wrapper.get("type", WRAPPERS[0])) in WRAPPERS
+
+
 def use_amp(config: Config, dtype: str | None = None) -> None:
     """Train in mixed precision: bfloat16, or float16 with loss scaling.
 
@@ -51,8 +57,8 @@ def use_amp(config: Config, dtype: str | None = None) -> None:
         UserError: where the hardware does not have that dtype, or the config has a wrapper that
             this would displace.
     """
-    kind = name_of(config.optim_wrapper.get("type", "OptimWrapper"))
-    if kind not in ("OptimWrapper", "AmpOptimWrapper", "CPUAmpOptimWrapper"):
+    if not has_common_wrapper(config):
+        kind = name_of(config.optim_wrapper.type)
         raise UserError(
             f"mixed precision (--amp) is a wrapper of its own, and optim_wrapper.type is {kind}\n"
             "  do         leave one of the two out"

@@ -14,6 +14,7 @@ from psa_seg.files import DISK_TROUBLE, disk_error
 
 BACKENDS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend"}
 FIRST = os.environ.get("RANK", "0") == "0"
+READER_LEFT = 141  # as a shell has it of a process that SIGPIPE ended
 
 
 class Parser(argparse.ArgumentParser):
@@ -96,7 +97,10 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
     warnings.filterwarnings("ignore", message="For binary segmentation, we suggest")
     try:
         _tell_interruptions(main)
+        sys.stdout.flush()
     except (UserError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _has_no_reader():
+            os._exit(READER_LEFT)
         if isinstance(error, OSError) and error.errno not in DISK_TROUBLE:
             raise
         # All processes make the same mistake, but each reads files of its own.
@@ -126,6 +130,15 @@ def _tell_interruptions(main: Callable[[], None]) -> None:
                 raise KeyboardInterrupt from error
             cause = cause.__cause__ or cause.__context__
         raise
+
+
+def _has_no_reader() -> bool:
+    """Whether what read our output, such as `| head`, has left: no other pipe is meant."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        return True
+    return False
 
 
 def _is_distributed() -> bool:

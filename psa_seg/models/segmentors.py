@@ -197,13 +197,12 @@ def most_probable(maps: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
     Gimelshein, "Online normalizer calculation for softmax", 2018, arXiv 1805.02867).
     """
     best = next(maps)
+    best = best.clamp(min=torch.finfo(best.dtype).min)  # -inf - -inf is NaN
     labels, total = torch.zeros_like(best, dtype=LABEL), torch.ones_like(best)
     for index, scores in enumerate(maps, 1):
         labels.masked_fill_(scores > best, index)
         higher = torch.maximum(best, scores)
-        # Equal ones first: of two that are masked with -inf the difference is NaN.
-        earlier, own = ((x - higher).masked_fill(x == higher, 0).exp() for x in (best, scores))
-        total = total * earlier + own
+        total = total * (best - higher).exp() + (scores - higher).exp()
         best = higher
     return labels[None], (1 / total)[None]
 

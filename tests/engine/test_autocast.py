@@ -147,6 +147,10 @@ def test_the_demo_takes_it_where_it_can(tiny, streets, monkeypatch, has_units):
     demo.make_demo(config)
     demo.quicken(config, ["optim_wrapper.type"])
     assert config.optim_wrapper.type == "OptimWrapper", "as somebody has chosen"
+    config.optim_wrapper.type = "ApexOptimWrapper"
+    demo.quicken(config, [])
+    assert config.optim_wrapper.type == "ApexOptimWrapper", "as the config has it"
+    config.optim_wrapper.type = "OptimWrapper"
     demo.quicken(config, [])
     wrapper = "CPUAmpOptimWrapper" if has_units else "OptimWrapper"
     assert config.optim_wrapper.type == wrapper

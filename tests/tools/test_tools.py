@@ -133,6 +133,28 @@ def test_ctrl_c_is_one_line(monkeypatch, capsys):
     assert left == [130, 130]
 
 
+@pytest.mark.parametrize(
+    ("work", "status", "said"),
+    [
+        ("print('x')", tool.READER_LEFT, b""),  # `| head`: known when it is flushed
+        ("print('x' * 10**6)", tool.READER_LEFT, b""),
+        # A worker's, say.
+        ("os.write(os.close((p := os.pipe())[0]) or p[1], b'x')", 1, b"BrokenPipeError"),
+    ],
+)
+def test_a_reader_that_has_left_ends_a_tool_without_a_word(work, status, said):
+    left, output = os.pipe()
+    if not said:
+        os.close(left)
+    code = f"import os\nfrom psa_seg.engine import tool\ntool.run(lambda: {work})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=output, stderr=subprocess.PIPE, cwd=ROOT, check=False
+    )
+    os.close(output)
+    assert done.returncode == status
+    assert said in done.stderr if said else not done.stderr
+
+
 def test_a_users_mistake_is_one_message_and_exit_status_2(tmp_path):
     done = run("train.py", MAIN, cwd=tmp_path)
     message = "error: Cityscapes: nothing in data/cityscapes/leftImg8bit"
