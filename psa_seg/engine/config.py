@@ -39,9 +39,10 @@ NUMBERS = {
     "randomness.seed": 0,
 }
 OPTIONAL_NUMBERS = {"val_dataloader.batch_size": 1, "test_dataloader.batch_size": 1}
+TEXT_OR_NONE = (str, type(None))
 TYPES: dict[str, Any] = {
-    "load_from": (str, type(None)),
-    "work_dir": (str, type(None)),
+    "load_from": TEXT_OR_NONE,
+    "work_dir": TEXT_OR_NONE,
     "resume": bool,
     "train_cfg": dict,
     "optim_wrapper": dict,
@@ -64,7 +65,12 @@ OWN: dict[str, tuple[type, Any]] = {
     "checkpoint_activations": (bool, False),
     "allow_absent": (bool, False),  # whether classes may never occur in the training masks
 }
-WORDS = {str: "a text", bool: "True or False", dict: "a dict(...)"}
+WORDS: dict[Any, str] = {
+    str: "a text",
+    TEXT_OR_NONE: "a text, nor None",
+    bool: "True or False",
+    dict: "a dict(...)",
+}
 READ = {
     *(set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}),
     *OWN,
@@ -226,9 +232,9 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
     except (KeyError, TypeError, AttributeError, AssertionError, ValueError, IndexError) as error:
         raise UserError(f"--cfg-options does not fit {config.filename}\n  {error}") from error
     where = f"  where      {config.filename}, or --cfg-options"
-    for key, kinds in TYPES.items():
-        if not isinstance(look_up(config, key), kinds):
-            raise UserError(f"{key}={look_up(config, key)!r} is not what it can be\n{where}")
+    for key, kind in (TYPES | {key: kind for key, (kind, _) in OWN.items()}).items():
+        if not isinstance(look_up(config, key), kind):
+            raise UserError(f"{key}={look_up(config, key)!r} is not {WORDS[kind]}\n{where}")
     _refuse_epochs(config)
     for key, least in (NUMBERS | OPTIONAL_NUMBERS).items():
         value = look_up(config, key)
@@ -239,9 +245,6 @@ def override(config: Config, options: dict[str, Any] | None) -> None:
     rate = look_up(config, RATE)
     if type(rate) not in (int, float, type(None)):
         raise UserError(f"{RATE}={rate!r} is no number\n{where}")
-    for key, (kind, _) in OWN.items():
-        if not isinstance(config[key], kind):
-            raise UserError(f"{key}={config[key]!r} is not {WORDS[kind]}\n{where}")
     if not any(key.startswith("param_scheduler") for key in options):
         set_iterations(config, config.train_cfg.max_iters, before)
 

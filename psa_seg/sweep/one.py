@@ -148,7 +148,7 @@ def _of_record(record: Record) -> dict[str, Any]:
     known |= {"score": record.score}
     if record.attentions and record.plan:  # the plain network's run may be of several plans
         known |= {"plan": asdict(record.plan)}
-    return known | {"config_hash": record.config_hash}
+    return known | {"fingerprint of the config": record.config_hash}
 
 
 def _of_config(run: Run, config: Config, record: Record) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _of_config(run: Run, config: Config, record: Record) -> dict[str, Any]:
     known |= {"score": config.score, "plan": plan}
     described = copy.deepcopy(config)
     described.start = record.start | weights.digests_here(config)
-    return known | {"config_hash": fingerprint(described)}
+    return known | {"fingerprint of the config": fingerprint(described)}
 
 
 def train(experiment: Experiment, run: Run) -> None:

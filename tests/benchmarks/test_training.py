@@ -37,3 +37,11 @@ def test_losses_that_differ_end_it(monkeypatch, step):
         SystemExit, match=r"losses differ \((ours|upstream)\): there are no figures"
     ):
         list(training.measure([32], rounds=1, steps=4, threads=1))
+
+
+@pytest.mark.parametrize("wrong", [["--crops", "31"], ["--crops", "64", "0"], ["--steps", "3"]])
+def test_what_is_too_small_is_a_message(wrong, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["training", *wrong])
+    with pytest.raises(SystemExit, match="2"):
+        training.main()
+    assert "crops of at least 32 pixels, and 4 steps" in capsys.readouterr().err

@@ -236,6 +236,9 @@ def test_a_start_that_failed_leaves_nothing(tiny, tmp_path, key):
         ({"crop_size": (64, 64)}, "nothing reads 'crop_size'"),
         ({"train_cfg.max_iters": "many"}, "train_cfg.max_iters='many' is no whole number"),
         ({"train_dataloader.batch_size": 0}, "batch_size=0 is no whole number of at least 1"),
+        ({"optim_wrapper.optimizer": "SGD"}, "optim_wrapper.optimizer='SGD' is not a dict"),
+        ({"train_cfg": 300}, "train_cfg=300 is not a dict"),
+        ({"resume": "iter_4.pth"}, "resume='iter_4.pth' is not True or False"),
     ],
 )
 def test_an_override_that_would_do_nothing_or_harm(config, options, message):

@@ -11,6 +11,7 @@ from playwright.sync_api import sync_playwright
 
 from psa_seg.leaderboard import read_boards, write
 from psa_seg.records import write as write_record
+from psa_seg.records.schema import OF_A_DEMO
 from tests.leaderboard import invented
 from tests.leaderboard.test_board import CITYSCAPES
 
@@ -120,6 +121,8 @@ def test_what_is_synthetic_exploratory_or_of_others_says_so(opened):
     ]
     assert page.locator("img").count() == 1
     assert page.locator(".theirs").count() == 0
+    page = opened(data="photos" + OF_A_DEMO)
+    assert page.locator(".tag").all_inner_texts() == ["demo: no figures of a full training"]
     page = opened(**CITYSCAPES, max_iterations=80_000)
     assert "not measured here" in page.inner_text(".theirs")
     assert "80.09" in page.inner_text(".theirs")

@@ -244,5 +244,5 @@ def test_ours_can_be_run(path, streets, monkeypatch):
         if found.record_of(run).is_file():  # of version 1, it is known by what it tells in words
             assert one.is_finished(found, run, config)
             config.optim_wrapper.optimizer.lr = 5.0
-            with pytest.raises(UserError, match=r"there +(lr|config_hash)"):
+            with pytest.raises(UserError, match=r"there +(lr|fingerprint)"):
                 one.is_finished(found, run, config)
