@@ -1,4 +1,4 @@
-"""What a board says, in one sentence: differences, their intervals, and what would have shown."""
+"""What a plan came to, in one sentence: differences, their intervals, and what would have shown."""
 
 from psa_seg.leaderboard.board import Board
 from psa_seg.leaderboard.paired import UNDECIDED, UNTESTED, Comparison
@@ -8,18 +8,31 @@ def findings(boards: list[Board]) -> list[str]:
     """A sentence for each comparison on real images that was settled beforehand."""
     settled = [board for board in boards if board.settled]
     planned = [b for b in settled if b.baseline or any(model.plans for model in b.models.values())]
-    return [sentence(board) for board in planned]
+    return [sentence(board, family) for board in planned for family in _families(board)]
 
 
-def sentence(board: Board) -> str:
-    """What each model that was tested gains, and what is not in yet."""
-    about, tested = board.about, board.comparisons
+def _families(board: Board) -> list[frozenset[str]]:
+    """Labels that are tested together, the plain network's plan first; without a plan, none."""
+    plain = board.baseline.tested_with if board.baseline else frozenset()
+    found = {m.tested_with: None for m in board.models.values() if m.first.attentions}
+    later = plain.difference(*found)
+    return [*sorted(found, key=plain.isdisjoint), *([later] if later or not found else [])]
+
+
+def sentence(board: Board, family: frozenset[str]) -> str:
+    """What each model of a family gains, if it was tested, and what is not in yet."""
+    about = board.about
+    tested = {
+        label: found
+        for label, found in board.comparisons.items()
+        if board.models[label].tested_with == family
+    }
     told = [
         f"{label} {found.difference:+.2f} [{found.low:+.2f}, {found.high:+.2f}], {found.verdict}"
         for label, found in tested.items()
         if found.verdict != UNTESTED
     ]
-    missing = _missing(board)
+    missing = _missing(board, family)
     text = f"{about.data}, {about.decoder} {about.backbone}, {about.max_iterations} steps: "
     if told:
         tests = max(found.tests for found in tested.values())
@@ -35,20 +48,19 @@ def sentence(board: Board) -> str:
     return text + (f" Seeds are missing: {'; '.join(missing)}." if missing else "")
 
 
-def _missing(board: Board) -> list[str]:
+def _missing(board: Board, family: frozenset[str]) -> list[str]:
     """Models that have not all the seeds that they were to have, or none yet."""
-    models = board.models.values()
-    compared = {seed for model in models if model.tested_with for seed in model.planned}
-    missing = [] if board.baseline else ["the plain network (none yet)"]
-    for model in models:
-        plain = model is board.baseline
-        wanted = {*model.planned} | (compared if plain else set())
+    plain = board.baseline
+    arms = [m for m in board.models.values() if m.first.attentions and m.tested_with == family]
+    missing = [] if plain else ["the plain network (none yet)"]
+    for model in [*([plain] if plain else []), *arms]:
+        compared = {seed for arm in arms for seed in arm.planned} if family else set()
+        wanted = (model is plain and compared) or {*model.planned}
         if not model.has(wanted):
-            name = "the plain network" if plain else model.label
+            name = "the plain network" if model is plain else model.label
             missing.append(f"{name} ({len(wanted & model.runs.keys())} of {len(wanted)})")
-    there = {name for model in models for name in model.names}
-    planned = {label for model in models for label in model.tested_with}
-    return missing + [f"{label} (none yet)" for label in sorted(planned - there)]
+    there = {name for arm in arms for name in arm.names}
+    return missing + [f"{label} (none yet)" for label in sorted(family - there)]
 
 
 def _sensitivity(tested: list[Comparison]) -> str:

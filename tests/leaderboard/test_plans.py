@@ -9,13 +9,19 @@ from scipy import stats
 
 from psa_seg import records
 from psa_seg.leaderboard import markdown, metafile, read_boards
-from psa_seg.leaderboard.finding import findings, sentence
+from psa_seg.leaderboard.finding import findings
 from psa_seg.records import Plan, write
 from tests.leaderboard import invented
 
 
 def read(folder, **changes):
     return read_boards(str(invented.write_all(folder, **changes))).boards
+
+
+def told(board):
+    """The one sentence."""
+    (sentence,) = findings([board])
+    return sentence
 
 
 PLAN = Plan(seeds=(0, 1, 2), comparisons=("PSA parallel", "SE", "CBAM"))
@@ -30,13 +36,13 @@ def test_before_all_seeds_are_in_nothing_is_tested(tmp_path):
     assert list(board.comparisons) == ["PSA parallel"]
     rows = {row.split(" | ")[0]: row for row in markdown([board]).splitlines()}
     assert rows["| SE"].split(" | ")[2:7] == ["2 of 3", "", "", "", ""]
-    assert "(verdicts corrected for 3 comparisons): PSA parallel +" in sentence(board)
-    assert "Seeds are missing: SE (2 of 3); CBAM (none yet)." in sentence(board)
+    assert "(verdicts corrected for 3 comparisons): PSA parallel +" in told(board)
+    assert "Seeds are missing: SE (2 of 3); CBAM (none yet)." in told(board)
     (tmp_path / "none 0.json").unlink()
     (board,) = read_boards(str(tmp_path)).boards
     assert board.comparisons == {}
-    assert "nothing is tested yet" in sentence(board)
-    assert "SE (2 of 3); the plain network (2 of 3); CBAM (none yet)." in sentence(board)
+    assert "nothing is tested yet" in told(board)
+    assert "the plain network (2 of 3); SE (2 of 3); CBAM (none yet)." in told(board)
 
 
 @pytest.mark.parametrize("hidden", [False, True])
@@ -88,6 +94,11 @@ def test_what_was_planned_together_is_corrected_together(tmp_path):
     expected = stats.ttest_rel(gc, list(none.values())).pvalue
     assert board.comparisons["GC"].p == pytest.approx(expected)
     assert board.comparisons["PSA parallel"].p == pytest.approx(3 * p)
+    first, second = sorted(findings([board]), key=len, reverse=True)
+    assert "(verdicts corrected for 3 comparisons)" in first
+    assert ": GC " in second
+    assert "corrected" not in second
+    assert "CBAM" not in second
 
 
 def test_records_without_the_plan_take_no_comparison_away(tmp_path):
@@ -104,7 +115,11 @@ def test_records_without_the_plan_take_no_comparison_away(tmp_path):
         write(path, replace(records.read(path), plan=turned))
     (board,) = read_boards(str(tmp_path)).boards
     assert board.comparisons == expected
-    assert "the plain network (4 of 5); CBAM (none yet); GC (none yet)." in sentence(board)
+    now, then = findings([board])
+    assert "(verdicts corrected for 3 comparisons): PSA parallel +" in now
+    assert "Seeds are missing: CBAM (none yet)." in now
+    assert "nothing is tested yet" in then
+    assert "Seeds are missing: the plain network (4 of 5); GC (none yet)." in then
 
 
 def test_without_the_plain_network_a_plan_says_so(tmp_path):
@@ -112,10 +127,7 @@ def test_without_the_plain_network_a_plan_says_so(tmp_path):
     for path in tmp_path.glob("none*"):
         path.unlink()
     (board,) = read_boards(str(tmp_path)).boards
-    assert findings([board]) == [sentence(board)]
-    assert "nothing is tested yet. Seeds are missing: the plain network (none yet);" in sentence(
-        board
-    )
+    assert "nothing is tested yet. Seeds are missing: the plain network (none yet);" in told(board)
 
 
 def test_every_figure_is_of_the_planned_seeds(tmp_path):
