@@ -125,21 +125,19 @@ def precision() -> str:
 def length() -> str:
     """What more steps bring the plain network, and how far apart its seeds are where it stands."""
     lines = []
-    for folder in sorted(RESULTS.glob("*_length")):
-        models = sorted(_plain(folder.name), key=lambda model: model.first.max_iterations)
+    for folder in sorted(RESULTS.glob("*_length*")):
+        names = {folder.name, folder.name.removesuffix("_length")}  # and where it was settled
+        found = [model for name in names if (RESULTS / name).is_dir() for model in _plain(name)]
+        models = sorted(found, key=lambda model: model.first.max_iterations)
         about = models[0].first
-        line = f"- {about.data}, {about.score}: {models[0].mean_and_sd()[0]:.2f} after "
-        line += f"{about.max_iterations} steps"
+        value, sd = models[0].mean_and_sd()
+        line = f"- {about.data}, {about.optimizer['type']}, {about.score}: {value:.2f} ± {sd:.2f} "
+        line += f"after {about.max_iterations} steps ({len(models[0].counted)} seeds)"
         for before, model in itertools.pairwise(models):
             earlier = before.scores()
             gains = [now - earlier[seed] for seed, now in model.scores().items() if seed in earlier]
             told = ", ".join(f"{gain:+.2f}" for gain in gains)
             line += f"; {mean(gains):+.2f} ({told}) after {model.first.max_iterations}"
-        settled = folder.name.removesuffix("_length")
-        for model in _plain(settled) if (RESULTS / settled).is_dir() else ():
-            if model.is_whole():
-                sd, steps = model.mean_and_sd()[1], model.first.max_iterations
-                line += f". {len(model.counted)} seeds of {steps} steps are {sd:.2f} apart (sd)"
         lines.append(line + ".")
     return "\n".join(lines)
 
