@@ -101,8 +101,9 @@ def finding() -> str:
 
 
 def leaderboard() -> str:
-    """The boards of real images, searches after the others."""
-    return markdown([board for board in boards() if not board.synthetic])
+    """The boards of real images, searches after the others; `length` tells what one row does."""
+    of_real = [board for board in boards() if not board.synthetic]
+    return markdown([b for b in of_real if not b.exploratory or len(b.models) > 1])
 
 
 def precision() -> str:
