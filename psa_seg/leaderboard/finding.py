@@ -52,9 +52,9 @@ def _missing(board: Board, family: frozenset[str]) -> list[str]:
     """Models that have not all the seeds that they were to have, or none yet."""
     plain = board.baseline
     arms = [m for m in board.models.values() if m.first.attentions and m.tested_with == family]
+    compared = {seed for arm in arms for seed in arm.planned} if family else set()
     missing = [] if plain else ["the plain network (none yet)"]
     for model in [*([plain] if plain else []), *arms]:
-        compared = {seed for arm in arms for seed in arm.planned} if family else set()
         wanted = (model is plain and compared) or {*model.planned}
         if not model.has(wanted):
             name = "the plain network" if model is plain else model.label
