@@ -71,7 +71,7 @@ def explaining(config: Config) -> Iterator[None]:
             _explain_value(config, error, message)
             raise
         raise UserError(
-            f"{config.filename} (with --cfg-options) asks for what does not exist\n  {message}\n"
+            f"{config.filename} (with its options) asks for what does not exist\n  {message}\n"
             f"  where      {where}\n"
             f"{meant(message)}"
             "  do         correct the name of that option, type or module"
@@ -118,7 +118,7 @@ def _explain_value(config: Config, error: Exception, message: str) -> None:
         taker = type(frame.f_locals.get("self", error)).__name__
         hint = "; an attention takes the channels and maps of its place"
         raise UserError(
-            f"{config.filename} (with --cfg-options): a value does not fit\n"
+            f"{config.filename} (with its options): a value does not fit\n"
             f"  {message}\n"
             f"  where      what {taker} is built of\n"
             f"  do         correct it{hint if module.startswith(PLACED) else ''}"
