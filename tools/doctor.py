@@ -27,13 +27,12 @@ def main() -> None:
     args = parser.parse_args()
 
     tool.import_quietly()
-    from psa_seg import files
     from psa_seg.engine import examine
     from psa_seg.engine.doctor import first_file
     from psa_seg.errors import UserError
 
     if args.show:
-        files.must_be_new(args.show)  # said before the long look, and not after it
+        examine.check_sheet(args.show)
     with contextlib.redirect_stdout(sys.stderr):  # the table alone is this tool's output
         try:
             if args.data and not args.classes and first_file.is_wanted(Path(args.data)):

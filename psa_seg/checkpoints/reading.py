@@ -52,6 +52,8 @@ def load_checkpoint(path: str) -> dict[str, Any]:
         found = _load_data(Path(path).expanduser())
         if not isinstance(found, Mapping):
             raise TypeError(f"it holds a {type(found).__name__}, and no weights by their names")
+        if not isinstance(state_dict(found), Mapping):
+            raise TypeError("what it holds as state_dict is no weights by their names")
         return found
     except Exception as error:  # whatever a broken file makes the unpickler say
         called = re.search(r"GLOBAL (\S+)", str(error))
@@ -85,6 +87,18 @@ def _load_data(path: Path) -> dict[str, Any]:
 def state_dict(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:
     """The weights in a checkpoint, or that it is."""
     return checkpoint.get("state_dict", checkpoint)
+
+
+def classes_of(checkpoint: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Names of the classes that a checkpoint was trained for; None where it does not tell.
+
+    mmengine's have them in `meta.dataset_meta.classes`, those of mmseg 0.x in `meta.CLASSES`.
+    """
+    meta = checkpoint.get("meta")
+    meta = meta if isinstance(meta, Mapping) else {}
+    data = meta.get("dataset_meta")
+    found = data.get("classes") if isinstance(data, Mapping) else meta.get("CLASSES")
+    return tuple(map(str, found)) if isinstance(found, list | tuple) and found else None
 
 
 def config_of(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -150,7 +164,9 @@ def differences(
     wrong = {
         "missing": [k for k in own if k not in given and not may_lack(k)],
         "left over": [k for k in given if k not in own],
-        "of another shape": [k for k in own if k in given and own[k].shape != given[k].shape],
+        "of another shape": [
+            k for k in own if k in given and own[k].shape != getattr(given[k], "shape", None)
+        ],
     }
     return {what: keys for what, keys in wrong.items() if keys}
 

@@ -41,6 +41,7 @@ KEYS = (
 )
 SPLITS = ("train", "val", "test")
 MOST_CLASSES = IGNORED  # numbers 0 to 254
+SHARE = re.compile(r"\s*[\d.,]+(e-?\d+)?\s*%?\s*")  # meant as one, and written as a text
 COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
 
 
@@ -164,9 +165,11 @@ def _images(path: Path, read: Mapping[str, Any]) -> tuple[dict[str, str], float]
     given = read.get("images")
     images = dict(given) if isinstance(given, dict) else {"train": given}
     share = read.get("val")
+    masks = read.get("masks")
     if isinstance(images.get("val"), int | float):
         share = images.pop("val")
-    masks = read.get("masks")
+    elif SHARE.fullmatch(str(images.get("val"))) and "val" not in (masks or ()):
+        raise _wrong(path, f"images.val must be a share between 0 and 1, not {images['val']!r}")
     if isinstance(masks, dict) and isinstance(masks.get("val"), int | float):
         raise _wrong(path, f"masks.val is {masks['val']}: a share stands at images alone")
     found = _places(path, "images", images)

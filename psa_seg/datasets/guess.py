@@ -21,7 +21,9 @@ SPLIT_WORDS = {
     "test": re.compile(r"^(test|testing)(?![a-z])|^testannot", re.IGNORECASE),
 }
 SHARE = 0.2
-MOST_VALUES = 255
+MOST_VALUES = 200  # more are a photograph's
+MOST_APART = 64  # values that are not numbered in turn
+FEW, MOSTLY = 16, 0.9  # values between two that nearly all pixels have come from smoothing
 GREYS = 64  # from here on, values are chosen to be seen, and are no class numbers
 
 
@@ -156,7 +158,7 @@ def written(
     Raises:
         UserError: where values are no classes.
     """
-    _require_classes(counts, masks)
+    _require_classes(counts, colours, masks)
     lines = [f"# Of {folder.name}, as it was found: look at every line before you train on it."]
     lines += [f"path: {_quoted(root)}  # of what follows", f"name: {_quoted(folder.name)}"]
     for key in ("images", "masks"):
@@ -195,13 +197,22 @@ def _classes(counts: Mapping[int, int], colours: bool) -> Iterator[str]:
         yield f"  {key}: {name}{_share(counts[value], total)}{doubt}"
 
 
-def _require_classes(counts: Mapping[int, int], masks: Sequence[Path]) -> None:
+def _require_classes(counts: Mapping[int, int], colours: bool, masks: Sequence[Path]) -> None:
     """Raise UserError where values are no classes that a file could be written of."""
     lossy = [path for path in masks if header(path).lossy]
+    two = sorted(counts, key=lambda value: counts[value])[-2:]
+    between = [value for value in counts if min(two) < value < max(two)] if two else []
+    smoothed = sum(counts[value] for value in two) > MOSTLY * sum(counts.values())
+    apart = not colours and {*counts} - {IGNORED} != {*range(len(counts.keys() - {IGNORED}))}
     reason = ""
     if lossy:
         reason = f"they are compressed with loss: {len(counts)} different values"
-    elif len(counts) > MOST_VALUES:
+    elif apart and smoothed and len(between) > FEW:
+        reason = (
+            f"they hold {len(between)} values between {min(two)} and {max(two)}, which nearly all "
+            "pixels have:\n             they are smoothed"
+        )
+    elif len(counts) > (MOST_APART if apart else MOST_VALUES):
         reason = f"they hold {len(counts)} different values"
     elif len(counts) < 2:
         reason = f"they hold one value alone, {next(iter(counts), 'none')}"

@@ -17,6 +17,8 @@ HEAD = 1 << 16  # bytes, in which a WebP says how it is compressed
 LEAST_SIDE = 2  # pixels; one cannot be scaled by half
 TAIL = 1024  # bytes, of which the last mark of a file that is whole is one
 ORIENTATION = 0x0112  # of Exif: 1 is upright
+SIZED = {"WEBP", "BMP", "TIFF"}  # that say how long they are
+PARTS = ((273, 324), (279, 325))  # tags of a TIFF: offsets and lengths of strips, or of tiles
 TURNED_BY_OPENCV = {"JPEG", "PNG", "WEBP", "TIFF"}
 TRANSPOSED = (5, 6, 7, 8)  # rows and columns change places
 
@@ -118,4 +120,13 @@ def _is_whole(image: Image.Image, file: BinaryIO, kind: str) -> bool:
         file.seek(0)
         with Image.open(file) as again:
             again.load()  # raises, unless something has merely been appended
-    return {"PNG": b"IEND" in tail, "WEBP": length >= promised}.get(kind, True)
+    if kind == "BMP":
+        file.seek(2)
+        promised = int.from_bytes(file.read(4), "little")
+    if kind == "TIFF":  # of each strip or tile, where it begins and how long it is
+        tags = getattr(image, "tag_v2", {})
+        parts = zip(
+            *[tags.get(strips, tags.get(tiles, ())) for strips, tiles in PARTS], strict=False
+        )
+        promised = max(map(sum, parts), default=0)
+    return {"PNG": b"IEND" in tail}.get(kind, kind not in SIZED or length >= promised)

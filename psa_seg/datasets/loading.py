@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from psa_seg.datasets import masks
 from psa_seg.datasets.headers import header
 from psa_seg.datasets.labels import IGNORED
-from psa_seg.datasets.transforms import of_another_size
+from psa_seg.datasets.transforms import ids_of, of_another_size
 from psa_seg.errors import DataError, UserError
 
 KEYS = ("img_path", "seg_map_path")
@@ -81,12 +81,22 @@ class NamingDataset(Dataset):
         classes = len(self.metainfo["classes"])
         strange = ids[((ids < 0) | (ids >= classes)) & (ids != self.ignored)]
         if len(strange):
+            values = strange.unique().tolist()
+            filled = {*values}.isdisjoint(_held(info))
             raise DataError(
-                f"label ids out of range: {masks.listed(strange.unique().tolist())}\n"
-                f"  in         {path}\n"
+                f"label ids out of range: {masks.listed(values)}\n"
+                f"  in         {path}{', which a step of the pipeline has put there' * filled}\n"
                 f"  expected   0 to {classes - 1}, or {self.ignored}, after the data set's own "
-                "mapping\n  do         replace that mask"
+                "mapping\n  do         "
+                + (f"have that step fill masks with {self.ignored}" * filled or "replace that mask")
             )
+
+
+def _held(info: dict[str, Any]) -> set[int]:
+    """The class numbers in a mask as it lies, by the data set's mapping."""
+    ids = ids_of(info)
+    values = masks.count(Path(info["seg_map_path"]), info.get("colours", False))
+    return {ids.get(value, value) for value in values}
 
 
 def fault(info: dict[str, Any]) -> str | None:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,9 +58,12 @@ def pairs(root: Path, images: str, masks: str, chosen: str = "") -> list[Pair]:
     _require_all(here, there, root / masks, f"of images in {root / images}")
     left = sorted(there.keys() - here.keys())
     if left and not chosen:
+        folder = root / images.partition(STAR)[0].rpartition("/")[0] if STAR in images else images
         raise DataError(
             f"{len(left)} masks without an image\n"
             f"  first      {there[left[0]]}\n"
+            f"  beside it  {_near(left[0], (path.name for path in walk(root / folder)))}; read are "
+            f"{', '.join(sorted(IMAGES))}\n"
             f"  do         copy the images that are missing to {root / images}, or take these "
             "masks away"
         )
@@ -166,9 +169,10 @@ def _lines(path: Path) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
+        remedy = "correct its path in the data.yaml"
         raise DataError(
             f"list cannot be read: {path}\n  {error}\n"
-            "  do         correct its path in the data.yaml"
+            f"  do         {remedy if isinstance(error, OSError) else 'save it as text in UTF-8'}"
         ) from None
     found = [line for line in lines if line]
     if not found:
@@ -193,20 +197,26 @@ def _as_name(line: str, names: Collection[str]) -> str:
 def _require_all(names: Collection[str], there: Collection[str], place: Path, whose: str) -> None:
     missing = [name for name in names if name not in there]
     if missing:
-        near = sorted(n for n in there if Path(n).name.startswith(Path(missing[0]).name[:4]))[:3]
         raise DataError(
             f"{len(missing)} of {len(names)} names are missing, {whose}\n"
             f"  looked in  {place}\n"
             f"  first      {missing[0]}\n"
-            f"  beside it  {', '.join(near) or 'nothing of that name'}\n"
+            f"  beside it  {_near(missing[0], there)}\n"
             "  do         copy what is missing, take its other half away, or say how names "
             "differ:\n             masks: masks/*_mask.png"
         )
+
+
+def _near(name: str, others: Iterable[str]) -> str:
+    """Names that begin as one does, for a message."""
+    begin = Path(name).name[:4].casefold()
+    near = sorted(other for other in others if Path(other).name.casefold().startswith(begin))[:3]
+    return ", ".join(near) or "nothing of that name"
 
 
 def _nothing(what: str, root: Path, place: str) -> DataError:
     return DataError(
         f"no {what} at {root / place}\n"
         "  do         correct the place in the data.yaml: a folder, a pattern (masks/*_mask.png) "
-        "or\n             a list (train.txt), relative to its `path`"
+        "or\n             a list (train.txt, train.lst), relative to its `path`"
     )

@@ -1,5 +1,6 @@
 """YAML in which a key that stands twice is a mistake, and the first is not lost."""
 
+import json
 from typing import Any
 
 import yaml
@@ -19,6 +20,11 @@ def load(text: str) -> Any:
     """What `text` says, in plain values.
 
     Raises:
-        yaml.YAMLError: where it cannot be read, or has a key twice.
+        yaml.YAMLError: where it cannot be read, has a key twice, or half a character.
     """
-    return yaml.load(text, _EachKeyOnce)
+    found = yaml.load(text, _EachKeyOnce)
+    try:
+        json.dumps(found, ensure_ascii=False, default=str, skipkeys=True).encode()
+    except UnicodeEncodeError as error:  # an escape like "\ud800", which no file can hold
+        raise yaml.YAMLError(f"{error.object[error.start]!a} is no character") from None
+    return found

@@ -10,6 +10,7 @@ from mmseg.datasets.transforms import Albu, LoadAnnotations
 from mmseg.registry import TRANSFORMS
 
 from psa_seg.datasets import masks
+from psa_seg.datasets.headers import header
 from psa_seg.datasets.labels import IGNORED
 from psa_seg.errors import DataError
 
@@ -70,8 +71,9 @@ def of_another_size(path: str, mask: Sequence[int], image: Sequence[int]) -> str
 def unknown_values(path: str, values: str, ids: Mapping[int, int], colours: bool) -> str:
     """The message for a mask that holds what is no class."""
     known = masks.listed(sorted(ids), colours)
+    bits = ": it has one bit a pixel, 0 or 1" * (header(Path(path)).mode == "1")
     return (
-        f"mask holds what is no class: {values}\n"
+        f"mask holds what is no class: {values}{bits}\n"
         f"  in         {path}\n"
         f"  expected   {known}\n"
         "  do         name it in `values` of the data.yaml, as a class or as ignore; values that "

@@ -63,7 +63,7 @@ OWN: dict[str, tuple[type, Any]] = {
     "data_help": (str, "see the page of the data set"),  # where to get it
     "channels_last": (bool, False),
     "checkpoint_activations": (bool, False),
-    "allow_absent": (bool, False),  # whether classes may never occur in the training masks
+    "allow_absent": (bool, False),  # whether classes may never occur in the masks
 }
 WORDS: dict[Any, str] = {
     str: "a text",

@@ -21,7 +21,7 @@ from psa_seg.engine.doctor.classes import heads
 from psa_seg.engine.doctor.data import first_steps
 from psa_seg.engine.options import has_common_wrapper, use_amp
 from psa_seg.engine.own_data import typical_size, use_data
-from psa_seg.records.schema import OF_A_DEMO
+from psa_seg.records.schema import OF_A_DEMO, STREETS
 
 DATA_ROOT = Path("data/synthetic_cityscapes")
 BASE_CHANNELS = 8  # a ResNet's usual 64, by eight
@@ -95,7 +95,7 @@ def shrink(config: Config, data_root: Path) -> None:
             pipeline=first_steps(dataset),
             test_mode=loader != "train",
         )
-    config.data_name = "synthetic street scenes"
+    config.data_name = STREETS
     _shrink_run(config)
 
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from psa_seg.checkpoints.reading import load_checkpoint, state_dict
+from psa_seg import files
+from psa_seg.checkpoints.reading import classes_of, load_checkpoint, state_dict
 from psa_seg.engine import prepare, weights
 from psa_seg.engine.doctor import (
     check_checkpoint,
@@ -95,7 +96,7 @@ def examine(args: argparse.Namespace, named: bool = True) -> Examination:
     lines += list(_data(config, found)) if named or args.data else []
     lines += _weights(config) if named else []
     if args.checkpoint:
-        lines += _checkpoint(config, args.checkpoint, named)
+        lines += _checkpoint(config, args.checkpoint, named, named or bool(args.data))
     return Examination(lines, found)
 
 
@@ -171,32 +172,46 @@ def _start(config: Config, path: str) -> list[Line]:
     return _lines("weights", fact, wrong)
 
 
-def _checkpoint(config: Config, path: str, named: bool) -> list[Line]:
-    """Whether it is of this config's model; without a config, what it tells of itself."""
+def _checkpoint(config: Config, path: str, named: bool, of_data: bool) -> list[Line]:
+    """Whether it is of this config's model, if one is named, and of its data, if those are."""
     try:
         read: Any = load_checkpoint(path)
         with explaining(config):
             wrong = check_checkpoint(config.model, read, path) if named else []
-            wrong = wrong or (check_names(config, read, path, LOADERS[1]) if named else [])
+            wrong = wrong or (check_names(config, read, path, LOADERS[1]) if of_data else [])
     except UserError as error:
         wrong = [str(error)]
-    classes = () if wrong else (read.get("meta") or {}).get("dataset_meta", {}).get("classes", ())
-    fact = f"{path}: {len(state_dict(read)) if not wrong else 0} tensors"
+    classes = () if wrong else classes_of(read) or ()
+    number = len(state_dict(read)) if not wrong else 0
+    wrong = wrong or [f"{path}: there are no weights in it"] * (not number)
+    fact = f"{path}: {number} tensors"
     fact += f", of {len(classes)} classes: {', '.join(map(str, classes))}" if classes else ""
     return _lines("checkpoint", fact, wrong)
+
+
+def check_sheet(path: Path) -> None:
+    """Whether a contact sheet could be drawn at `path`, before the long look.
+
+    Raises:
+        UserError: where it could not.
+    """
+    if not path.parent.is_dir() or path.suffix.lower() != ".png":
+        raise UserError(
+            f"--show {path} is no PNG in a folder that is there\n  do         name one: sheet.png"
+        )
+    files.must_be_new(path)
 
 
 def show(found: Examination, path: Path) -> None:
     """Draw the contact sheet of the training images.
 
     Raises:
-        UserError: where the data could not be looked at, or something is at `path`.
+        UserError: where the data could not be looked at.
     """
-    if not path.parent.is_dir() or path.suffix.lower() != ".png":
-        raise UserError(
-            f"--show {path} is no PNG in a folder that is there\n  do         name one: sheet.png"
-        )
-    draw_sheet(path, _training(found))
+    sets = found.found.get(LOADERS[0])
+    if not sets:
+        raise UserError("the training images could not be looked at: see the table")
+    draw_sheet(path, sets)
     print(f"wrote {path}: do the colours lie where they should?", file=sys.stderr)
 
 
@@ -205,20 +220,13 @@ def suggestion(found: Examination) -> Line:
 
     The median frequency over a class's own (Eigen and Fergus 2015, arXiv 1411.4734): the share of
     its pixels among those of the images it occurs in.
-
-    Raises:
-        UserError: where the data could not be looked at.
     """
-    whole = together([one.survey for one in _training(found)])
+    sets = found.found.get(LOADERS[0])
+    if not sets:
+        return Line("suggestion", ERROR, "no weights of classes: there are no training images")
+    whole = together([one.survey for one in sets])
     shares = [p / a if p else None for p, a in zip(whole.pixels, whole.areas, strict=True)]
     middle = median(share for share in shares if share)
     weights = [round(middle / share, 3) if share else 0.0 for share in shares]
     text = f"class_weight={weights}\n  of {', '.join(whole.classes)}"
     return Line("suggestion", OK, text)
-
-
-def _training(found: Examination) -> list[Found]:
-    sets = found.found.get(LOADERS[0])
-    if not sets:
-        raise UserError("the training images could not be looked at: see the table")
-    return sets

@@ -64,6 +64,14 @@ def explaining(config: Config) -> Iterator[None]:
     """
     try:
         yield
+    except ImportError as error:
+        if not _is_of_libraries(error):
+            raise
+        raise UserError(
+            f"{config.filename} (with its options) asks for what needs another package\n"
+            f"  {str(error).partition(',')[0]}\n"
+            "  do         install it (docs/recipes.md says how, for what it has), or leave that out"
+        ) from error
     except (TypeError, LookupError, ValueError, AttributeError, AssertionError) as error:
         message = str(error.args[0]) if error.args else ""
         where = _named_in(config, message)
@@ -104,14 +112,9 @@ def _takes(config: Config, path: str, kind: str) -> bool:
 
 def _explain_value(config: Config, error: Exception, message: str) -> None:
     """Raise UserError where a class of a library's, or of ours, refuses what it is built of."""
-    frames = [frame for frame, _line in traceback.walk_tb(error.__traceback__)]
-    modules = [frame.f_globals["__name__"] for frame in frames]
-    built = [number for number, name in enumerate(modules) if name.startswith("mmengine.registry")]
-    if not all(
-        name.startswith(OURS_AND_LIBRARIES) for name in modules[max(built, default=0) + 1 :]
-    ):
-        return  # a user's own code called it, with values of its own
-    frame = frames[-1]
+    if not _is_of_libraries(error):
+        return
+    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
     module, function = frame.f_globals["__name__"], frame.f_code.co_name
     taken = function in BUILDING and module.startswith(BUILT_OF_A_CONFIG)
     if taken or (isinstance(error, ValueError) and module.startswith(TAKE_VALUES_OF_A_CONFIG)):
@@ -123,6 +126,14 @@ def _explain_value(config: Config, error: Exception, message: str) -> None:
             f"  where      what {taker} is built of\n"
             f"  do         correct it{hint if module.startswith(PLACED) else ''}"
         ) from error
+
+
+def _is_of_libraries(error: Exception) -> bool:
+    """Whether no code of a user's, with values of its own, stands between registry and error."""
+    modules = [f.f_globals["__name__"] for f, _line in traceback.walk_tb(error.__traceback__)]
+    built = [number for number, name in enumerate(modules) if name.startswith("mmengine.registry")]
+    after = modules[max(built, default=0) + 1 :]
+    return all(name.startswith(OURS_AND_LIBRARIES) for name in after)
 
 
 def meant(message: str) -> str:

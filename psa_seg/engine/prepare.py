@@ -54,7 +54,7 @@ def read(args: argparse.Namespace, more: dict[str, Any] | None = None) -> Config
     override(config, {**(args.cfg_options or {}), **(more or {})})
     if args.demo:
         quicken(config, args.cfg_options or {})
-    config.allow_absent |= args.allow_absent or args.demo
+    config.allow_absent |= args.allow_absent or (args.demo and data is None)
     config.launcher = args.launcher
     if args.work_dir:
         config.work_dir = args.work_dir
@@ -251,6 +251,9 @@ def _require_start(config: Config, path: str) -> list[str]:
     twin, anew = new_heads(config.model, checkpoint)
     stop_at(check_checkpoint(twin, checkpoint, path, new_attention=True))
     _tell_unknown(checkpoint, path)
+    if not anew and (other := check_names(config, checkpoint, path, *TRAINED_ON)):
+        print(other[0].rpartition("\n")[0])
+        print("  so         its classifiers are kept, since they are as many")
     return anew
 
 

@@ -64,7 +64,7 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes", type=_not_empty, help="of a --data FOLDER without a data.yaml: road,car"
     )
     parser.add_argument(
-        "--allow-absent", action="store_true", help="classes may never occur in training masks"
+        "--allow-absent", action="store_true", help="classes may never occur in the masks"
     )
     parser.add_argument(
         "--cfg-options", nargs="+", action=Overrides, metavar="KEY=VALUE", help="config overrides"

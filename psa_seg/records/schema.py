@@ -24,6 +24,7 @@ from psa_seg.records.scores import (
 )
 
 VERSION = 2
+STREETS = "synthetic street scenes"  # the name of a demo's own data
 OF_A_DEMO = ", demo"  # ends the name of data of which a demo was trained
 
 

@@ -147,6 +147,11 @@ WRONG = {
     "more pixels than can be": ({"scale": [10**6, 10**6]}, "scale is of more than"),
     "a key twice": ("names: [a, b]\nnames: [a, c]", "a key stands twice"),
     "colours without quotes": ("values: {#000000: a}", "colours stand in quotes"),
+    "a share in quotes": (
+        {"images": {"train": "i", "val": "20%"}, "masks": {"train": "m"}},
+        "'20%'",
+    ),
+    "half a character": ('names: ["\\ud800", b]', "'\\ud800' is no character"),
     "two stars": ({"images": {"train": "*/*", "val": "v"}}, "more than one star"),
 }
 
@@ -221,6 +226,7 @@ def test_lists(tmp_path):
         "wrong.txt": "z\n",
     }.items():
         (tmp_path / name).write_text(text)
+    (tmp_path / "wide.txt").write_text("i/x.jpg", "utf-16")
     listed = pairs(tmp_path, "images.txt", "masks.txt")
     assert [(p.image.name, p.mask.name) for p in listed] == [("y.jpg", "y.png"), ("x.jpg", "x.png")]
     assert [p.mask.name for p in pairs(tmp_path, "images.txt", "m")] == ["y.png", "x.png"]
@@ -229,6 +235,7 @@ def test_lists(tmp_path):
         ("images.txt", "short.txt"): "2 lines",
         ("i", "m", "wrong.txt"): "named in",
         ("i", "m", "none.txt"): "list cannot be read",
+        ("i", "m", "wide.txt"): "save it as text in UTF-8",
     }.items():
         with pytest.raises(UserError, match=words):
             pairs(tmp_path, *arguments)
@@ -239,6 +246,8 @@ def test_lists(tmp_path):
     [
         (["i/x.jpg", "m/y.png"], "1 of 1 names are missing"),
         (["i/x.jpg", "m/x.png", "m/y.png"], "1 masks without an image"),
+        (["i/x.jpg", "i/y.heic", "m/x.png", "m/y.png"], r"beside it  y\.heic; read are \.avif"),
+        (["i/P1.JPG", "m/p1.png"], "beside it  p1"),
         (["i/x.jpg", "i/x.png", "m/x.png"], "two files are called 'x'"),
         (["m/x.png"], "no folder at"),
         (["i/x.png"], "an image is its own mask"),

@@ -110,7 +110,7 @@ def test_a_file_cut_short(data, kind, kept):
     assert str(path) in message
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp", ".tif"])
 def test_other_formats_cut_short(data, tmp_path, suffix):
     path = tmp_path / f"image{suffix}"
     image = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)

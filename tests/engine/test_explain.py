@@ -43,6 +43,14 @@ def test_parts_that_do_not_fit_are_a_message_before_the_first_step(tiny):
         train(config)
 
 
+def test_what_needs_a_package_that_is_not_here(tiny, monkeypatch):
+    monkeypatch.setattr("mmseg.datasets.transforms.transforms.ALBU_INSTALLED", False)
+    config = tiny(NAME)
+    config.train_dataloader.dataset.pipeline.insert(2, dict(type="ReplayableAlbu", transforms=[]))
+    with pytest.raises(UserError, match=r"another package\n +albumentations is not installed\n"):
+        train(config)
+
+
 PLUGIN = dict(cfg=dict(type="CBAM"), stages=(True,) * 4, position="after_conv2")
 
 

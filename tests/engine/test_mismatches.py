@@ -243,6 +243,38 @@ def test_batches_of_images_of_several_sizes(streets, tmp_path):
     train(config)
 
 
+def test_training_images_of_several_sizes_that_nothing_cuts(streets, tmp_path):
+    config = small(NAME, uneven(streets, tmp_path), tmp_path / "work", **SHORT)
+    steps = config.train_dataloader.dataset.pipeline
+    kept = ("LoadImageFromFile", "LoadLabelIds", "RandomFlip", "PackSegInputs")
+    steps[:] = [step for step in steps if step.type in kept]
+    config.model.data_preprocessor.size = (64, 128)
+    with pytest.raises(UserError, match=r"its images come in 2 sizes(.|\n)*RandomCrop"):
+        train(config)
+    config.model.data_preprocessor.size = (128, 256)  # to which all are padded
+    train(config)
+
+
+FILLS = {
+    "RandomRotate": dict(prob=1.0, degree=20, seg_pad_val=77),
+    "RandomCutOut": dict(prob=1.0, n_holes=3, cutout_shape=(9, 9), seg_fill_in=77),
+}
+
+
+@pytest.mark.parametrize("kind", FILLS)
+def test_steps_that_fill_masks_with_no_class(tiny, kind):
+    config = tiny(NAME, **SHORT)
+    step = dict(type=kind, **FILLS[kind])
+    config.train_dataloader.dataset.pipeline.insert(2, step)
+    with pytest.raises(UserError, match=r"pipeline\.2\.seg_\w+=77"):
+        train(config)
+    config.train_dataloader.dataset.pipeline[2] = dict(
+        type="RandomApply", transforms=[step], prob=1.0
+    )
+    with pytest.raises(UserError, match=r"range: 77\n.*which a step of the pipeline has put there"):
+        train(config)
+
+
 def test_messages_of_own_sets_do_not_say_how_to_get_anothers(tiny, tmp_path):
     config = tiny("baseline_deeplabv3plus_camvid")
     own_set(config, metainfo=dict(classes=("a", "b")), data_root=str(tmp_path / "mine"))

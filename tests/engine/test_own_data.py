@@ -251,6 +251,52 @@ def test_the_commonest_mistakes_are_no_score(tmp_path, mistake):
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.parametrize("classes", ["a,b", "a,b,c,d"])
+def test_a_demo_is_refused_as_a_training_is(call, tmp_path, classes):
+    """A class that 255 hides, and one that no mask has."""
+    draw(tmp_path / "own", of_values(0, 255, 0) if classes == "a,b" else None)
+    with pytest.raises(UserError, match=r"1 of . classes never occur in train_dataloader"):
+        call(train_tool, MAIN, "--demo", "--data", "own", "--classes", classes)
+    assert not (tmp_path / "work_dirs").exists()
+
+
+def masks_of(root, split, save):
+    """Draw the masks of one split anew."""
+    for path in (root / "masks" / split).rglob("*.png"):
+        save(np.asarray(Image.open(path)), path)
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "why"),
+    [
+        ("[a, b, c]", (0, 1, 255), "255 is in no training mask"),
+        ("[a, b, c]", (1, 255, 1), "whatever says b of every pixel would score 100"),
+        ("[a, b, c]", (2, 2, 2), "whatever says c of every pixel would score 100"),
+    ],
+)
+def test_what_is_scored_is_no_score_of_a_mistake(tmp_path, drawn, capsys, names, values, why):
+    masks_of(drawn, "val", of_values(*values))
+    config = small(describe(drawn, names=names), tmp_path / "work")
+    (finding,) = check_data(config, *LOADERS)
+    assert why in finding
+    assert "--allow-absent" in finding
+    masks_of(drawn, "train", of_values(0, 1, 2))
+    config.allow_absent = True
+    assert not check_data(config, *LOADERS)
+
+
+def test_a_test_of_one_class_alone_is_no_score(call, drawn):
+    path = str(describe(drawn))
+    call(train_tool, MAIN, "--demo", "--data", path, "--work-dir", "run")
+    masks_of(drawn, "val", of_values(0, 255, 255))
+    with pytest.raises(UserError, match="whatever says a of every pixel") as error:
+        call(test_tool, MAIN, "run/iter_2.pth", "--demo", "--data", path)
+    assert "255 is ignored; if it is a class" in str(error.value)
+    with pytest.raises(UserError, match="--demo is among them"):
+        call(test_tool, MAIN, "run/iter_2.pth", "--data", path, "--allow-absent")
+    call(test_tool, MAIN, "run/iter_2.pth", "--demo", "--data", path, "--allow-absent")
+
+
 def test_grey_saved_as_rgb_is_grey(tmp_path):
     root = draw(tmp_path / "own", grey_as_rgb)
     train(small(describe(root), tmp_path / "work"))
@@ -299,7 +345,7 @@ def test_a_checkpoint_of_classes_of_other_names_is_no_model_of_these(call, drawn
         assert place.read_text() == "mine"
 
 
-def test_a_start_from_a_checkpoint_of_other_classes(tiny, drawn, tmp_path, monkeypatch):
+def test_a_start_from_a_checkpoint_of_other_classes(tiny, drawn, tmp_path, monkeypatch, capsys):
     """Heads start anew, and are told; all else is the checkpoint's; any other difference stops."""
     seen, before = [], PairedRunner.train
     monkeypatch.setattr(PairedRunner, "train", lambda self: seen.append(_started(self, before)))
@@ -320,6 +366,12 @@ def test_a_start_from_a_checkpoint_of_other_classes(tiny, drawn, tmp_path, monke
     for key in anew:
         assert len(weights[key]) == 3
         assert f"anew, for other classes: {key}" in screen
+    monkeypatch.undo()
+    torch.save({"state_dict": there, "meta": {"CLASSES": list("abcdefghijklmnopqrs")}}, start)
+    config = tiny("baseline_deeplabv3plus_cityscapes", **QUICK, load_from=str(start))
+    config.work_dir = str(tmp_path / "again")
+    train(config)
+    assert "class 0 is 'a' there, and 'road' here\n  so " in capsys.readouterr().out
     for options, words in (
         ({"model.decode_head.dilations": (1, 2, 3, 4)}, None),
         ({"model.decode_head.channels": 32}, "of another shape"),

@@ -3,20 +3,25 @@
 import copy
 import re
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmseg.registry import MODELS
+from torch import Tensor
 
-from psa_seg.checkpoints.reading import config_of, differences, listing, state_dict
+from psa_seg.checkpoints.reading import classes_of, config_of, differences, listing, state_dict
 from psa_seg.engine.doctor.classes import class_names, heads
 from psa_seg.models import function
 from psa_seg.models.placement import find, name_of, placed, settled
 from psa_seg.records.fingerprint import SAME_RUN, difference, parts
+from psa_seg.records.schema import OF_A_DEMO, STREETS
 
 CLASSIFIER = re.compile(r"decode_head\.(\d+\.)?conv_seg\.weight")
 REMEDY = "  do         give the config (and options) that the checkpoint was trained with"
+DEMO = f"{REMEDY}: --demo is among them"
+ANOTHER = "  do         start from a checkpoint of this network, or train the one that this is of"
 Checkpoint = Mapping[str, Any]
 
 
@@ -42,7 +47,8 @@ def check_checkpoint(
             there, here = (len(state[classifiers[-1]]) for state in (given, own))
             if there != here:
                 problem = f"has {there} classes, and this config {here}"
-        return ["\n".join([f"checkpoint {problem}: {path}", *listing(wrong), REMEDY])]
+        remedy = ANOTHER if new_attention else DEMO if _is_demo(checkpoint) else REMEDY
+        return ["\n".join([f"checkpoint {problem}: {path}", *listing(wrong), remedy])]
     others = _other_functions(checkpoint, model, new_attention)
     if others:
         lines = [f"checkpoint is of another function: {path}", f"  differs    {others[0]}", REMEDY]
@@ -73,18 +79,16 @@ def check_names(config: Config, checkpoint: Checkpoint, path: str, *loaders: str
         path: where from.
         loaders: of the data.
     """
-    meta = checkpoint.get("meta")
-    data = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
-    there = data.get("classes") if isinstance(data, Mapping) else None
-    if not isinstance(there, list | tuple):
+    there = classes_of(checkpoint)
+    if there is None:
         return []
     for here in class_names(config, *loaders).values():
-        if tuple(there) != here:
-            both = enumerate(zip(there, here, strict=False))
-            first = next((i for i, (a, b) in both if a != b), 0)
+        if there != here:
+            both = enumerate(zip_longest(there, here, fillvalue="none"))
+            first, (old, new) = next((i, names) for i, names in both if names[0] != names[1])
             return [
                 f"checkpoint tells other classes than the data have: {path}\n"
-                f"  differs    class {first} is {there[first]!r} there, and {here[first]!r} here\n"
+                f"  differs    class {first} is {old!r} there, and {new!r} here\n"
                 "  do         give the classes the names, and the order, that it was trained with"
             ]
     return []
@@ -104,6 +108,7 @@ def new_heads(model: ConfigDict, checkpoint: Checkpoint) -> tuple[ConfigDict, li
     given, twin = state_dict(checkpoint), copy.deepcopy(model)
     for key, head in heads(twin):
         weight = given.get(f"{key.removeprefix('model.')}.conv_seg.weight")
+        weight = weight if isinstance(weight, Tensor) and weight.ndim else None
         channels = head.get("out_channels") or head.num_classes
         if weight is not None and len(weight) != channels:
             one = len(weight) == 1
@@ -116,6 +121,10 @@ def trained_model(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """Config of the model that a checkpoint was trained as; None where it does not tell."""
     model = (config_of(checkpoint) or {}).get("model")
     return model if isinstance(model, dict) else None
+
+
+def _is_demo(checkpoint: Checkpoint) -> bool:
+    return str((config_of(checkpoint) or {}).get("data_name", "")).endswith((OF_A_DEMO, STREETS))
 
 
 def _converted(checkpoint: Checkpoint) -> Mapping[str, Any]:

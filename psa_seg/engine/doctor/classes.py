@@ -12,6 +12,11 @@ from psa_seg.engine.doctor.masks import ignored_id
 from psa_seg.models.placement import name_of
 
 BOUNDARIES = {"STDCHead"}  # which tells borders from the rest, whatever the classes are
+FILLING = {  # steps that fill masks: the option, and what it is by default
+    "RandomRotate": ("seg_pad_val", IGNORED),
+    "RandomMosaic": ("seg_pad_val", IGNORED),
+    "RandomCutOut": ("seg_fill_in", None),
+}
 REMEDY = "  do         --data FOLDER_OR_YAML sets all of these at once; or --cfg-options"
 
 
@@ -32,7 +37,7 @@ def check_classes(config: Config, *loaders: str) -> list[str]:
                 f"  where      {first}: {_few(classes)}\n             {key}: {_few(other)}\n"
                 "  do         give both the same classes, in the same order"
             ]
-    return [*_wrong_heads(config, len(classes)), *_wrong_ignored(config)]
+    return [*_wrong_heads(config, len(classes)), *_wrong_ignored(config, len(classes))]
 
 
 def class_names(config: Config, *loaders: str) -> dict[str, tuple[str, ...]]:
@@ -143,9 +148,9 @@ def _wrong_head(config: Config, key: str, head: Any) -> Iterator[str]:
             )
 
 
-def _wrong_ignored(config: Config) -> list[str]:
-    """Places that do not ignore what the decode head ignores."""
-    there = dict(_ignored(config))
+def _wrong_ignored(config: Config, classes: int) -> list[str]:
+    """Places that do not ignore what the decode head ignores, or fill masks with no class."""
+    there = dict(_ignored(config, classes))
     ignored = ignored_id(config.model)
     others = {key: value for key, value in there.items() if value != ignored}
     if not others:
@@ -158,7 +163,7 @@ def _wrong_ignored(config: Config) -> list[str]:
     ]
 
 
-def _ignored(config: Config) -> Iterator[tuple[str, Any]]:
+def _ignored(config: Config, classes: int) -> Iterator[tuple[str, Any]]:
     for key, head in heads(config.model):
         yield f"{key}.ignore_index", head.get("ignore_index", IGNORED)
     for name in ("val_evaluator", "test_evaluator"):
@@ -171,15 +176,22 @@ def _ignored(config: Config) -> Iterator[tuple[str, Any]]:
     if preprocessor.get("size") or preprocessor.get("size_divisor"):
         value = preprocessor.get("seg_pad_val", IGNORED)
         yield "model.data_preprocessor.seg_pad_val", value
-    yield from _padded(config.train_dataloader.dataset, "train_dataloader.dataset")
+    yield from _filled(config.train_dataloader.dataset, "train_dataloader.dataset", classes)
 
 
-def _padded(dataset: Mapping[str, Any], where: str) -> Iterator[tuple[str, Any]]:
+def _filled(dataset: Mapping[str, Any], where: str, classes: int) -> Iterator[tuple[str, Any]]:
+    """What steps put into masks: of padding, and, where it is no class, of the others."""
     for key, one in leaves(dataset, where):
         for number, step in enumerate(one.get("pipeline") or []):
-            if isinstance(step, dict) and name_of(step.get("type")) == "Pad":
+            kind = name_of(step.get("type")) if isinstance(step, dict) else ""
+            if kind == "Pad":
                 value = (step.get("pad_val") or {}) if isinstance(step.get("pad_val"), dict) else {}
                 yield f"{key}.pipeline.{number}.pad_val.seg", value.get("seg", IGNORED)
+            elif kind in FILLING:
+                option, usual = FILLING[kind]
+                value = step.get(option, usual)
+                if value is not None and value not in range(classes):
+                    yield f"{key}.pipeline.{number}.{option}", value
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -7,7 +7,8 @@ from mmseg.registry import DATASETS
 
 from psa_seg.datasets.loading import NamingDataset
 from psa_seg.engine.doctor.data import Found
-from psa_seg.engine.doctor.masks import ignored_id
+from psa_seg.engine.doctor.masks import TRAINING, ignored_id
+from psa_seg.engine.doctor.sizes import padded
 
 MOST_SIZES = 8  # of images that are loaded to see whether they come out alike
 
@@ -29,9 +30,8 @@ def check_items(config: Config, found: dict[str, list[Found]]) -> list[str]:
             )
             continue
         dataset = NamingDataset(built, ignored_id(config.model))
-        wrong += _wrong_item(config, loader, dataset[0])
-        if loader != "train_dataloader":
-            wrong += _wrong_batches(config, loader, dataset, sets)
+        mistaken = _wrong_item(config, loader, dataset[0])
+        wrong += mistaken or _wrong_batches(config, loader, dataset, sets)
     return wrong
 
 
@@ -52,7 +52,7 @@ def _wrong_item(config: Config, loader: str, item: dict[str, Any]) -> list[str]:
         return []
     mask, image = tuple(sample.gt_sem_seg.shape), tuple(item["inputs"].shape[1:])
     whole = tuple(sample.metainfo.get("ori_shape", image))
-    training = loader == "train_dataloader"
+    training = loader == TRAINING
     if mask == (image if training else whole):
         return []
     size = "x".join(map(str, mask))
@@ -75,18 +75,28 @@ def _wrong_batches(
 ) -> list[str]:
     """Images that come out of a pipeline in sizes that cannot be put into one batch."""
     batch = config[loader].get("batch_size", 1)
-    if batch == 1:
+    preprocessor = config.model.get("data_preprocessor") or {}
+    training = loader == TRAINING
+    if batch == 1 or (training and preprocessor.get("size_divisor")):
         return []
+    least = (training and padded(config)) or (0, 0)
     first: dict[tuple[int, int], int] = {}  # an image of each size
     sizes = [image.loaded for one in sets for image, _ in one.headers]
     for index, size in enumerate(sizes[: len(dataset)]):
         first.setdefault(size, index)
-    shapes = {tuple(dataset[i]["inputs"].shape[1:]) for i in list(first.values())[:MOST_SIZES]}
+    chosen = list(first.values())[:MOST_SIZES]
+    if len(chosen) < 2:
+        return []
+    shapes = {tuple(map(max, least, dataset[i]["inputs"].shape[1:])) for i in chosen}
     if len(shapes) < 2:
         return []
     few = ", ".join(f"{rows}x{columns}" for rows, columns in sorted(shapes)[:3])
     return [
         f"{config.filename}: {loader}.batch_size={batch}, and its images come in {len(shapes)} "
         f"sizes or more: {few}\n"
-        f"  do         --cfg-options {loader}.batch_size=1, or resize them to one size"
+        + (
+            "  do         put dict(type='RandomCrop', crop_size=(rows, columns)) into its pipeline"
+            if training
+            else f"  do         --cfg-options {loader}.batch_size=1, or resize them to one size"
+        )
     ]

@@ -24,6 +24,7 @@ from psa_seg.models.placement import decode_heads
 
 CACHE_VERSION = 1
 SHOWN_FROM = 200  # masks, fewer of which are counted before a display would show
+TRAINING = "train_dataloader"
 HIDDEN = f"  note       {IGNORED} is ignored; if it is a class, `values` of a data.yaml say so\n"
 Counts = dict[int, int]
 
@@ -125,36 +126,62 @@ def _strange(
 def wrong_classes(config: Config, found: Mapping[str, Sequence[Survey]]) -> list[str]:
     """What keeps sets from being trained or scored on: no pixel that counts, a class without one.
 
+    Classes need not occur in what is scored, unless one alone does, or unless they may be hidden
+    in what is ignored: where it is ignored there, and nowhere in training.
+
     Args:
         config: with `allow_absent`, under which classes need not occur.
         found: surveys by loader.
     """
-    wrong, ignored = [], ignored_id(config.model)
+    wrong: list[str] = []
+    trained = found.get(TRAINING)
+    marked = trained and IGNORED in together(trained).values
     for loader, sets in found.items():
         whole = together(sets)
-        pixels, values = whole.pixels, whole.values
-        named = dict(zip(whole.classes, pixels, strict=True))
-        counted = {n: number for i, (n, number) in enumerate(named.items()) if i != ignored}
-        if not any(counted.values()):
+        if not any(whole.pixels):
             wrong.append(
                 f"{config.data_name}: no pixel of a class in {loader}: all are ignored\n"
                 "  do         give masks that hold classes; for data of your own, data.yaml says "
                 "which\n             value is which"
             )
-        colours = max(values) >= LEVELS and min(values) >= 0
-        absent = [name for name, number in counted.items() if not number]
-        if absent and loader == "train_dataloader" and not config.allow_absent:
+            continue
+        absent = absent_from(whole, ignored_id(config.model))
+        there = [name for name, number in zip(whole.classes, whole.pixels, strict=True) if number]
+        if loader == TRAINING:
+            why = "nothing learns them, and a mean over the others would not say so"
+        elif len(there) == 1:
+            why = f"whatever says {there[0]} of every pixel would score 100"
+        elif trained and not marked and IGNORED in whole.values:
+            why = f"{IGNORED} is in no training mask: it may be a class that is missed here"
+        else:
+            continue
+        if absent and not config.allow_absent:
             wrong.append(
-                f"{config.data_name}: {len(absent)} of {len(pixels)} classes never occur in the "
-                f"training masks: {', '.join(absent[:5])}{', ...' * (len(absent) > 5)}\n"
-                f"  found      in the masks: {listed(list(values), colours)}\n"
-                + HIDDEN
-                * (IGNORED in values)
-                + "  why        nothing learns them, and a mean over the others would not say so\n"
+                f"{config.data_name}: {told_absent(whole, absent, loader)}"
+                f"  why        {why}\n"
                 "  do         take them out of the data set's classes, correct the masks or what "
-                "their\n             values stand for, or train without: --allow-absent"
+                "their\n             values stand for, or go on without: --allow-absent"
             )
     return wrong
+
+
+def absent_from(whole: Survey, ignored: int) -> list[str]:
+    """Classes that no pixel has, but for one whose number is ignored."""
+    named = enumerate(zip(whole.classes, whole.pixels, strict=True))
+    return [name for i, (name, number) in named if not number and i != ignored]
+
+
+def told_absent(whole: Survey, absent: Sequence[str], loader: str) -> str:
+    """Lines of a message: which classes never occur, and what does."""
+    values = whole.values
+    colours = max(values) >= LEVELS and min(values) >= 0
+    return (
+        f"{len(absent)} of {len(whole.classes)} classes never occur in {loader}: "
+        f"{', '.join(absent[:5])}{', ...' * (len(absent) > 5)}\n"
+        f"  found      in the masks: {listed(list(values), colours)}\n"
+        + HIDDEN
+        * (IGNORED in values and not colours)
+    )
 
 
 def counts_of(paths: Sequence[Path], colours: bool) -> list[Counts | DataError]:

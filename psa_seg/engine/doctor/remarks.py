@@ -12,7 +12,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from psa_seg.engine.doctor.data import Found, is_own, leaves
-from psa_seg.engine.doctor.masks import ignored_id, together
+from psa_seg.engine.doctor.masks import absent_from, ignored_id, together, told_absent
 from psa_seg.engine.doctor.sizes import crops
 from psa_seg.records.fingerprint import digest
 
@@ -20,6 +20,7 @@ SAMPLED = 64  # images whose brightness is looked at
 FIRST_BYTES = 1 << 16
 SMALL = (64, 64)  # pixels to which a JPEG may be decoded for that
 FAR, LEVELS = 6, 50  # times the usual distance from the median brightness, and levels of 255
+LEVELS_OF_HALF = 256  # of the lower half of a 16-bit level
 MANY_TIMES = 4  # as many pixels as most have, or as few
 MUCH_IGNORED = 0.5
 PUBLIC = ("Cityscapes", "CamVid", "VOC12Aug", "ADE20K")
@@ -92,16 +93,14 @@ def _by_size(paths: Sequence[Path]) -> dict[int, list[Path]]:
 
 def _absent(config: Config, found: Sets) -> Iterator[str]:
     """Classes of which a set that is scored on has no pixel."""
-    ignored = ignored_id(config.model)
     for loader, sets in found.items():
         whole = together([one.survey for one in sets])
-        named = enumerate(zip(whole.classes, whole.pixels, strict=True))
-        absent = [name for i, (name, count) in named if not count and i != ignored]
+        absent = absent_from(whole, ignored_id(config.model))
         if absent:
             yield (
-                f"{len(absent)} of {len(whole.classes)} classes never occur in {loader}: "
-                f"{', '.join(absent[:5])}{', ...' * (len(absent) > 5)}\n"
-                "  so         mIoU is the mean over the others, or what is predicted in their place"
+                told_absent(whole, absent, loader)
+                + "  so         mIoU is the mean over the others, or what is predicted in their "
+                "place"
             )
 
 
@@ -166,6 +165,8 @@ def _brightness(path: Path) -> float | None:
     """The mean of an image's levels; None where loading it will say what is wrong."""
     try:
         with Image.open(path) as image:
+            if image.mode.startswith("I"):  # 16 bit, of which the upper half is loaded
+                return float(np.asarray(image).mean() / LEVELS_OF_HALF)
             image.draft("L", SMALL)
             return float(np.asarray(image.convert("L").resize(SMALL)).mean())
     except Exception:  # whatever a broken file makes Pillow say
