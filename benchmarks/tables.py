@@ -24,6 +24,7 @@ from psa_seg.leaderboard import Board, markdown, metafile, published, read_board
 from psa_seg.leaderboard.finding import findings
 from psa_seg.leaderboard.model import Model
 from psa_seg.leaderboard.paired import compare
+from psa_seg.leaderboard.table import mean_of
 from psa_seg.models import GlobalContext, NonLocal, SqueezeExcitation
 from psa_seg.models.naming import backbone, decoder
 from psa_seg.models.placement import attentions, settled
@@ -131,9 +132,9 @@ def length() -> str:
         found = [model for name in names if (RESULTS / name).is_dir() for model in _plain(name)]
         models = sorted(found, key=lambda model: model.first.max_iterations)
         about = models[0].first
-        value, sd = models[0].mean_and_sd()
-        line = f"- {about.data}, {about.optimizer['type']}, {about.score}: {value:.2f} ± {sd:.2f} "
-        line += f"after {about.max_iterations} steps ({len(models[0].counted)} seeds)"
+        number = len(models[0].counted)
+        line = f"- {about.data}, {about.optimizer['type']}, {about.score}: {mean_of(models[0])} "
+        line += f"after {about.max_iterations} steps ({number} seed{'s' * (number > 1)})"
         for before, model in itertools.pairwise(models):
             earlier = before.scores()
             gains = [now - earlier[seed] for seed, now in model.scores().items() if seed in earlier]

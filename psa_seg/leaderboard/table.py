@@ -52,10 +52,10 @@ def _cells(board: Board, model: Model, comparison: Comparison | None) -> list[st
     flops = model.flops
     return [
         _escaped(model.label),
-        _mean(model),
+        mean_of(model),
         seeds(model, comparison),
         *(_against(comparison) if board.comparisons else ()),
-        *(_mean(model, name) for name in board.further.values()),
+        *(mean_of(model, name) for name in board.further.values()),
         f"{model.first.parameters / 1e6:.2f} M",
         "not counted" if flops is None else f"{flops:.2f}",
         f"{model.slowdown:.2f} x",
@@ -63,7 +63,8 @@ def _cells(board: Board, model: Model, comparison: Comparison | None) -> list[st
     ]
 
 
-def _mean(model: Model, name: str = "") -> str:
+def mean_of(model: Model, name: str = "") -> str:
+    """A score's mean and standard deviation over seeds."""
     mean, sd = model.mean_and_sd(name)
     return f"{_number(mean)} ± {_number(sd)}"
 
