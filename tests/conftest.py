@@ -1,6 +1,8 @@
 """Shared by all tests: one thread, one seed, small configs on a handful of synthetic scenes."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from itertools import count
 from pathlib import Path
@@ -30,6 +32,7 @@ from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import shrink
 from tests import quick  # noqa: F401
 
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 ROOT = Path(__file__).parents[1]
 RUNS = count()
 

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from psa_seg import PolarizedSelfAttention
 from psa_seg.datasets.labels import IGNORED
+from psa_seg.engine.letters import any_script, shown
 from psa_seg.ops import naive
 
-LONGEST = 32  # letters of a name
 COLUMNS = ("image", "truth (black: ignored)", "prediction")
 
 
+@any_script()
 def draw_curves(
     path: Path,
     losses: Sequence[float],
@@ -70,6 +71,7 @@ def spatial_gate(attention: PolarizedSelfAttention, x: Tensor) -> np.ndarray:
     return spatial(x, parameters)[0, 0].cpu().numpy()
 
 
+@any_script()
 def draw_samples(path: Path, rows: Sequence[Pictured], meta: dict[str, Any], title: str) -> None:
     """A row each: image, truth, prediction, errors, spatial gate; the classes' colours below."""
     columns = [*COLUMNS, "errors (red)"]
@@ -102,12 +104,6 @@ def draw_samples(path: Path, rows: Sequence[Pictured], meta: dict[str, Any], tit
     for text in [*legend.get_texts(), figure.suptitle(shown(title))]:
         text.set_parse_math(False)
     figure.savefig(path, dpi=80)
-
-
-def shown(text: str) -> str:
-    """A name as a picture shows it: of a length that leaves room, and of letters that exist."""
-    text = text.encode("utf-8", "replace").decode()
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _errors(image: np.ndarray, sample: SegDataSample) -> np.ndarray:
