@@ -20,7 +20,7 @@ Images, masks and names must be there; the rest need not.
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ KEYS = (
 )
 SPLITS = ("train", "val", "test")
 MOST_CLASSES = IGNORED  # numbers 0 to 254
-SHARE = re.compile(r"\s*[\d.,]+(e-?\d+)?\s*%?\s*")  # meant as one, and written as a text
+SHARE = re.compile(r"\s*-?\d*[.,]?\d+(e-?\d+)?\s*(%|percent)?\s*")  # one that is a text
 COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
 
 
@@ -63,6 +63,7 @@ class DataFile:
         held_out: share of the training images that is the validation set; 0 where that has its own.
         scale: width and height; None for the images' own.
         crop: width and height; None for what fits.
+        names_ignored: whether the file says which values do not count, or that all do.
     """
 
     path: Path
@@ -78,6 +79,7 @@ class DataFile:
     held_out: float
     scale: tuple[int, int] | None
     crop: tuple[int, int] | None
+    names_ignored: bool = field(compare=False)
 
     def content(self, portable: bool = False) -> dict[str, Any]:
         """All of it but where the file lies, in plain values.
@@ -156,6 +158,7 @@ def data_file(read: Any, path: Path) -> DataFile:
         held_out=held_out,
         scale=_size(path, "scale", read.get("scale")),
         crop=_size(path, "crop", read.get("crop")),
+        names_ignored=read.get("values") is not None or read.get("ignore") is not None,
     )
 
 
@@ -168,8 +171,14 @@ def _images(path: Path, read: Mapping[str, Any]) -> tuple[dict[str, str], float]
     masks = read.get("masks")
     if isinstance(images.get("val"), int | float):
         share = images.pop("val")
-    elif SHARE.fullmatch(str(images.get("val"))) and "val" not in (masks or ()):
-        raise _wrong(path, f"images.val must be a share between 0 and 1, not {images['val']!r}")
+    elif SHARE.fullmatch(str(images.get("val"))) and not (
+        isinstance(masks, dict) and "val" in masks
+    ):
+        raise _wrong(
+            path,
+            f"images.val is {images['val']!r}: a share is a number between 0 and 1, 0.2 say; and a "
+            "place\n  has its masks at masks.val",
+        )
     if isinstance(masks, dict) and isinstance(masks.get("val"), int | float):
         raise _wrong(path, f"masks.val is {masks['val']}: a share stands at images alone")
     found = _places(path, "images", images)

@@ -21,9 +21,8 @@ SPLIT_WORDS = {
     "test": re.compile(r"^(test|testing)(?![a-z])|^testannot", re.IGNORECASE),
 }
 SHARE = 0.2
-MOST_VALUES = 200  # more are a photograph's
-MOST_APART = 64  # values that are not numbered in turn
-FEW, MOSTLY = 16, 0.9  # values between two that nearly all pixels have come from smoothing
+MOST_VALUES = 255
+FEW, MOSTLY, WHITE = 16, 0.75, 255  # values between black and white, which most pixels are
 GREYS = 64  # from here on, values are chosen to be seen, and are no class numbers
 
 
@@ -190,6 +189,8 @@ def _classes(counts: Mapping[int, int], colours: bool) -> Iterator[str]:
     values = others if marked else sorted(counts)
     names = {value: _name(value, colours, i) for i, value in enumerate(values)}
     yield "names: [" + ", ".join(names.values()) + "]  # write your own, here and below"
+    if len(values) > FEW and not colours:
+        yield f"# {len(values)} values: do masks hold as many classes, or are they smoothed?"
     yield "values:  # what each value of a mask is; ignore: pixels that do not count"
     for value, name in [*names.items(), *[(IGNORED, "ignore")] * marked]:
         key = f'"#{value:06x}"' if colours else str(value)
@@ -200,19 +201,17 @@ def _classes(counts: Mapping[int, int], colours: bool) -> Iterator[str]:
 def _require_classes(counts: Mapping[int, int], colours: bool, masks: Sequence[Path]) -> None:
     """Raise UserError where values are no classes that a file could be written of."""
     lossy = [path for path in masks if header(path).lossy]
-    two = sorted(counts, key=lambda value: counts[value])[-2:]
-    between = [value for value in counts if min(two) < value < max(two)] if two else []
-    smoothed = sum(counts[value] for value in two) > MOSTLY * sum(counts.values())
-    apart = not colours and {*counts} - {IGNORED} != {*range(len(counts.keys() - {IGNORED}))}
+    between = sorted(counts.keys() - {0, WHITE})
+    mostly = counts.get(0, 0) + counts.get(WHITE, 0) > MOSTLY * sum(counts.values())
     reason = ""
     if lossy:
         reason = f"they are compressed with loss: {len(counts)} different values"
-    elif apart and smoothed and len(between) > FEW:
+    elif WHITE in counts and mostly and len(between) > FEW and GREYS <= between[-1] < WHITE:
         reason = (
-            f"they hold {len(between)} values between {min(two)} and {max(two)}, which nearly all "
-            "pixels have:\n             they are smoothed"
+            f"they hold {len(between)} values between 0 and {WHITE}, which most pixels have:\n"
+            "             they are smoothed"
         )
-    elif len(counts) > (MOST_APART if apart else MOST_VALUES):
+    elif len(counts) > MOST_VALUES:
         reason = f"they hold {len(counts)} different values"
     elif len(counts) < 2:
         reason = f"they hold one value alone, {next(iter(counts), 'none')}"

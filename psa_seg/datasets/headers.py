@@ -17,8 +17,8 @@ HEAD = 1 << 16  # bytes, in which a WebP says how it is compressed
 LEAST_SIDE = 2  # pixels; one cannot be scaled by half
 TAIL = 1024  # bytes, of which the last mark of a file that is whole is one
 ORIENTATION = 0x0112  # of Exif: 1 is upright
-SIZED = {"WEBP", "BMP", "TIFF"}  # that say how long they are
-PARTS = ((273, 324), (279, 325))  # tags of a TIFF: offsets and lengths of strips, or of tiles
+COMPRESSION, PARTS = 259, ((273, 324), (279, 325))  # tags of a TIFF; of strips, or else of tiles
+BMP_HEADER = 34  # bytes, up to how it is compressed
 TURNED_BY_OPENCV = {"JPEG", "PNG", "WEBP", "TIFF"}
 TRANSPOSED = (5, 6, 7, 8)  # rows and columns change places
 
@@ -114,19 +114,30 @@ def _is_whole(image: Image.Image, file: BinaryIO, kind: str) -> bool:
     length = file.seek(0, 2)
     file.seek(-min(TAIL, length), 2)
     tail = file.read()
-    file.seek(4)
-    promised = int.from_bytes(file.read(4), "little") + 8  # RIFF: the length in WebP files
     if kind == "JPEG" and b"\xff\xd9" not in tail:
         file.seek(0)
         with Image.open(file) as again:
             again.load()  # raises, unless something has merely been appended
-    if kind == "BMP":
-        file.seek(2)
-        promised = int.from_bytes(file.read(4), "little")
-    if kind == "TIFF":  # of each strip or tile, where it begins and how long it is
+    if kind == "PNG" and b"IEND" not in tail:
+        return False
+    return length >= _promised(image, file, kind)
+
+
+def _promised(image: Image.Image, file: BinaryIO, kind: str) -> int:
+    """Bytes that a file must have by what its header says; 0 where it does not say."""
+    file.seek(0)
+    head = file.read(BMP_HEADER)
+    if kind == "WEBP":
+        return int.from_bytes(head[4:8], "little") + 8
+    if kind == "TIFF":  # of each strip or tile, its offset and its length
         tags = getattr(image, "tag_v2", {})
-        parts = zip(
-            *[tags.get(strips, tags.get(tiles, ())) for strips, tiles in PARTS], strict=False
-        )
-        promised = max(map(sum, parts), default=0)
-    return {"PNG": b"IEND" in tail}.get(kind, kind not in SIZED or length >= promised)
+        parts = (tags.get(strips, tags.get(tiles, ())) for strips, tiles in PARTS)
+        packed = tags.get(COMPRESSION, 1) != 1  # or the last one is longer, in the header alone
+        ends = (offset + (size if packed else 1) for offset, size in zip(*parts, strict=False))
+        return max(ends, default=0)
+    if kind != "BMP" or len(head) < BMP_HEADER:
+        return 0
+    pixels, size, width, height, _, bits, packed = struct.unpack("<10xIIiiHHI", head)
+    if size < 40 or packed not in (0, 3):  # of OS/2, or compressed
+        return 0
+    return pixels + (width * bits + 31) // 32 * 4 * abs(height)

@@ -82,21 +82,28 @@ class NamingDataset(Dataset):
         strange = ids[((ids < 0) | (ids >= classes)) & (ids != self.ignored)]
         if len(strange):
             values = strange.unique().tolist()
-            filled = {*values}.isdisjoint(_held(info))
+            filled = _is_sound(info, {*values})
             raise DataError(
                 f"label ids out of range: {masks.listed(values)}\n"
                 f"  in         {path}{', which a step of the pipeline has put there' * filled}\n"
                 f"  expected   0 to {classes - 1}, or {self.ignored}, after the data set's own "
                 "mapping\n  do         "
-                + (f"have that step fill masks with {self.ignored}" * filled or "replace that mask")
+                + (
+                    f"have that step write class numbers, or {self.ignored}"
+                    if filled
+                    else "replace that mask"
+                )
             )
 
 
-def _held(info: dict[str, Any]) -> set[int]:
-    """The class numbers in a mask as it lies, by the data set's mapping."""
-    ids = ids_of(info)
-    values = masks.count(Path(info["seg_map_path"]), info.get("colours", False))
-    return {ids.get(value, value) for value in values}
+def _is_sound(info: dict[str, Any], strange: set[int]) -> bool:
+    """Whether a mask can be read as it lies, and means none of these class numbers."""
+    ids, path = ids_of(info), str(info.get("seg_map_path", ""))
+    try:
+        values = masks.count(Path(path), info.get("colours", False))
+    except DataError:  # it has a format, or a place, that others read
+        return False
+    return strange.isdisjoint(ids.get(value, value) for value in values)
 
 
 def fault(info: dict[str, Any]) -> str | None:

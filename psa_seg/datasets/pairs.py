@@ -58,7 +58,7 @@ def pairs(root: Path, images: str, masks: str, chosen: str = "") -> list[Pair]:
     _require_all(here, there, root / masks, f"of images in {root / images}")
     left = sorted(there.keys() - here.keys())
     if left and not chosen:
-        folder = root / images.partition(STAR)[0].rpartition("/")[0] if STAR in images else images
+        folder = images.partition(STAR)[0].rpartition("/")[0] if STAR in images else images
         raise DataError(
             f"{len(left)} masks without an image\n"
             f"  first      {there[left[0]]}\n"

@@ -25,6 +25,8 @@ def load(text: str) -> Any:
     found = yaml.load(text, _EachKeyOnce)
     try:
         json.dumps(found, ensure_ascii=False, default=str, skipkeys=True).encode()
-    except UnicodeEncodeError as error:  # an escape like "\ud800", which no file can hold
-        raise yaml.YAMLError(f"{error.object[error.start]!a} is no character") from None
+    except UnicodeEncodeError as error:  # half of one, by an escape of two bytes
+        raise yaml.YAMLError(
+            f"{error.object[error.start]!a} is half a character: write the whole one, itself"
+        ) from None
     return found

@@ -71,13 +71,18 @@ def of_another_size(path: str, mask: Sequence[int], image: Sequence[int]) -> str
 def unknown_values(path: str, values: str, ids: Mapping[int, int], colours: bool) -> str:
     """The message for a mask that holds what is no class."""
     known = masks.listed(sorted(ids), colours)
-    bits = ": it has one bit a pixel, 0 or 1" * (header(Path(path)).mode == "1")
+    one_bit = header(Path(path)).mode == "1"
     return (
-        f"mask holds what is no class: {values}{bits}\n"
+        f"mask holds what is no class: {values}\n"
         f"  in         {path}\n"
         f"  expected   {known}\n"
-        "  do         name it in `values` of the data.yaml, as a class or as ignore; values that "
-        "fill\n             up between two come from smoothing, or from a JPEG: export as PNG"
+        "  do         name it in `values` of the data.yaml, as a class or as ignore; "
+        + (
+            "this mask has\n             one bit a pixel, 0 or 1"
+            if one_bit
+            else "values that fill\n             up between two come from smoothing, or from a "
+            "JPEG: export as PNG"
+        )
     )
 
 

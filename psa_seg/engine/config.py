@@ -63,6 +63,7 @@ OWN: dict[str, tuple[type, Any]] = {
     "data_help": (str, "see the page of the data set"),  # where to get it
     "channels_last": (bool, False),
     "checkpoint_activations": (bool, False),
+    "names_ignored": (bool, False),  # whether a data.yaml says which values do not count
     "allow_absent": (bool, False),  # whether classes may never occur in the masks
 }
 WORDS: dict[Any, str] = {

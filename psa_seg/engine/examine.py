@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
+from torch import Tensor
 
 from psa_seg import files
 from psa_seg.checkpoints.reading import classes_of, load_checkpoint, state_dict
@@ -182,7 +183,8 @@ def _checkpoint(config: Config, path: str, named: bool, of_data: bool) -> list[L
     except UserError as error:
         wrong = [str(error)]
     classes = () if wrong else classes_of(read) or ()
-    number = len(state_dict(read)) if not wrong else 0
+    tensors = () if wrong else [v for v in state_dict(read).values() if isinstance(v, Tensor)]
+    number = len(tensors)
     wrong = wrong or [f"{path}: there are no weights in it"] * (not number)
     fact = f"{path}: {number} tensors"
     fact += f", of {len(classes)} classes: {', '.join(map(str, classes))}" if classes else ""
@@ -222,8 +224,8 @@ def suggestion(found: Examination) -> Line:
     its pixels among those of the images it occurs in.
     """
     sets = found.found.get(LOADERS[0])
-    if not sets:
-        return Line("suggestion", ERROR, "no weights of classes: there are no training images")
+    if not sets or not any(any(one.survey.pixels) for one in sets):
+        return Line("suggestion", ERROR, "no weights of classes: no training mask was counted")
     whole = together([one.survey for one in sets])
     shares = [p / a if p else None for p, a in zip(whole.pixels, whole.areas, strict=True)]
     middle = median(share for share in shares if share)

@@ -1,4 +1,4 @@
-"""Names in pictures: cut to a length, never a formula, in whatever script a font here has."""
+"""Names in pictures: cut to a length, in Chinese, Japanese or Korean, too, if a font here is."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,14 +9,22 @@ from matplotlib.font_manager import fontManager
 LONGEST = 32  # letters of a name
 # Of matplotlib's own fonts none has Chinese, Japanese or Korean letters; these do, where installed.
 EAST_ASIAN = (
-    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC"),
-    *("WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Microsoft YaHei", "SimHei", "PingFang SC"),
-    *("Hiragino Sans GB", "Arial Unicode MS"),
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Microsoft YaHei",
+    "SimHei",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Arial Unicode MS",
 )
 
 
 @contextmanager
-def any_script() -> Iterator[None]:
+def east_asian_letters() -> Iterator[None]:
     """Letters that the usual font lacks are drawn in one that has them, if one is here."""
     here = {font.name for font in fontManager.ttflist}
     more = [name for name in EAST_ASIAN if name in here]

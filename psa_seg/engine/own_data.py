@@ -97,6 +97,7 @@ def use_data(config: Config, data: DataFile) -> None:
     config.data_name = data.name
     config.data_file = data.content(portable=True)
     config.data_help = f"correct {data.path}"
+    config.names_ignored = data.names_ignored
     crop = _crop(config, data)
     for split in SPLITS:
         loader = config[f"{split}_dataloader"]

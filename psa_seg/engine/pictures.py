@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from psa_seg import PolarizedSelfAttention
 from psa_seg.datasets.labels import IGNORED
-from psa_seg.engine.letters import any_script, shown
+from psa_seg.engine.letters import east_asian_letters, shown
 from psa_seg.ops import naive
 
 COLUMNS = ("image", "truth (black: ignored)", "prediction")
 
 
-@any_script()
+@east_asian_letters()
 def draw_curves(
     path: Path,
     losses: Sequence[float],
@@ -71,7 +71,7 @@ def spatial_gate(attention: PolarizedSelfAttention, x: Tensor) -> np.ndarray:
     return spatial(x, parameters)[0, 0].cpu().numpy()
 
 
-@any_script()
+@east_asian_letters()
 def draw_samples(path: Path, rows: Sequence[Pictured], meta: dict[str, Any], title: str) -> None:
     """A row each: image, truth, prediction, errors, spatial gate; the classes' colours below."""
     columns = [*COLUMNS, "errors (red)"]

@@ -104,6 +104,18 @@ def test_testing_names_a_file_too(streets, tmp_path, tiny, monkeypatch):
         evaluate(config, str(tmp_path / "work/iter_2.pth"))
 
 
+def test_a_mask_in_a_format_of_a_users_own_is_blamed_as_it_was(tmp_path):
+    """It is not known what is in it."""
+    root = draw(tmp_path / "own")
+    built = DATASETS.build(small_own(describe(root), tmp_path / "work").train_dataloader.dataset)
+    dataset = NamingDataset(built)
+    item = dataset[0]
+    item["data_samples"].gt_sem_seg.data[0, 0] = 99
+    for path in (None, "s3://bucket/a.png", str(tmp_path / "mask.npy")):
+        with pytest.raises(DataError, match=r"range: 99\n(.|\n)*replace that mask"):
+            dataset._require_mask(item, {"seg_map_path": path} if path else {})
+
+
 def test_a_mistake_of_code_keeps_its_traceback(tmp_path):
     """No file is to blame: only a note says which was being loaded."""
     root = draw(tmp_path / "own")

@@ -151,7 +151,7 @@ WRONG = {
         {"images": {"train": "i", "val": "20%"}, "masks": {"train": "m"}},
         "'20%'",
     ),
-    "half a character": ('names: ["\\ud800", b]', "'\\ud800' is no character"),
+    "half a character": ('names: ["\\ud800", b]', "'\\ud800' is half a character"),
     "two stars": ({"images": {"train": "*/*", "val": "v"}}, "more than one star"),
 }
 

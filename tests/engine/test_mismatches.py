@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from mmengine.config import ConfigDict
 from PIL import Image
 
 from psa_seg.engine import looking
@@ -237,7 +238,7 @@ def test_batches_of_images_of_several_sizes(streets, tmp_path):
     config = small(NAME, root, tmp_path / "work", **SHORT)
     config.val_dataloader.dataset.pipeline.pop(1)
     config.val_dataloader.batch_size = 2
-    with pytest.raises(UserError, match=r"val_dataloader.batch_size=2, and its images come in 2"):
+    with pytest.raises(UserError, match=r"2 images of val_dataloader make a batch, and come in 2"):
         train(config)
     config.val_dataloader.batch_size = 1
     train(config)
@@ -249,9 +250,25 @@ def test_training_images_of_several_sizes_that_nothing_cuts(streets, tmp_path):
     kept = ("LoadImageFromFile", "LoadLabelIds", "RandomFlip", "PackSegInputs")
     steps[:] = [step for step in steps if step.type in kept]
     config.model.data_preprocessor.size = (64, 128)
-    with pytest.raises(UserError, match=r"its images come in 2 sizes(.|\n)*RandomCrop"):
+    with pytest.raises(UserError, match=r"make a batch, and come in 2 sizes(.|\n)*RandomCrop"):
         train(config)
-    config.model.data_preprocessor.size = (128, 256)  # to which all are padded
+    preprocessor = config.model.data_preprocessor
+    preprocessor.size = (128, 256)  # to which all are padded
+    train(config)
+    config.work_dir += "_again"
+    config.data_preprocessor = dict(preprocessor, size=None, size_divisor=32)
+    del config.model.data_preprocessor
+    train(config)
+
+
+def test_images_of_several_sizes_one_at_a_time(streets, tmp_path):
+    config = small(NAME, uneven(streets, tmp_path), tmp_path / "work", **SHORT)
+    steps = config.train_dataloader.dataset.pipeline
+    steps[:] = [step for step in steps if step.type not in ("RandomCrop", "RandomResize")]
+    config.model.data_preprocessor.size = (64, 128)
+    config.train_cfg.micro_batch_size = 1
+    for part in (config.model.backbone, config.model.decode_head, config.model.auxiliary_head):
+        part.norm_cfg = dict(type="GN", num_groups=4)
     train(config)
 
 
@@ -264,15 +281,30 @@ FILLS = {
 @pytest.mark.parametrize("kind", FILLS)
 def test_steps_that_fill_masks_with_no_class(tiny, kind):
     config = tiny(NAME, **SHORT)
-    step = dict(type=kind, **FILLS[kind])
+    step = ConfigDict(type=kind, **FILLS[kind])
     config.train_dataloader.dataset.pipeline.insert(2, step)
-    with pytest.raises(UserError, match=r"pipeline\.2\.seg_\w+=77"):
+    with pytest.raises(UserError, match=r"with 77, which is no class\n.*pipeline\.2\.seg_\w+\n"):
         train(config)
+    assert check_classes(config, *SETS)
+    step.prob = 0.0  # never
+    assert not check_classes(config, *SETS)
+    step.prob = 1.0
     config.train_dataloader.dataset.pipeline[2] = dict(
         type="RandomApply", transforms=[step], prob=1.0
     )
     with pytest.raises(UserError, match=r"range: 77\n.*which a step of the pipeline has put there"):
         train(config)
+
+
+def test_a_wrapper_that_fills_masks_with_no_class(tiny):
+    config = tiny(NAME)
+    mosaic = dict(type="RandomMosaic", prob=1.0, seg_pad_val=77)
+    inner = config.train_dataloader.dataset
+    config.train_dataloader.dataset = ConfigDict(
+        type="MultiImageMixDataset", dataset=inner, pipeline=[mosaic]
+    )
+    (finding,) = check_classes(config, *SETS)
+    assert "train_dataloader.dataset.pipeline.0.seg_pad_val" in finding
 
 
 def test_messages_of_own_sets_do_not_say_how_to_get_anothers(tiny, tmp_path):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from psa_seg.engine.doctor import check_data
+from psa_seg.engine.doctor import check_data, look, remarks
+from psa_seg.engine.doctor.classes import heads
 from psa_seg.errors import UserError
 from psa_seg.records import read
 from tests.conftest import train
@@ -59,7 +60,7 @@ def test_the_commonest_mistakes_are_no_score(tmp_path, mistake):
 def test_a_demo_is_refused_as_a_training_is(call, tmp_path, classes):
     """A class that 255 hides, and one that no mask has."""
     draw(tmp_path / "own", of_values(0, 255, 0) if classes == "a,b" else None)
-    with pytest.raises(UserError, match=r"1 of . classes never occur in train_dataloader"):
+    with pytest.raises(UserError, match=r"1 of . classes never occur in the training masks"):
         call(train_tool, MAIN, "--demo", "--data", "own", "--classes", classes)
     assert not (tmp_path / "work_dirs").exists()
 
@@ -89,6 +90,35 @@ def test_what_is_scored_is_no_score_of_a_mistake(tmp_path, drawn, capsys, names,
     assert not check_data(config, *LOADERS)
 
 
+def test_what_is_said_to_be_ignored_hides_no_class(tmp_path, drawn):
+    masks_of(drawn, "val", of_values(0, 1, 255))
+    for text in ("values: {0: a, 1: b, 2: c, 255: ignore}", "ignore: 255"):
+        config = small(describe(drawn, text), tmp_path / "work")
+        found, wrong = look(config, *LOADERS)
+        assert not wrong
+        (remark,) = (r for r in remarks(config, found) if "never occur" in r)
+        assert "1 of 3 classes never occur in val_dataloader: c\n" in remark
+        assert "255 is ignored" not in remark
+
+
+def test_one_class_beside_one_that_is_ignored_is_no_score(tmp_path, drawn):
+    config = small(describe(drawn, "values: {0: a, 1: b, 2: b}", "[a, b]"), tmp_path / "work")
+    for _, head in heads(config.model):
+        head.ignore_index = 0
+    for finding in check_data(config, *LOADERS):
+        assert "whatever says b of every pixel would score 100" in finding
+    assert len(check_data(config, *LOADERS)) == 2
+
+
+def test_colours_are_told_as_colours(tmp_path):
+    hues = np.array([[0, 0, 0], [0, 0, 255], [0, 0, 255]], np.uint8)
+    root = draw(tmp_path / "own", lambda mask, path: Image.fromarray(hues[mask]).save(path))
+    text = 'values: {"#000000": a, "#0000ff": b, "#ffffff": c}'
+    finding, *_ = check_data(small(describe(root, text), tmp_path / "work"), *LOADERS)
+    assert "found      in the masks: #000000, #0000ff\n" in finding
+    assert "255 is ignored" not in finding
+
+
 def test_a_test_of_one_class_alone_is_no_score(call, drawn):
     path = str(describe(drawn))
     call(train_tool, MAIN, "--demo", "--data", path, "--work-dir", "run")
@@ -111,4 +141,4 @@ def test_classes_may_be_absent_where_that_is_said(tmp_path, drawn, capsys):
     config = small(describe(drawn, names="[a, b, c, d]"), tmp_path / "work")
     config.allow_absent = True
     train(config)
-    assert "WARNING: 1 of 4 classes never occur in train_dataloader: d" in capsys.readouterr().out
+    assert "WARNING: 1 of 4 classes never occur in the training masks: d" in capsys.readouterr().out

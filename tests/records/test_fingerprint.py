@@ -102,7 +102,7 @@ def test_every_part_of_a_config_is_looked_at(config):
     tried = {key.partition(".")[0] for table in (SAME, OTHER) for o in table.values() for key in o}
     elsewhere = {  # of no run's figures: where it runs, what it shows, what tests and docs need
         *("allow_absent", "custom_imports", "data_help", "data_root", "default_scope", "env_cfg"),
-        "image_scale",
+        *("image_scale", "names_ignored"),
         *("log_processor", "loss", "test_cfg", "test_evaluator", "test_pipeline"),
         *("attention", "train_pipeline", "tta_model", "vis_backends", "visualizer"),
     }

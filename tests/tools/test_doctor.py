@@ -17,6 +17,7 @@ from PIL import Image
 from psa_seg.engine import letters
 from psa_seg.engine.config import load_config
 from psa_seg.engine.doctor import environment, masks
+from psa_seg.engine.doctor.remarks import _brightness
 from psa_seg.errors import UserError
 from tests.conftest import ROOT
 from tests.datasets.own import SPLITS, describe, draw, scene
@@ -82,7 +83,7 @@ def test_what_is_wrong_is_an_error(doctor, tmp_path):
     status, out, _ = doctor("--data", path, "--json")
     assert status == 2
     (message,) = lines(out, "error")
-    assert "1 of 4 classes never occur in train_dataloader: d" in message
+    assert "1 of 4 classes never occur in the training masks: d" in message
     assert doctor("--data", path, "--allow-absent")[0] == 0
     path.write_text("nonsense")
     status, out, _ = doctor("--data", path, "--json", "--suggest-weights")
@@ -90,6 +91,11 @@ def test_what_is_wrong_is_an_error(doctor, tmp_path):
     wrong, weights = lines(out, "error")
     assert str(path) in wrong
     assert "no weights of classes" in weights
+    for mask in (tmp_path / "own/masks").rglob("*.png"):
+        Image.fromarray(np.full((48, 64), 255, np.uint8)).save(mask)
+    status, out, _ = doctor("--data", describe(tmp_path / "own"), "--json", "--suggest-weights")
+    assert status == 2
+    assert "no weights of classes" in lines(out, "error")[-1]
 
 
 def test_a_checkpoint_of_another_model(doctor, tmp_path):
@@ -125,13 +131,20 @@ def test_a_checkpoint_without_a_config(doctor, tmp_path):
         ({}, "abc", "no weights in it"),
         ([], "abc", "no weights by their names"),
         ({"x": torch.ones(1)}, "abd", "class 2 is 'd' there, and 'c' here"),
-        ({"x": torch.ones(1)}, "abcd", "class 3 is 'd' there, and 'none' here"),
+        ({"x": torch.ones(1)}, "abcd", "class 3 is 'd' there, and not here"),
+        ({"x": 3, "y": {"z": torch.ones(1)}}, "abc", "no weights in it"),
     ):
         meta = {"dataset_meta": {"classes": tuple(names)}}
         torch.save({"state_dict": state, "meta": meta}, file)
         status, out, _ = doctor("--data", path, "--checkpoint", file, "--json")
         assert status == 2
         assert words in lines(out, "error")[0]
+
+
+def test_the_brightness_of_16_bits_is_that_of_their_upper_half(tmp_path):
+    for levels, bright in ((np.uint16(40 * 256), 40), (np.uint8(40), 40)):
+        Image.fromarray(np.full((9, 9), levels)).save(tmp_path / "x.png")
+        assert abs(_brightness(tmp_path / "x.png") - bright) < 1
 
 
 def test_a_contact_sheet(doctor, tmp_path):
@@ -232,5 +245,5 @@ def test_letters_that_the_usual_font_lacks(monkeypatch):
         return any("missing from font" in str(warning.message) for warning in said)
 
     assert missing()
-    with letters.any_script():
+    with letters.east_asian_letters():
         assert not missing()

@@ -159,6 +159,26 @@ def test_no_first_file_of_what_are_no_classes(doctor, tmp_path, save, suffix, wo
     assert re.search(words, lines(out, "error")[0])
 
 
+@pytest.mark.parametrize(
+    "ids",
+    [[*range(27), 60], [*range(149), 150], [*range(21), 255], range(254)],
+    ids=["few, apart", "a gap", "VOC's", "all"],
+)
+def test_many_classes_are_no_smoothing(doctor, tmp_path, ids):
+    """One of them on most pixels, as in COCO; with a gap, as in a part of ADE20K."""
+    root, table = tmp_path / "own", np.array([*ids], np.uint8)
+
+    def save(mask, path):
+        pixels = np.zeros(mask.size, np.uint8)
+        pixels[: len(table)], pixels[-99:] = table, table[-1]
+        Image.fromarray(pixels.reshape(mask.shape)).save(path)
+
+    assert doctor("--data", draw(root, save))[0] == 0
+    assert set(read_data_file(root / "data.yaml").ids) - {255} == {*ids} - {255}
+    text = (root / "data.yaml").read_text()
+    assert ("are they smoothed?" in text) == (ids[-2] + 1 != ids[-1] != 255)
+
+
 def test_a_first_file_takes_255_beside_greys_for_one_of_them(doctor, tmp_path):
     """As in CrackForest, where 255 is the crack."""
     root = draw(

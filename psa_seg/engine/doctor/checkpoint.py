@@ -47,7 +47,9 @@ def check_checkpoint(
             there, here = (len(state[classifiers[-1]]) for state in (given, own))
             if there != here:
                 problem = f"has {there} classes, and this config {here}"
-        remedy = ANOTHER if new_attention else DEMO if _is_demo(checkpoint) else REMEDY
+        widths = any(".conv_seg." not in key for key in wrong.get("of another shape", ()))
+        remedy = DEMO if widths and _is_demo(checkpoint) else REMEDY
+        remedy = ANOTHER if new_attention else remedy
         return ["\n".join([f"checkpoint {problem}: {path}", *listing(wrong), remedy])]
     others = _other_functions(checkpoint, model, new_attention)
     if others:
@@ -84,14 +86,18 @@ def check_names(config: Config, checkpoint: Checkpoint, path: str, *loaders: str
         return []
     for here in class_names(config, *loaders).values():
         if there != here:
-            both = enumerate(zip_longest(there, here, fillvalue="none"))
+            both = enumerate(zip_longest(there, here))
             first, (old, new) = next((i, names) for i, names in both if names[0] != names[1])
             return [
                 f"checkpoint tells other classes than the data have: {path}\n"
-                f"  differs    class {first} is {old!r} there, and {new!r} here\n"
+                f"  differs    class {first} is {_named(old)} there, and {_named(new)} here\n"
                 "  do         give the classes the names, and the order, that it was trained with"
             ]
     return []
+
+
+def _named(name: str | None) -> str:
+    return "not" if name is None else repr(name)
 
 
 def new_heads(model: ConfigDict, checkpoint: Checkpoint) -> tuple[ConfigDict, list[str]]:

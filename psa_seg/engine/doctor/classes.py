@@ -1,13 +1,13 @@
 """A model has as many classes as its data, throughout, and ignores what they ignore."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from psa_seg.datasets.labels import IGNORED
-from psa_seg.engine.doctor.data import WHOLE, leaves
+from psa_seg.engine.doctor.data import WHOLE, leaves, within
 from psa_seg.engine.doctor.masks import ignored_id
 from psa_seg.models.placement import name_of
 
@@ -37,7 +37,11 @@ def check_classes(config: Config, *loaders: str) -> list[str]:
                 f"  where      {first}: {_few(classes)}\n             {key}: {_few(other)}\n"
                 "  do         give both the same classes, in the same order"
             ]
-    return [*_wrong_heads(config, len(classes)), *_wrong_ignored(config, len(classes))]
+    return [
+        *_wrong_heads(config, len(classes)),
+        *_wrong_ignored(config),
+        *_wrong_fills(config, len(classes)),
+    ]
 
 
 def class_names(config: Config, *loaders: str) -> dict[str, tuple[str, ...]]:
@@ -97,7 +101,7 @@ def _names(config: Config, key: str, dataset: Any) -> tuple[str, ...] | str:
             "  do         give --data FOLDER_OR_YAML, or to each data set\n"
             "             metainfo=dict(classes=('background', 'crack'))"
         )
-    return tuple(classes)
+    return tuple(map(str, classes))
 
 
 def _wrong_heads(config: Config, classes: int) -> list[str]:
@@ -148,9 +152,9 @@ def _wrong_head(config: Config, key: str, head: Any) -> Iterator[str]:
             )
 
 
-def _wrong_ignored(config: Config, classes: int) -> list[str]:
-    """Places that do not ignore what the decode head ignores, or fill masks with no class."""
-    there = dict(_ignored(config, classes))
+def _wrong_ignored(config: Config) -> list[str]:
+    """Places that do not ignore what the decode head ignores."""
+    there = dict(_ignored(config))
     ignored = ignored_id(config.model)
     others = {key: value for key, value in there.items() if value != ignored}
     if not others:
@@ -163,7 +167,7 @@ def _wrong_ignored(config: Config, classes: int) -> list[str]:
     ]
 
 
-def _ignored(config: Config, classes: int) -> Iterator[tuple[str, Any]]:
+def _ignored(config: Config) -> Iterator[tuple[str, Any]]:
     for key, head in heads(config.model):
         yield f"{key}.ignore_index", head.get("ignore_index", IGNORED)
     for name in ("val_evaluator", "test_evaluator"):
@@ -176,22 +180,36 @@ def _ignored(config: Config, classes: int) -> Iterator[tuple[str, Any]]:
     if preprocessor.get("size") or preprocessor.get("size_divisor"):
         value = preprocessor.get("seg_pad_val", IGNORED)
         yield "model.data_preprocessor.seg_pad_val", value
-    yield from _filled(config.train_dataloader.dataset, "train_dataloader.dataset", classes)
+    for key, step in _training_steps(config, "Pad"):
+        fill = step.get("pad_val")
+        yield f"{key}.pad_val.seg", (fill if isinstance(fill, dict) else {}).get("seg", IGNORED)
 
 
-def _filled(dataset: Mapping[str, Any], where: str, classes: int) -> Iterator[tuple[str, Any]]:
-    """What steps put into masks: of padding, and, where it is no class, of the others."""
-    for key, one in leaves(dataset, where):
-        for number, step in enumerate(one.get("pipeline") or []):
-            kind = name_of(step.get("type")) if isinstance(step, dict) else ""
-            if kind == "Pad":
-                value = (step.get("pad_val") or {}) if isinstance(step.get("pad_val"), dict) else {}
-                yield f"{key}.pipeline.{number}.pad_val.seg", value.get("seg", IGNORED)
-            elif kind in FILLING:
-                option, usual = FILLING[kind]
-                value = step.get(option, usual)
-                if value is not None and value not in range(classes):
-                    yield f"{key}.pipeline.{number}.{option}", value
+def _wrong_fills(config: Config, classes: int) -> list[str]:
+    """Steps that write into masks what is neither a class nor ignored."""
+    ignored = ignored_id(config.model)
+    return [
+        f"{config.filename}: a step fills masks with {fill}, which is no class\n"
+        f"  where      {key}.{option}\n"
+        f"  do         make it {ignored}, which is ignored"
+        for kind, (option, usual) in FILLING.items()
+        for key, step in _training_steps(config, kind)
+        if step.get("prob") != 0
+        if (fill := step.get(option, usual)) not in (None, ignored, *range(classes))
+    ]
+
+
+def _training_steps(config: Config, kind: str) -> Iterator[tuple[str, Any]]:
+    """Steps of one type in the pipelines of training, those of wrappers included."""
+    yield from _steps(config.train_dataloader.dataset, "train_dataloader.dataset", kind)
+
+
+def _steps(dataset: Any, where: str, kind: str) -> Iterator[tuple[str, Any]]:
+    for number, step in enumerate(dataset.get("pipeline") or []):
+        if isinstance(step, dict) and name_of(step.get("type")) == kind:
+            yield f"{where}.pipeline.{number}", step
+    for key, inner in within(dataset, where).items():
+        yield from _steps(inner, key, kind)
 
 
 def _few(names: tuple[str, ...]) -> str:

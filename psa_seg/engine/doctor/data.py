@@ -103,7 +103,8 @@ def _look(config: Config, dataset: ConfigDict) -> Found | str:
             f"takes one\n  first      {several[0].mask}\n"
             "  do         export them with one, or take LoadLabelIds, which reads grey saved as RGB"
         )
-    masks = survey(config, dataset, built, entries)
+    untold = is_own(dataset) and not (isinstance(built, FolderDataset) and config.names_ignored)
+    masks = survey(config, dataset, built, entries, untold)
     return masks if isinstance(masks, str) else Found(built, pairs, headers, masks)
 
 

@@ -8,7 +8,7 @@ from mmseg.registry import DATASETS
 from psa_seg.datasets.loading import NamingDataset
 from psa_seg.engine.doctor.data import Found
 from psa_seg.engine.doctor.masks import TRAINING, ignored_id
-from psa_seg.engine.doctor.sizes import padded
+from psa_seg.engine.doctor.sizes import at_once, padded, preprocessor
 
 MOST_SIZES = 8  # of images that are loaded to see whether they come out alike
 
@@ -74,10 +74,9 @@ def _wrong_batches(
     config: Config, loader: str, dataset: NamingDataset, sets: list[Found]
 ) -> list[str]:
     """Images that come out of a pipeline in sizes that cannot be put into one batch."""
-    batch = config[loader].get("batch_size", 1)
-    preprocessor = config.model.get("data_preprocessor") or {}
     training = loader == TRAINING
-    if batch == 1 or (training and preprocessor.get("size_divisor")):
+    batch = at_once(config) if training else config[loader].get("batch_size", 1)
+    if batch == 1 or (training and preprocessor(config).get("size_divisor")):
         return []
     least = (training and padded(config)) or (0, 0)
     first: dict[tuple[int, int], int] = {}  # an image of each size
@@ -92,7 +91,7 @@ def _wrong_batches(
         return []
     few = ", ".join(f"{rows}x{columns}" for rows, columns in sorted(shapes)[:3])
     return [
-        f"{config.filename}: {loader}.batch_size={batch}, and its images come in {len(shapes)} "
+        f"{config.filename}: {batch} images of {loader} make a batch, and come in {len(shapes)} "
         f"sizes or more: {few}\n"
         + (
             "  do         put dict(type='RandomCrop', crop_size=(rows, columns)) into its pipeline"

@@ -17,7 +17,7 @@ from rich.progress import track
 from psa_seg import files
 from psa_seg.datasets import FolderDataset, RawCityscapesDataset
 from psa_seg.datasets.labels import IGNORED
-from psa_seg.datasets.masks import LEVELS, count, listed
+from psa_seg.datasets.masks import count, listed
 from psa_seg.datasets.transforms import ids_of, unknown_values
 from psa_seg.errors import DataError
 from psa_seg.models.placement import decode_heads
@@ -37,6 +37,8 @@ class Survey(NamedTuple):
     ignored: int  # pixels
     values: tuple[int, ...]  # as they lie on the disk
     areas: tuple[int, ...]  # pixels that count, of the images with any of each class
+    colours: bool  # whether those values are colours
+    doubtful: bool  # whether there is 255, and nobody has said that it does not count
 
 
 def together(surveys: Sequence[Survey]) -> Survey:
@@ -47,11 +49,17 @@ def together(surveys: Sequence[Survey]) -> Survey:
         sum(one.ignored for one in surveys),
         tuple(sorted({value for one in surveys for value in one.values})),
         tuple(map(sum, zip(*(one.areas for one in surveys), strict=True))),
+        any(one.colours for one in surveys),
+        any(one.doubtful for one in surveys),
     )
 
 
 def survey(
-    config: Config, dataset: ConfigDict, built: Any, entries: Sequence[Mapping[str, Any]]
+    config: Config,
+    dataset: ConfigDict,
+    built: Any,
+    entries: Sequence[Mapping[str, Any]],
+    untold: bool,
 ) -> Survey | str:
     """Pixels by class over all masks; or what is wrong with the first mask in which something is.
 
@@ -60,6 +68,7 @@ def survey(
         dataset: its config.
         built: the set.
         entries: what it says of each image.
+        untold: whether 255 is ignored because nobody has said what it is.
     """
     colours = bool(entries[0].get("colours"))
     paths = [Path(entry["seg_map_path"]) for entry in entries]
@@ -93,6 +102,8 @@ def survey(
         pixels[ignored],
         tuple(sorted(values)),
         tuple(areas[i] for i in numbers),
+        colours,
+        untold and IGNORED in values and ids[IGNORED] == ignored,
     )
 
 
@@ -126,8 +137,8 @@ def _strange(
 def wrong_classes(config: Config, found: Mapping[str, Sequence[Survey]]) -> list[str]:
     """What keeps sets from being trained or scored on: no pixel that counts, a class without one.
 
-    Classes need not occur in what is scored, unless one alone does, or unless they may be hidden
-    in what is ignored: where it is ignored there, and nowhere in training.
+    In what is scored, a class may be without one, unless a single class is left, or the others
+    may be hidden in 255: where that is ignored by default, and in no training mask.
 
     Args:
         config: with `allow_absent`, under which classes need not occur.
@@ -135,52 +146,64 @@ def wrong_classes(config: Config, found: Mapping[str, Sequence[Survey]]) -> list
     """
     wrong: list[str] = []
     trained = found.get(TRAINING)
-    marked = trained and IGNORED in together(trained).values
     for loader, sets in found.items():
+        if loader == "test_dataloader" and sets == found.get("val_dataloader"):
+            continue  # one set, mostly
         whole = together(sets)
-        if not any(whole.pixels):
+        there = [name for name, number in zip(whole.classes, whole.pixels, strict=True) if number]
+        if not there:
             wrong.append(
                 f"{config.data_name}: no pixel of a class in {loader}: all are ignored\n"
                 "  do         give masks that hold classes; for data of your own, data.yaml says "
                 "which\n             value is which"
             )
-            continue
-        absent = absent_from(whole, ignored_id(config.model))
-        there = [name for name, number in zip(whole.classes, whole.pixels, strict=True) if number]
-        if loader == TRAINING:
-            why = "nothing learns them, and a mean over the others would not say so"
-        elif len(there) == 1:
-            why = f"whatever says {there[0]} of every pixel would score 100"
-        elif trained and not marked and IGNORED in whole.values:
-            why = f"{IGNORED} is in no training mask: it may be a class that is missed here"
-        else:
-            continue
-        if absent and not config.allow_absent:
+        elif not config.allow_absent and (why := _why_wrong(config, loader, whole, there, trained)):
             wrong.append(
-                f"{config.data_name}: {told_absent(whole, absent, loader)}"
+                f"{config.data_name}: {told_absent(config, loader, whole)}"
                 f"  why        {why}\n"
                 "  do         take them out of the data set's classes, correct the masks or what "
-                "their\n             values stand for, or go on without: --allow-absent"
+                "their\n             values stand for, or go on without: --allow-absent (in an "
+                "experiment,\n             options: {allow_absent: true})"
             )
     return wrong
 
 
-def absent_from(whole: Survey, ignored: int) -> list[str]:
+def _why_wrong(
+    config: Config,
+    loader: str,
+    whole: Survey,
+    there: Sequence[str],
+    trained: Sequence[Survey] | None,
+) -> str:
+    """Why a set cannot be used, by the classes that are there; empty where it can."""
+    if len(there) == 1:
+        return f"whatever says {there[0]} of every pixel would score 100"
+    if not absent_from(config, whole):
+        return ""
+    if loader == TRAINING:
+        return "nothing learns them, and a mean over the others would not say so"
+    if whole.doubtful and trained and IGNORED not in together(trained).values:
+        return f"{IGNORED} is in no training mask: it may be a class that is missed here"
+    return ""
+
+
+def absent_from(config: Config, whole: Survey) -> list[str]:
     """Classes that no pixel has, but for one whose number is ignored."""
+    ignored = ignored_id(config.model)
     named = enumerate(zip(whole.classes, whole.pixels, strict=True))
     return [name for i, (name, number) in named if not number and i != ignored]
 
 
-def told_absent(whole: Survey, absent: Sequence[str], loader: str) -> str:
+def told_absent(config: Config, loader: str, whole: Survey) -> str:
     """Lines of a message: which classes never occur, and what does."""
-    values = whole.values
-    colours = max(values) >= LEVELS and min(values) >= 0
+    absent = absent_from(config, whole)
+    masks = "the training masks" if loader == TRAINING else loader
     return (
-        f"{len(absent)} of {len(whole.classes)} classes never occur in {loader}: "
+        f"{len(absent)} of {len(whole.classes)} classes never occur in {masks}: "
         f"{', '.join(absent[:5])}{', ...' * (len(absent) > 5)}\n"
-        f"  found      in the masks: {listed(list(values), colours)}\n"
+        f"  found      in the masks: {listed(list(whole.values), whole.colours)}\n"
         + HIDDEN
-        * (IGNORED in values and not colours)
+        * whole.doubtful
     )
 
 

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from psa_seg.engine.doctor.data import Found, is_own, leaves
-from psa_seg.engine.doctor.masks import absent_from, ignored_id, together, told_absent
+from psa_seg.engine.doctor.masks import absent_from, together, told_absent
 from psa_seg.engine.doctor.sizes import crops
 from psa_seg.records.fingerprint import digest
 
@@ -95,10 +95,9 @@ def _absent(config: Config, found: Sets) -> Iterator[str]:
     """Classes of which a set that is scored on has no pixel."""
     for loader, sets in found.items():
         whole = together([one.survey for one in sets])
-        absent = absent_from(whole, ignored_id(config.model))
-        if absent:
+        if absent_from(config, whole):
             yield (
-                told_absent(whole, absent, loader)
+                told_absent(config, loader, whole)
                 + "  so         mIoU is the mean over the others, or what is predicted in their "
                 "place"
             )

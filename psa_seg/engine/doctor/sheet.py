@@ -14,7 +14,7 @@ from psa_seg import files
 from psa_seg.datasets.labels import IGNORED
 from psa_seg.datasets.loading import fault
 from psa_seg.engine.doctor.data import Found
-from psa_seg.engine.letters import any_script, shown
+from psa_seg.engine.letters import east_asian_letters, shown
 from psa_seg.errors import UserError
 
 SHOWN, COLUMNS = 12, 2  # pairs, and pairs in a row
@@ -31,7 +31,7 @@ class Tile(NamedTuple):
     mask: np.ndarray
 
 
-@any_script()
+@east_asian_letters()
 def draw_sheet(path: Path, sets: Sequence[Found]) -> None:
     """Draw pairs that are spread over some data sets of the same classes; nothing is overwritten.
 

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import get_world_size
 
 from psa_seg.engine.doctor.data import leaves, within
+from psa_seg.engine.loop import split_batch
 from psa_seg.models.placement import name_of
 
 SIZE = "model.data_preprocessor.size"
@@ -38,7 +40,7 @@ def check_sizes(config: Config) -> list[str]:
 
 def check_cut(config: Config) -> list[str]:
     """What is wrong where training images are scaled at random, and not cut to one size again."""
-    if not padded(config) or next(crops(config), None) or config.train_dataloader.batch_size < 2:
+    if not padded(config) or next(crops(config), None) or at_once(config) < 2:
         return []
     for key, dataset in leaves(config.train_dataloader.dataset, "train_dataloader.dataset"):
         steps = dataset.get("pipeline") or []
@@ -54,10 +56,20 @@ def check_cut(config: Config) -> list[str]:
     return []
 
 
+def preprocessor(config: Config) -> dict[str, Any]:
+    """The config of what makes batches of images, wherever it stands."""
+    return config.model.get("data_preprocessor") or config.get("data_preprocessor") or {}
+
+
 def padded(config: Config) -> tuple[int, ...]:
     """Rows and columns that batches are padded to in training; empty where they vary."""
-    preprocessor = config.model.get("data_preprocessor") or config.get("data_preprocessor") or {}
-    return seen(preprocessor.get("size"))
+    return seen(preprocessor(config).get("size"))
+
+
+def at_once(config: Config) -> int:
+    """Images that are put into one batch in training."""
+    images, micro = config.train_dataloader.batch_size, config.train_cfg.get("micro_batch_size")
+    return split_batch(images, get_world_size(), micro, batch_norm=False).at_once
 
 
 def crops(config: Config) -> Iterator[tuple[str, tuple[int, ...]]]:
