@@ -19,7 +19,7 @@ Images, masks and names must be there; the rest need not.
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,22 +27,25 @@ from typing import Any
 import yaml
 
 from psa_seg.datasets import strict_yaml
-from psa_seg.datasets.colours import differing, rgb
+from psa_seg.datasets.data_classes import (
+    IGNORE,
+    as_text,
+    class_names,
+    fault,
+    ids_by_value,
+    palette,
+)
 from psa_seg.datasets.headers import LEAST_SIDE, MOST_PIXELS
 from psa_seg.datasets.labels import IGNORED
-from psa_seg.datasets.masks import LARGEST
 from psa_seg.errors import UserError
 
 NAME = "data.yaml"
-IGNORE = "ignore"
 KEYS = (
     *("path", "name", "images", "masks", "names", "values", "ignore", "lists", "val", "palette"),
     *("scale", "crop"),
 )
 SPLITS = ("train", "val", "test")
-MOST_CLASSES = IGNORED  # numbers 0 to 254
 SHARE = re.compile(r"\s*-?\d*[.,]?\d+(e-?\d+)?\s*(%|percent)?\s*")  # one that is a text
-COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,27 +136,27 @@ def read_data_file(path: Path) -> DataFile:
 def data_file(read: Any, path: Path) -> DataFile:
     """The data set of a mapping as a data.yaml has it; `path` is the file's."""
     if not isinstance(read, dict):
-        raise _wrong(path, "a data file must map keys to values")
+        raise fault(path, "a data file must map keys to values")
     unknown = [key for key in read if key not in KEYS]
     if unknown:
-        raise _wrong(path, f"{unknown[0]!r} is not one of {', '.join(KEYS)}")
-    root = path.parent / _expanded(path, _text(path, "path", read.get("path", ".")))
+        raise fault(path, f"{unknown[0]!r} is not one of {', '.join(KEYS)}")
+    root = path.parent / _expanded(path, as_text(path, "path", read.get("path", ".")))
     images, held_out = _images(path, read)
     masks = _places(path, "masks", read.get("masks"))
     if masks.keys() != images.keys():
-        raise _wrong(path, f"masks has {', '.join(masks)}, and images {', '.join(images)}")
-    names = _names(path, read.get("names"))
-    ids, colours = _ids(path, read, names)
+        raise fault(path, f"masks has {', '.join(masks)}, and images {', '.join(images)}")
+    names = class_names(path, read.get("names"))
+    ids, colours = ids_by_value(path, read, names)
     return DataFile(
         path=path,
         root=root,
-        name=_text(path, "name", read.get("name", root.resolve().name or "data")),
+        name=as_text(path, "name", read.get("name", root.resolve().name or "data")),
         images=images,
         masks=masks,
         names=names,
         ids=ids,
         colours=colours,
-        palette=_palette(path, read.get("palette"), names, ids if colours else {}),
+        palette=palette(path, read.get("palette"), names, ids if colours else {}),
         lists=_lists(path, read),
         held_out=held_out,
         scale=_size(path, "scale", read.get("scale")),
@@ -174,16 +177,16 @@ def _images(path: Path, read: Mapping[str, Any]) -> tuple[dict[str, str], float]
     elif SHARE.fullmatch(str(images.get("val"))) and not (
         isinstance(masks, dict) and "val" in masks
     ):
-        raise _wrong(
+        raise fault(
             path,
             f"images.val is {images['val']!r}: a share is a number between 0 and 1, 0.2 say; and a "
             "place\n  has its masks at masks.val",
         )
     if isinstance(masks, dict) and isinstance(masks.get("val"), int | float):
-        raise _wrong(path, f"masks.val is {masks['val']}: a share stands at images alone")
+        raise fault(path, f"masks.val is {masks['val']}: a share stands at images alone")
     found = _places(path, "images", images)
     if share is None and "val" not in found and "val" not in lists:
-        raise _wrong(
+        raise fault(
             path,
             "there is no validation set, on which a network is scored: name its images at "
             "images.val,\n  or a share of the training images: val: 0.2",
@@ -191,9 +194,9 @@ def _images(path: Path, read: Mapping[str, Any]) -> tuple[dict[str, str], float]
     if share is None:
         return found, 0.0
     if "val" in found or "val" in lists:
-        raise _wrong(path, f"val is {share!r}, and the validation set is named besides: leave one")
+        raise fault(path, f"val is {share!r}, and the validation set is named besides: leave one")
     if type(share) not in (int, float) or not 0 < share < 1:
-        raise _wrong(path, f"val must be a share between 0 and 1, not {share!r}")
+        raise fault(path, f"val must be a share between 0 and 1, not {share!r}")
     return found, float(share)
 
 
@@ -206,89 +209,13 @@ def _places(path: Path, key: str, given: Any) -> dict[str, str]:
     places = given if isinstance(given, dict) else {"train": given}
     wrong = [split for split in places if split not in SPLITS]
     if wrong or "train" not in places:
-        raise _wrong(path, f"{key} must name train, val (and test), as {{train: {key}/train, ...}}")
+        raise fault(path, f"{key} must name train, val (and test), as {{train: {key}/train, ...}}")
     for split, place in places.items():
         if type(place) is not str or not place or "\0" in place:
-            raise _wrong(
-                path, f"{key}.{split} must be a folder, a pattern or a list, not {place!r}"
-            )
+            raise fault(path, f"{key}.{split} must be a folder, a pattern or a list, not {place!r}")
         if place.count("*") > 1:
-            raise _wrong(path, f"{key}.{split} has more than one star: {place}")
+            raise fault(path, f"{key}.{split} has more than one star: {place}")
     return dict(places)
-
-
-def _names(path: Path, given: Any) -> tuple[str, ...]:
-    if isinstance(given, dict):  # {0: road, 1: car}
-        if sorted(given, key=str) != sorted(range(len(given)), key=str):
-            raise _wrong(path, f"names must number 0 to {len(given) - 1}, and not {list(given)}")
-        given = [given[i] for i in range(len(given))]
-    if not isinstance(given, list) or not given:
-        raise _wrong(path, "names must list the classes: [background, crack]")
-    names = tuple(_text(path, "names", name) for name in given)
-    if len({*names}) < len(names) or IGNORE in names:
-        raise _wrong(path, f"names must differ, and none be {IGNORE!r}: {', '.join(names)}")
-    if not 2 <= len(names) <= MOST_CLASSES:
-        raise _wrong(path, f"there are {len(names)} names, and can be 2 to {MOST_CLASSES}")
-    return names
-
-
-def _ids(path: Path, read: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[int, int], bool]:
-    """Class number by value, and whether values are colours."""
-    ignored = read.get("ignore")
-    values = read.get("values")
-    if values is None:
-        numbers = (
-            ignored if isinstance(ignored, list) else [IGNORED if ignored is None else ignored]
-        )
-        if any(type(n) is not int or abs(n) >= LARGEST for n in numbers):
-            raise _wrong(path, f"ignore must be a number, or several, not {ignored!r}")
-        clash = [number for number in numbers if 0 <= number < len(names)]
-        if clash:
-            raise _wrong(path, f"ignore is {clash[0]}, which is {names[clash[0]]}: give `values`")
-        return {**dict(enumerate(range(len(names)))), **dict.fromkeys(numbers, IGNORED)}, False
-    if ignored is not None:
-        raise _wrong(path, "ignore stands beside values, which name it: {128: ignore}")
-    if not isinstance(values, dict) or not values:
-        raise _wrong(path, "values must map each value of a mask to a name: {0: road, 255: ignore}")
-    number = {**{name: i for i, name in enumerate(names)}, IGNORE: IGNORED}
-    meanings = [_text(path, "values", name) for name in values.values()]
-    strange = [name for name in meanings if name not in number]
-    if strange:
-        raise _wrong(path, f"values has {strange[0]!r}, which is not among names, nor {IGNORE!r}")
-    without = [name for name in names if name not in meanings]
-    if without:
-        raise _wrong(path, f"values has no value of {without[0]!r}")
-    hues = [COLOUR.fullmatch(value) for value in values if isinstance(value, str)]
-    if len(hues) not in (0, len(values)) or not all(hues):
-        raise _wrong(path, 'values are all numbers, or all colours in quotes: "#804080"')
-    if not hues and any(type(value) is not int or abs(value) >= LARGEST for value in values):
-        raise _wrong(path, f"values must be whole numbers, or colours, not {list(values)}")
-    keys = [int(value[1:], 16) if hues else value for value in values]
-    if len({*keys}) < len(keys):
-        raise _wrong(path, "values has a colour twice")
-    return {k: number[name] for k, name in zip(keys, meanings, strict=True)}, bool(hues)
-
-
-def _palette(
-    path: Path, given: Any, names: Sequence[str], colours: Mapping[int, int]
-) -> tuple[tuple[int, int, int], ...]:
-    """Those that are given, or else those of the masks, or else ones that differ."""
-    if given is None:
-        of_masks = {i: rgb(value) for value, i in reversed([*colours.items()])}
-        others = differing(len(names))
-        return tuple(of_masks.get(i, others[i]) for i in range(len(names)))
-    if not isinstance(given, list) or len(given) != len(names):
-        raise _wrong(path, f"palette must list {len(names)} colours, as there are names")
-    found = []
-    for colour in given:
-        text = COLOUR.fullmatch(colour) if isinstance(colour, str) else None
-        numbers = list(rgb(int(text[1], 16))) if text else colour
-        if not isinstance(numbers, list) or len(numbers) != 3:
-            raise _wrong(path, f'palette has {colour!r}, and no "#804080" or [128, 64, 128]')
-        if any(type(n) is not int or not 0 <= n < 256 for n in numbers):
-            raise _wrong(path, f"palette has {colour!r}: red, green, blue are 0 to 255")
-        found.append((numbers[0], numbers[1], numbers[2]))
-    return tuple(found)
 
 
 def _size(path: Path, key: str, given: Any) -> tuple[int, int] | None:
@@ -296,20 +223,12 @@ def _size(path: Path, key: str, given: Any) -> tuple[int, int] | None:
         return None
     numbers = given if isinstance(given, list) else [given, given]
     if len(numbers) != 2 or any(type(n) is not int or n < 1 for n in numbers):
-        raise _wrong(path, f"{key} must be width and height, as [480, 320], not {given!r}")
+        raise fault(path, f"{key} must be width and height, as [480, 320], not {given!r}")
     if min(numbers) < LEAST_SIDE:
-        raise _wrong(path, f"{key} has a side of less than {LEAST_SIDE} pixels: {given!r}")
+        raise fault(path, f"{key} has a side of less than {LEAST_SIDE} pixels: {given!r}")
     if numbers[0] * numbers[1] > MOST_PIXELS:
-        raise _wrong(path, f"{key} is of more than {MOST_PIXELS:,} pixels: {given!r}")
+        raise fault(path, f"{key} is of more than {MOST_PIXELS:,} pixels: {given!r}")
     return numbers[0], numbers[1]
-
-
-def _text(path: Path, key: str, given: Any) -> str:
-    if isinstance(given, bool | None) or not isinstance(given, str | int | float) or given == "":
-        raise _wrong(path, f"{key} must be a text, not {given!r} (quotes make one of it)")
-    if "\0" in str(given):
-        raise _wrong(path, f"{key} has a character that no file can be called by: {given!r}")
-    return str(given)
 
 
 def _expanded(path: Path, text: str) -> str:
@@ -317,15 +236,7 @@ def _expanded(path: Path, text: str) -> str:
 
     def value(found: re.Match[str]) -> str:
         if not os.environ.get(found[1] or found[2]):
-            raise _wrong(path, f"path has {found[0]}, a variable that is not set, or empty")
+            raise fault(path, f"path has {found[0]}, a variable that is not set, or empty")
         return os.environ[found[1] or found[2]]
 
     return re.sub(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", value, text)
-
-
-def _wrong(path: Path, what: str) -> UserError:
-    return UserError(
-        f"{what}\n  where      {path}\n"
-        "  do         correct it as docs/your_data.md says; tools/doctor.py --data FOLDER writes "
-        "one"
-    )

@@ -17,7 +17,8 @@ HEAD = 1 << 16  # bytes, in which a WebP says how it is compressed
 LEAST_SIDE = 2  # pixels; one cannot be scaled by half
 TAIL = 1024  # bytes, of which the last mark of a file that is whole is one
 ORIENTATION = 0x0112  # of Exif: 1 is upright
-COMPRESSION, PARTS = 259, ((273, 324), (279, 325))  # tags of a TIFF; of strips, or else of tiles
+BITS, COMPRESSION = 258, 259  # tags of a TIFF
+PARTS = ((273, 324), (279, 325))  # offsets and lengths of strips, or else of tiles
 BMP_HEADER = 34  # bytes, up to how it is compressed
 TURNED_BY_OPENCV = {"JPEG", "PNG", "WEBP", "TIFF"}
 TRANSPOSED = (5, 6, 7, 8)  # rows and columns change places
@@ -132,9 +133,12 @@ def _promised(image: Image.Image, file: BinaryIO, kind: str) -> int:
     if kind == "TIFF":  # of each strip or tile, its offset and its length
         tags = getattr(image, "tag_v2", {})
         parts = (tags.get(strips, tags.get(tiles, ())) for strips, tiles in PARTS)
-        packed = tags.get(COMPRESSION, 1) != 1  # or the last one is longer, in the header alone
-        ends = (offset + (size if packed else 1) for offset, size in zip(*parts, strict=False))
-        return max(ends, default=0)
+        offsets, sizes = parts
+        end = max(map(sum, zip(offsets, sizes, strict=False)), default=0)
+        if tags.get(COMPRESSION, 1) != 1 or not offsets:
+            return end
+        width, height = image.size  # the last strip may have fewer rows than its length is for
+        return min(end, min(offsets) + (width * sum(tags.get(BITS, (1,))) + 7) // 8 * height)
     if kind != "BMP" or len(head) < BMP_HEADER:
         return 0
     pixels, size, width, height, _, bits, packed = struct.unpack("<10xIIiiHHI", head)
