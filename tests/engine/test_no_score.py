@@ -106,6 +106,7 @@ def test_one_class_beside_one_that_is_ignored_is_no_score(tmp_path, drawn):
     for _, head in heads(config.model):
         head.ignore_index = 0
     for finding in check_data(config, *LOADERS):
+        assert "one class alone, and what is ignored, occurs in " in finding
         assert "whatever says b of every pixel would score 100" in finding
     assert len(check_data(config, *LOADERS)) == 2
 

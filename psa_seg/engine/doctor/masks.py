@@ -197,10 +197,11 @@ def absent_from(config: Config, whole: Survey) -> list[str]:
 def told_absent(config: Config, loader: str, whole: Survey) -> str:
     """Lines of a message: which classes never occur, and what does."""
     absent = absent_from(config, whole)
+    number = f"{len(absent)} of {len(whole.classes)} classes never occur"
     masks = "the training masks" if loader == TRAINING else loader
     return (
-        f"{len(absent)} of {len(whole.classes)} classes never occur in {masks}: "
-        f"{', '.join(absent[:5])}{', ...' * (len(absent) > 5)}\n"
+        f"{number if absent else 'one class alone, and what is ignored, occurs'} in {masks}"
+        f"{': ' * bool(absent)}{', '.join(absent[:5])}{', ...' * (len(absent) > 5)}\n"
         f"  found      in the masks: {listed(list(whole.values), whole.colours)}\n"
         + HIDDEN
         * whole.doubtful
