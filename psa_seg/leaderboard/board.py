@@ -202,7 +202,10 @@ def _with_recipes(models: dict[Group, dict[str, Model]]) -> dict[Group, dict[str
         together = found.setdefault((exploratory, version, network, data, score), {})
         for label, model in of_board.items():
             if label in together:
-                model.label = f"{label} ({model.first.config_hash})"
+                there, here = (m.first.optimizer["type"] for m in (together[label], model))
+                model.label = f"{label} ({here})"
+                if there == here or model.label in together:
+                    model.label = f"{label} ({model.first.config_hash})"
             together[model.label] = model
     return found
 

@@ -135,6 +135,10 @@ def test_recipes_of_the_plain_network_share_a_board(tmp_path):
     shorter = changes | dict(setting="s3", config_hash="c3", max_iterations=10)
     write(tmp_path / "3.json", invented.record("none", 0, 50, **shorter))
     assert sorted(len(b.models) for b in read_boards(str(tmp_path)).boards) == [1, 1, 3]
+    otherwise = changes | dict(setting="s4", config_hash="c4", optimizer={"type": "AdamW", "lr": 1})
+    write(tmp_path / "4.json", invented.record("none, lr 0.2", 0, 70, **otherwise))
+    (board,) = [b for b in read_boards(str(tmp_path)).boards if len(b.models) == 4]
+    assert "none, lr 0.2 (AdamW)" in board.models
 
 
 def test_one_seed_tells_nothing(tmp_path):
