@@ -157,7 +157,7 @@ def written(
     Raises:
         UserError: where values are no classes.
     """
-    _require_classes(counts, colours, masks)
+    _require_classes(counts, masks)
     lines = [f"# Of {folder.name}, as it was found: look at every line before you train on it."]
     lines += [f"path: {_quoted(root)}  # of what follows", f"name: {_quoted(folder.name)}"]
     for key in ("images", "masks"):
@@ -198,7 +198,7 @@ def _classes(counts: Mapping[int, int], colours: bool) -> Iterator[str]:
         yield f"  {key}: {name}{_share(counts[value], total)}{doubt}"
 
 
-def _require_classes(counts: Mapping[int, int], colours: bool, masks: Sequence[Path]) -> None:
+def _require_classes(counts: Mapping[int, int], masks: Sequence[Path]) -> None:
     """Raise UserError where values are no classes that a file could be written of."""
     lossy = [path for path in masks if header(path).lossy]
     between = sorted(counts.keys() - {0, WHITE})

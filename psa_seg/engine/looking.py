@@ -1,7 +1,6 @@
 """What is looked at before a run, in the order in which one look needs another."""
 
 from mmengine.config import Config
-from mmengine.dist import get_world_size
 from mmseg.registry import MODELS, TRANSFORMS
 from torch import nn
 
@@ -26,8 +25,8 @@ from psa_seg.engine.doctor.environment import (
     check_precision,
     remarks_on_environment,
 )
+from psa_seg.engine.doctor.sizes import at_once
 from psa_seg.engine.explain import explaining, register
-from psa_seg.engine.loop import split_batch
 from psa_seg.errors import stop_at
 from psa_seg.models.placement import settled
 from psa_seg.records.fingerprint import of_data
@@ -67,12 +66,7 @@ def check_config(config: Config, *loaders: str) -> list[str]:
         wrong += check_precision(config)
         wrong += [*check_sizes(config), *check_cut(config)]
         wrong += [*check_checkpoints(config), *(check_scored(config) or check_scores(config))]
-        split_batch(
-            config.train_dataloader.batch_size,
-            get_world_size(),
-            config.train_cfg.get("micro_batch_size"),
-            has_batch_norm(config),
-        )
+        at_once(config, has_batch_norm(config))
     return wrong
 
 

@@ -66,10 +66,14 @@ def padded(config: Config) -> tuple[int, ...]:
     return seen(preprocessor(config).get("size"))
 
 
-def at_once(config: Config) -> int:
-    """Images that are put into one batch in training."""
+def at_once(config: Config, batch_norm: bool = False) -> int:
+    """Images that are put into one batch in training.
+
+    Raises:
+        UserError: as `split_batch`, where it cannot be done.
+    """
     images, micro = config.train_dataloader.batch_size, config.train_cfg.get("micro_batch_size")
-    return split_batch(images, get_world_size(), micro, batch_norm=False).at_once
+    return split_batch(images, get_world_size(), micro, batch_norm).at_once
 
 
 def crops(config: Config) -> Iterator[tuple[str, tuple[int, ...]]]:
