@@ -66,7 +66,9 @@ def gate_forward(
     for (b, c, n), scratch in _blocks_with_scratch(x):
         scale = _scale(p[b, c], r[b, c], m if m is None else m[b, n], scratch)
         if scratch is None:
-            return (x * scale).to(x.dtype), m
+            wide = x * scale
+            # A `to` that does nothing costs all gradients in the Dynamo of torch 2.11.
+            return wide if wide.dtype == x.dtype else wide.to(x.dtype), m
         torch.mul(x[b, c, n], scale, out=out[b, c, n])
     return out, m
 
