@@ -33,8 +33,8 @@ Shape = tuple[int, int, int, int]
 
 CPU_SHAPES = [(2, channels, 64, 128) for channels in (64, 128, 256, 512)]
 GPU_SHAPES = [
-    *((8, channels, 128, 256) for channels in (64, 128, 256, 1024, 2048)),
     *((8, 512, height, 2 * height) for height in (32, 64, 128, 256, 512)),
+    *((8, channels, 128, 256) for channels in (64, 256, 2048)),
 ]
 OUT_OF_MEMORY = "out of memory"
 # Relative, of maps and of the parameters' gradients, from the textbook in float32.

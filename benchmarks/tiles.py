@@ -1,10 +1,13 @@
 """Sweep the kernels' tiles on a GPU: python -m benchmarks.tiles [--out DIR].
 
-Times each kernel under every setting of `psa_seg.ops.fused.tiles.TILES` that is worth a try, and
-prints the best beside the one in use. What wins is written into that file by hand.
+Times each kernel under every setting of `psa_seg.ops.fused.tiles.TILES` that is worth a try, all
+compiled before by as many processes as there are cores, and prints the best beside the one in use.
+What wins is written into that file by hand.
 """
 
 import itertools
+import multiprocessing
+import os
 from collections.abc import Iterator
 from functools import partial
 from operator import itemgetter
@@ -17,9 +20,11 @@ from psa_seg.ops import fused
 from psa_seg.ops.fused import tiles
 
 ELEMENTS = (4096, 8192, 16384, 32768)
-PER_THREAD = (8, 16, 32, 64)
+PER_THREAD = (16, 32, 64)
+STAGES = (1, 2, 3)
 PROGRAMS = (2, 4, 8)
 SHAPES = ((32, 64, 128, 256), (8, 512, 128, 256), (16, 2048, 64, 128))  # beyond an L2
+FORMATS = (torch.contiguous_format, torch.channels_last)
 READS_AND_WRITES = {
     "pool_forward": 1,
     "dot": 1,
@@ -27,6 +32,7 @@ READS_AND_WRITES = {
     "gate_backward": 2,
     "pool_backward": 3,
 }
+Map = tuple[tuple[int, ...], torch.memory_format]
 
 
 def calls(shape: tuple[int, ...], memory_format: torch.memory_format) -> dict[str, partial]:
@@ -52,35 +58,55 @@ def calls(shape: tuple[int, ...], memory_format: torch.memory_format) -> dict[st
     }
 
 
-def sweep(rounds: int) -> Iterator[dict[str, Any]]:
-    """One row per kernel, map and launch; a launch that cannot run is left out."""
+def plans(kernel: str, x: torch.Tensor) -> Iterator[tiles.Launch]:
+    """The launch in use, then every other; each is what a call of `kernel` takes while it is."""
     in_use, programs_in_use = dict(tiles.TILES), tiles.PROGRAMS
-    for shape, memory_format in itertools.product(
-        SHAPES, (torch.contiguous_format, torch.channels_last)
-    ):
-        x = torch.empty(shape, device="cuda", dtype=torch.bfloat16, memory_format=memory_format)
-        for kernel, call in calls(shape, memory_format).items():
-            own = tiles.launch(kernel, x.flatten(2))
-            tried = {own}
-            settings = itertools.product(ELEMENTS, PER_THREAD, PROGRAMS)
-            yield _row(kernel, x, own, call, rounds, in_use=True)
-            for elements, per_thread, programs in settings:
-                tiles.TILES[kernel], tiles.PROGRAMS = (elements, per_thread), programs
-                plan = tiles.launch(kernel, x.flatten(2))
+    tried = set()
+    others = itertools.product(itertools.product(ELEMENTS, PER_THREAD, STAGES), PROGRAMS)
+    try:
+        for setting, programs in ((in_use[kernel], programs_in_use), *others):
+            tiles.TILES[kernel], tiles.PROGRAMS = setting, programs
+            plan = tiles.launch(kernel, x.flatten(2))
+            if plan not in tried:
+                tried.add(plan)
+                yield plan
+    finally:
+        tiles.TILES, tiles.PROGRAMS = in_use, programs_in_use
+
+
+def compile_all(kernel: str, at: Map) -> None:
+    """Into Triton's cache, by one call each; those that cannot run are seen again in `sweep`."""
+    work, x = calls(*at)[kernel], _empty(at)
+    compiled = set()
+    for plan in plans(kernel, x):
+        if plan[2:] not in compiled:
+            compiled.add(plan[2:])
+            try:
+                work()
+            except Exception:  # Triton has no common class for what a GPU refuses
+                continue
+
+
+def sweep(rounds: int) -> Iterator[dict[str, Any]]:
+    """One row per kernel, map and launch, the one in use first; without those that cannot run."""
+    for at in itertools.product(SHAPES, FORMATS):
+        x = _empty(at)
+        for kernel, work in calls(*at).items():
+            for turn, plan in enumerate(plans(kernel, x)):
                 try:
-                    if plan not in tried:
-                        yield _row(kernel, x, plan, call, rounds, in_use=False)
-                except Exception as error:  # Triton has no common class for what a GPU refuses
+                    yield _row(kernel, x, plan, work, rounds, in_use=not turn)
+                except Exception as error:
                     print(f"{kernel} {plan}: {type(error).__name__}")
-                finally:
-                    tried.add(plan)
-                    tiles.TILES, tiles.PROGRAMS = dict(in_use), programs_in_use
+
+
+def _empty(at: Map) -> torch.Tensor:
+    return torch.empty(at[0], device="cuda", dtype=torch.bfloat16, memory_format=at[1])
 
 
 def _row(
-    kernel: str, x: torch.Tensor, plan: tiles.Launch, call: Work, rounds: int, in_use: bool
+    kernel: str, x: torch.Tensor, plan: tiles.Launch, work: Work, rounds: int, in_use: bool
 ) -> dict[str, Any]:
-    measured = quantiles(milliseconds({"": lambda: call}, rounds, "cuda")[""])
+    measured = quantiles(milliseconds({"": lambda: work}, rounds, "cuda")[""])
     return {
         "kernel": kernel,
         "shape": "x".join(map(str, x.shape)),
@@ -93,16 +119,20 @@ def _row(
 
 
 def main() -> None:
-    """Sweep, write one CSV, print the best."""
+    """Compile, sweep, write one CSV, print the best."""
     parser = options(__doc__)
     parser.set_defaults(rounds=10)
     args = parse(parser)
     if args.device != "cuda":
         raise SystemExit("error: tiles are measured on a GPU, and PyTorch sees none here")
+    jobs = list(itertools.product(READS_AND_WRITES, itertools.product(SHAPES, FORMATS)))
+    processes = min(len(jobs), os.cpu_count() or 1)
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        pool.starmap(compile_all, jobs, chunksize=1)
     rows = write(sweep(args.rounds), "tiles", "cuda", args.out)
     for _, group in itertools.groupby(rows, key=itemgetter("shape", "strides", "kernel")):
         found = sorted(group, key=itemgetter("p50_ms"))
-        for row in (found[0], *(row for row in found if row["in_use"])):
+        for row in (*found[:3], *(row for row in found if row["in_use"])):
             print(*row.values(), sep="\t")
 
 

@@ -3,7 +3,8 @@
 `t_n = Σ_i q_i softmax_n(w_i·x_n)`: a softmax over the pixels for each of I value channels, so here
 the sum cannot go first. The values `[B, I, N]` are made a block of pixels at a time (`block_size`
 elements), instead of being kept: twice forward, C·I·N multiply-adds each time, and twice backward.
-Under `torch.compile` all of them are one block.
+Under `torch.compile` all of them are one block. Of bfloat16 maps on a GPU the factors of a product
+are bfloat16, for the matrix units, and its sums float32.
 Source: class `PSA_s` of github.com/DeLightCMU/PSA.
 """
 
@@ -40,12 +41,15 @@ class _ValueLogits(torch.autograd.Function):
         with torch.autocast(x.device.type, enabled=False):
             largest = torch.full_like(query, float("-inf"))
             mass = torch.zeros_like(query)
+            factor = _factor(weight, x)
             for _, pixels in _blocks(x, weight):
-                values = weight @ pixels
+                values = _product(factor, pixels)
                 before, largest = largest, torch.maximum(largest, values.amax(2))
                 mass = mass * (before - largest).exp() + _exp(values, largest).sum(2)
             share = (query / mass).unsqueeze(1)  # [B, 1, I]
-            t = [share @ _exp(weight @ pixels, largest) for _, pixels in _blocks(x, weight)]
+            t = [
+                share @ _exp(_product(factor, pixels), largest) for _, pixels in _blocks(x, weight)
+            ]
         ctx.save_for_backward(x, weight, query, largest, mass)
         return torch.cat(t, dim=2).squeeze(1)
 
@@ -56,28 +60,43 @@ class _ValueLogits(torch.autograd.Function):
         x, weight, query, largest, mass = ctx.saved_tensors
         with torch.autocast(x.device.type, enabled=False):
             dquery, dweight = torch.zeros_like(query), torch.zeros_like(weight)
+            factor = _factor(weight, x)
             for n, pixels in _blocks(x, weight):
-                dquery += (_exp(weight @ pixels, largest) @ dt[:, n, None]).squeeze(2)
+                dquery += (_exp(_product(factor, pixels), largest) @ dt[:, n, None]).squeeze(2)
             dquery /= mass
             dx = torch.empty_like(x)
             for n, pixels in _blocks(x, weight):
-                dvalues = _exp(weight @ pixels, largest) * (query / mass)[:, :, None]
+                dvalues = _exp(_product(factor, pixels), largest) * (query / mass)[:, :, None]
                 dvalues *= dt[:, None, n] - dquery[:, :, None]
-                dx[:, :, n] = weight.mT @ dvalues
-                dweight += dvalues @ pixels.mT
+                dvalues = _factor(dvalues, x)
+                dx[:, :, n] = _product(factor.mT, dvalues)
+                dweight += _product(dvalues, pixels.mT)
         return dx, dweight, dquery
 
 
 def _blocks(x: Tensor, weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Runs of pixels whose values fit into a block, and those pixels in the wide dtype."""
+    """Runs of pixels whose values fit into a block, and those pixels as factors of a product."""
     if torch.compiler.is_compiling():  # for any size
-        yield slice(None), x.to(wide_dtype(x))
+        yield slice(None), _factor(x, x)
         return
     batch, _, pixels = x.shape
     step = max(1, block_size(x) // max(1, batch * max(weight.shape[1:])))
     for start in range(0, pixels, step):
         n = slice(start, start + step)
-        yield n, x[:, :, n].to(wide_dtype(x))
+        yield n, _factor(x[:, :, n], x)
+
+
+def _factor(tensor: Tensor, x: Tensor) -> Tensor:
+    """`tensor` as it is multiplied: in the wide dtype of `x`, or for the units of a GPU."""
+    for_units = x.is_cuda and x.dtype == torch.bfloat16 and not torch.compiler.is_compiling()
+    return tensor.to(x.dtype if for_units else wide_dtype(x))
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """`a @ b` of every image, in float32 at least."""
+    if a.dtype == torch.bfloat16:
+        return torch.bmm(a, b, out_dtype=torch.float32)
+    return a @ b
 
 
 def _exp(values: Tensor, largest: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ def compiled(kernel, capability, dtype, memory_format, channels, pixels, constan
     else:
         plan = launch(kernel, x)
         known, warps = {"BLOCK_C": plan.block_c, "BLOCK_N": plan.block_n}, plan.warps
+        known["STAGES"] = plan.stages
         known |= {"stride_n" if memory_format == "nchw" else "stride_c": 1}
     known = known | {name: None if name.isupper() else 1 for name in constants}
     lengths = {"channels": channels, "stride_n": channels, "pixels": pixels, "stride_c": pixels}

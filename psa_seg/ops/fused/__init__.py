@@ -244,7 +244,7 @@ def _run(
     with _device(maps[0]):
         kernel[plan.programs, batch](
             *pointers, channels, pixels, plan.tiles, *strides,
-            BLOCK_C=plan.block_c, BLOCK_N=plan.block_n, num_warps=plan.warps,
+            BLOCK_C=plan.block_c, BLOCK_N=plan.block_n, STAGES=plan.stages, num_warps=plan.warps,
         )  # fmt: skip
 
 

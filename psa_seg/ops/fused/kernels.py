@@ -24,7 +24,7 @@ def _tile(start, c, in_c, pixels, stride_c, stride_n, BLOCK_N: tl.constexpr):
 @triton.jit
 def pool_forward(
     X, W, LOGITS, STATS, SUMS, channels, pixels, tiles, stride_c, stride_n, x_b,
-    BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """LOGITS `w·x_n`; of each program's pixels STATS `[B, P, 2]`, the largest logit and the sum of
     the exponentials below it, and SUMS `[B, P, 2, C]`, of x weighted by those, and of x.
@@ -40,7 +40,8 @@ def pool_forward(
         largest = float("-inf")
         mass = 0.0
     first = tl.program_id(0) * tiles * BLOCK_N
-    for start in range(first, tl.minimum(first + tiles * BLOCK_N, pixels), BLOCK_N):
+    end = tl.minimum(first + tiles * BLOCK_N, pixels)
+    for start in tl.range(first, end, BLOCK_N, num_stages=STAGES):
         n, in_n, inside, tile = _tile(start, c, in_c, pixels, stride_c, stride_n, BLOCK_N)
         x = tl.load(X + tile, mask=inside, other=0.0).to(tl.float32)
         total += tl.sum(x, axis=1)
@@ -107,7 +108,7 @@ def pool_combine(
 @triton.jit
 def dot(
     X, U, LOGITS, channels, pixels, tiles, stride_c, stride_n, x_b,
-    BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """LOGITS `u·x_n`."""
     image = tl.program_id(1).to(tl.int64)
@@ -116,7 +117,8 @@ def dot(
     X += image * x_b
     u = tl.load(U + image * channels + c, mask=in_c, other=0.0)
     first = tl.program_id(0) * tiles * BLOCK_N
-    for start in range(first, tl.minimum(first + tiles * BLOCK_N, pixels), BLOCK_N):
+    end = tl.minimum(first + tiles * BLOCK_N, pixels)
+    for start in tl.range(first, end, BLOCK_N, num_stages=STAGES):
         n, in_n, inside, tile = _tile(start, c, in_c, pixels, stride_c, stride_n, BLOCK_N)
         x = tl.load(X + tile, mask=inside, other=0.0).to(tl.float32)
         tl.store(LOGITS + image * pixels + n, tl.sum(x * u[:, None], axis=0), mask=in_n)
@@ -125,7 +127,7 @@ def dot(
 @triton.jit
 def gate_forward(
     X, P, R, U, BETA, OUT, M, channels, pixels, tiles, stride_c, stride_n, x_b, out_b,
-    BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """OUT `x ⊙ (p + r m)`; with U, M `σ(u·x_n + β)` is written, too; without M OUT is `x ⊙ p`."""
     image = tl.program_id(1).to(tl.int64)
@@ -140,7 +142,8 @@ def gate_forward(
         u = tl.load(U + image * channels + c, mask=in_c, other=0.0)
         beta = tl.load(BETA + image)
     first = tl.program_id(0) * tiles * BLOCK_N
-    for start in range(first, tl.minimum(first + tiles * BLOCK_N, pixels), BLOCK_N):
+    end = tl.minimum(first + tiles * BLOCK_N, pixels)
+    for start in tl.range(first, end, BLOCK_N, num_stages=STAGES):
         n, in_n, inside, tile = _tile(start, c, in_c, pixels, stride_c, stride_n, BLOCK_N)
         x = tl.load(X + tile, mask=inside, other=0.0).to(tl.float32)
         scale = p[:, None]
@@ -158,7 +161,7 @@ def gate_forward(
 @triton.jit
 def gate_backward(
     X, DOUT, R, M, T, DT, DP, DR, DU, TX, channels, pixels, tiles, stride_c, stride_n, x_b, d_b,
-    BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """DT `[B, N]`, and each program's part of DP, DR and DU, `[B, P, C]`; without M, of DP.
 
@@ -180,7 +183,8 @@ def gate_backward(
     if T is not None:
         origin = tl.load(X + c * stride_c, mask=in_c, other=0.0).to(tl.float32)
     first = tl.program_id(0) * tiles * BLOCK_N
-    for start in range(first, tl.minimum(first + tiles * BLOCK_N, pixels), BLOCK_N):
+    end = tl.minimum(first + tiles * BLOCK_N, pixels)
+    for start in tl.range(first, end, BLOCK_N, num_stages=STAGES):
         n, in_n, inside, tile = _tile(start, c, in_c, pixels, stride_c, stride_n, BLOCK_N)
         x = tl.load(X + tile, mask=inside, other=0.0).to(tl.float32)
         dout = tl.load(DOUT + tile, mask=inside, other=0.0)
@@ -216,7 +220,7 @@ def gate_backward(
 def pool_backward(
     X, DOUT, P, R, U, M, DT, DMEAN, W, DG, G, LOGITS, NORM, DX, DW,
     channels, pixels, tiles, stride_c, stride_n, x_b, d_b, dx_b,
-    BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """DX `dout ⊙ (p + r m) + dt u + q dg + dl w + dμ / N` with `dl_n = q_n (dg·x_n - dg·g)`, and
     each program's part of DW, `Σ_n dl_n x_n` `[B, P, C]`; without W no terms of the query q.
@@ -242,7 +246,8 @@ def pool_backward(
         mass = tl.load(NORM + image * 2 + 1)
         dw = tl.zeros([BLOCK_C], tl.float32)
     first = tl.program_id(0) * tiles * BLOCK_N
-    for start in range(first, tl.minimum(first + tiles * BLOCK_N, pixels), BLOCK_N):
+    end = tl.minimum(first + tiles * BLOCK_N, pixels)
+    for start in tl.range(first, end, BLOCK_N, num_stages=STAGES):
         n, in_n, inside, tile = _tile(start, c, in_c, pixels, stride_c, stride_n, BLOCK_N)
         if W is not None:
             x = tl.load(X + tile, mask=inside, other=0.0).to(tl.float32) - origin[:, None]

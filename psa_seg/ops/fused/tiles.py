@@ -9,13 +9,13 @@ from torch import Tensor
 # Elements of a tile, and elements a thread, by kernel; 65,536 registers must do for two programs or
 # more. Chosen by the compiler's register counts; `benchmarks/tiles.py` measures others on a GPU.
 TILES = {
-    "pool_forward": (8192, 32),
-    "dot": (8192, 32),
-    "gate_forward": (8192, 32),
-    "gate_backward": (8192, 16),
-    "pool_backward": (8192, 16),
+    "pool_forward": (8192, 32, 1),
+    "dot": (8192, 32, 1),
+    "gate_forward": (8192, 32, 1),
+    "gate_backward": (8192, 16, 1),
+    "pool_backward": (8192, 16, 1),
 }
-UNALIGNED = (4096, 8)  # where rows do not begin at multiples of 16, nor loads have 16 bytes
+UNALIGNED = (4096, 8, 1)  # where rows do not begin at multiples of 16, nor loads have 16 bytes
 LARGEST_BYTES = 32768  # of a tile: more, and registers are spilt to memory
 SHORTEST_BYTES = 16  # of a row of pixels in NCHW, while that is small enough
 MOST_PIXELS, LEAST_PIXELS = 1024, 8  # LEAST_PIXELS: of the tiles of a small map
@@ -32,6 +32,7 @@ class Launch(NamedTuple):
     block_c: int
     block_n: int
     warps: int
+    stages: int  # tiles in flight: what is to come is loaded while one is computed
 
 
 def launch(kernel: str, x: Tensor) -> Launch:
@@ -39,7 +40,7 @@ def launch(kernel: str, x: Tensor) -> Launch:
     batch, channels, pixels = x.shape
     nchw = x.stride(2) == 1
     aligned = (pixels if nchw else channels) % 16 == 0
-    elements, elements_per_thread = TILES[kernel] if aligned else UNALIGNED
+    elements, elements_per_thread, stages = TILES[kernel] if aligned else UNALIGNED
     block_c = _power_of_two(channels)
     block_n = elements // block_c
     if nchw and aligned and block_c * SHORTEST_BYTES <= LARGEST_BYTES:
@@ -52,7 +53,7 @@ def launch(kernel: str, x: Tensor) -> Launch:
     warps = min(max(block_c * block_n // elements_per_thread // 32, 1), MOST_WARPS)
     tiles = -(-pixels // block_n)
     each = -(-tiles * batch // wanted)
-    return Launch(-(-tiles // each), each, block_c, block_n, warps)
+    return Launch(-(-tiles // each), each, block_c, block_n, warps, stages)
 
 
 def _power_of_two(number: int) -> int:
