@@ -20,8 +20,8 @@ from psa_seg.ops import fused
 from psa_seg.ops.fused import tiles
 
 ELEMENTS = (4096, 8192, 16384, 32768)
-PER_THREAD = (16, 32, 64)
-STAGES = (1, 2, 3)
+PER_THREAD = (8, 16, 32, 64)
+STAGES = (1, 2, 3)  # as far as there is shared memory
 PROGRAMS = (2, 4, 8)
 SHAPES = ((32, 64, 128, 256), (8, 512, 128, 256), (16, 2048, 64, 128))  # beyond an L2
 FORMATS = (torch.contiguous_format, torch.channels_last)
@@ -60,18 +60,22 @@ def calls(shape: tuple[int, ...], memory_format: torch.memory_format) -> dict[st
 
 def plans(kernel: str, x: torch.Tensor) -> Iterator[tiles.Launch]:
     """The launch in use, then every other; each is what a call of `kernel` takes while it is."""
-    in_use, programs_in_use = dict(tiles.TILES), tiles.PROGRAMS
-    tried = set()
-    others = itertools.product(itertools.product(ELEMENTS, PER_THREAD, STAGES), PROGRAMS)
+    in_use = dict(tiles.TILES), tiles.UNALIGNED, tiles.PROGRAMS
+    plan = tiles.launch(kernel, x.flatten(2))
+    tried = {plan}
+    yield plan
     try:
-        for setting, programs in ((in_use[kernel], programs_in_use), *others):
-            tiles.TILES[kernel], tiles.PROGRAMS = setting, programs
+        for elements, *rest, tiles.PROGRAMS in itertools.product(
+            ELEMENTS, PER_THREAD, STAGES, PROGRAMS
+        ):
+            tiles.UNALIGNED = tiles.Tile(elements, elements, *rest)
+            tiles.TILES[kernel] = (tiles.UNALIGNED,) * 2
             plan = tiles.launch(kernel, x.flatten(2))
             if plan not in tried:
                 tried.add(plan)
                 yield plan
     finally:
-        tiles.TILES, tiles.PROGRAMS = in_use, programs_in_use
+        tiles.TILES, tiles.UNALIGNED, tiles.PROGRAMS = in_use
 
 
 def compile_all(kernel: str, at: Map) -> None:

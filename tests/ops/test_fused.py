@@ -113,7 +113,7 @@ def test_low_precision_errs_no_more_than_plain_pytorch(dtype, variant):
 def test_many_programs_add_up(variant, monkeypatch):
     """More of them than the combining kernel reads at once, the last one with fewer tiles."""
     monkeypatch.setattr(tiles, "PROGRAMS", 80)
-    monkeypatch.setattr(tiles, "_multiprocessors", lambda device: 1)  # on a GPU, too
+    monkeypatch.setattr(tiles, "_gpu", lambda device: (1, tiles.SHARED_BYTES))  # on a GPU, too
     module = build(4, variant, torch.float32)
     x, upstream = torch.randn(2, *fitting((1, 4, 25, 27), module))
     plan = tiles.launch("pool_forward", x.flatten(2))

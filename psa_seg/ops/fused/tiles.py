@@ -6,21 +6,36 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Elements of a tile, and elements a thread, by kernel; 65,536 registers must do for two programs or
-# more. Chosen by the compiler's register counts; `benchmarks/tiles.py` measures others on a GPU.
+
+class Tile(NamedTuple):
+    """What a kernel's tile is to be."""
+
+    least: int  # elements
+    most: int
+    per_thread: int
+    stages: int = 3  # tiles in flight, as far as there is shared memory for them
+
+
+# In NCHW, where rows of pixels should be long, and in channels_last, where they are whole pixels.
+# Measured by `benchmarks/tiles.py` with bfloat16 maps of 64, 512 and 2,048 channels on an H200:
+# no kernel has a map on which another choice is faster by more than 15 %.
 TILES = {
-    "pool_forward": (8192, 32, 1),
-    "dot": (8192, 32, 1),
-    "gate_forward": (8192, 32, 1),
-    "gate_backward": (8192, 16, 1),
-    "pool_backward": (8192, 16, 1),
+    "pool_forward": (Tile(4096, 16384, 64), Tile(4096, 4096, 64)),
+    "dot": (Tile(4096, 32768, 64), Tile(4096, 4096, 64)),
+    "gate_forward": (Tile(4096, 32768, 64), Tile(16384, 16384, 32)),
+    "gate_backward": (Tile(4096, 32768, 64), Tile(4096, 4096, 64)),
+    "pool_backward": (Tile(4096, 16384, 64), Tile(4096, 4096, 64)),
 }
-UNALIGNED = (4096, 8, 1)  # where rows do not begin at multiples of 16, nor loads have 16 bytes
-LARGEST_BYTES = 32768  # of a tile: more, and registers are spilt to memory
-SHORTEST_BYTES = 16  # of a row of pixels in NCHW, while that is small enough
+UNALIGNED = Tile(4096, 4096, 8, 1)  # rows not of multiples of 16: nor loads of 16 bytes
+ROW_BYTES, SHORTEST_BYTES = 128, 32  # of a row of pixels in NCHW: wanted, and even beyond `most`
+LARGEST_BYTES = 65536  # of a tile, for the sake of such rows
 MOST_PIXELS, LEAST_PIXELS = 1024, 8  # LEAST_PIXELS: of the tiles of a small map
 MOST_WARPS = 16
+CHANNELS_PER_THREAD = 16  # at most, of the vectors that a program keeps
 PROGRAMS = 4  # for each multiprocessor
+MAPS_READ = {"gate_backward": 2, "pool_backward": 2}
+SHARED_BYTES = 163 << 10  # of an A100, where there is no GPU to ask
+FOR_REDUCTIONS = 16 << 10  # bytes of it
 COMBINE = {"BLOCK_C": 64, "BLOCK_P": 32}  # of what they wrote
 
 
@@ -32,7 +47,7 @@ class Launch(NamedTuple):
     block_c: int
     block_n: int
     warps: int
-    stages: int  # tiles in flight: what is to come is loaded while one is computed
+    stages: int
 
 
 def launch(kernel: str, x: Tensor) -> Launch:
@@ -40,19 +55,26 @@ def launch(kernel: str, x: Tensor) -> Launch:
     batch, channels, pixels = x.shape
     nchw = x.stride(2) == 1
     aligned = (pixels if nchw else channels) % 16 == 0
-    elements, elements_per_thread, stages = TILES[kernel] if aligned else UNALIGNED
+    tile = TILES[kernel][0 if nchw else 1] if aligned else UNALIGNED
     block_c = _power_of_two(channels)
-    block_n = elements // block_c
-    if nchw and aligned and block_c * SHORTEST_BYTES <= LARGEST_BYTES:
-        block_n = max(block_n, SHORTEST_BYTES // x.itemsize)
-    block_n = min(block_n, MOST_PIXELS, _power_of_two(pixels))
+    block_n = tile.least // block_c
+    if nchw and aligned:
+        row = min(ROW_BYTES // x.itemsize, tile.most // block_c)
+        least = min(SHORTEST_BYTES, LARGEST_BYTES // block_c) // x.itemsize
+        block_n = max(block_n, row, least)
+    block_n = min(max(block_n, 1), MOST_PIXELS, _power_of_two(pixels))
     # Small maps: smaller tiles rather than idle multiprocessors.
-    wanted = PROGRAMS * _multiprocessors(x.device)
+    multiprocessors, shared = _gpu(x.device)
+    wanted = PROGRAMS * multiprocessors
     while block_n > LEAST_PIXELS and batch * -(-pixels // block_n) < wanted:
         block_n //= 2
-    warps = min(max(block_c * block_n // elements_per_thread // 32, 1), MOST_WARPS)
+    elements = block_c * block_n
+    threads = max(elements // tile.per_thread, block_c // CHANNELS_PER_THREAD)
+    warps = min(max(threads // 32, 1), MOST_WARPS)
+    waiting = (shared - FOR_REDUCTIONS) // (MAPS_READ.get(kernel, 1) * elements * x.itemsize)
     tiles = -(-pixels // block_n)
     each = -(-tiles * batch // wanted)
+    stages = min(tile.stages, 1 + waiting)
     return Launch(-(-tiles // each), each, block_c, block_n, warps, stages)
 
 
@@ -62,7 +84,10 @@ def _power_of_two(number: int) -> int:
 
 
 @functools.cache
-def _multiprocessors(device: torch.device) -> int:
+def _gpu(device: torch.device) -> tuple[int, int]:
+    """Its multiprocessors, and the bytes of shared memory that a program may have of one."""
     if device.type != "cuda":
-        return 1  # the interpreter
-    return torch.cuda.get_device_properties(device).multi_processor_count
+        return 1, SHARED_BYTES  # the interpreter
+    properties = torch.cuda.get_device_properties(device)
+    shared = properties.shared_memory_per_block_optin  # type: ignore[attr-defined]
+    return properties.multi_processor_count, shared
