@@ -162,7 +162,8 @@ def models() -> str:
                 memory, least = float(row["peak_mib"]), float(plain["peak_mib"])
                 cells.append(f"{memory / 1024:.1f} GiB ({_more(memory, least)})")
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"{rows[0]['shape']}, {_told(rows[0])} (`{source}`)."])
+    told = f"{rows[0]['shape']}, bfloat16 autocast, medians, {_told(rows[0])} (`{source}`)."
+    return "\n".join([*lines, "", f"{told} Time of the GPU alone: Python's launches are hidden."])
 
 
 def plot() -> Iterable[Path]:

@@ -2,7 +2,8 @@
 
 Times each kernel under every setting of `psa_seg.ops.fused.tiles.TILES` that is worth a try, all
 compiled before by as many processes as there are cores, and prints the best beside the one in use.
-What wins is written into that file by hand.
+What wins is written into that file by hand. What it was chosen by is kept compressed in
+`benchmarks/results`; that sweep was stopped within its last kernel on its last map.
 """
 
 import itertools

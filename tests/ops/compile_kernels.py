@@ -57,7 +57,7 @@ def compiled(kernel, capability, dtype, memory_format, channels, pixels, constan
 
 
 def resources(kernel):
-    """Registers a thread, and bytes a thread in memory: what cuobjdump reads in the cubin."""
+    """Registers a thread, and bytes of them in memory: what cuobjdump reads in the cubin."""
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(kernel.asm["cubin"])
@@ -72,4 +72,5 @@ if __name__ == "__main__":
         types = {str(known).removeprefix("torch."): known for known in TYPES}
         sizes = int(channels), int(pixels)
         kernel = compiled(name, int(capability), types[dtype], memory_format, *sizes, constants)
-        print(json.dumps({"case": case} | resources(kernel)), flush=True)
+        used = resources(kernel) | {"SHARED": kernel.metadata.shared}
+        print(json.dumps({"case": case} | used), flush=True)

@@ -1,4 +1,4 @@
-"""Every kernel compiles for an A100 and an H100 without a GPU, and keeps to its registers."""
+"""Every kernel compiles for an A100 and an H100 without a GPU, and fits into either."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import sys
 import pytest
 
 pytest.importorskip("triton")
+from psa_seg.ops.fused.tiles import SHARED_BYTES
 
 KERNELS = ("pool_forward", "dot", "gate_forward", "gate_backward", "pool_backward")
 MAPS = (
@@ -45,3 +46,5 @@ def test_kernels_compile_and_spill_few_registers():
     used = [json.loads(line) for line in result.stdout.splitlines()]
     assert [kernel["case"] for kernel in used] == CASES
     assert [kernel for kernel in used if kernel["STACK"] + kernel["LOCAL"] > MOST_SPILT] == []
+    assert [kernel for kernel in used if kernel["SHARED"] > SHARED_BYTES] == []
+    assert max(kernel["SHARED"] for kernel in used) > SHARED_BYTES / 2  # tiles are in flight

@@ -105,6 +105,22 @@ def test_low_precision_errs_no_more_than_plain_pytorch(dtype, variant):
     assert_parity(build(34, variant, dtype), x, upstream)
 
 
+@pytest.mark.parametrize("shared", [99 << 10, 163 << 10, 227 << 10])  # of an RTX, A100, H100
+@pytest.mark.parametrize("channels", [2, 34, 512, 2048, 4096])
+@formats
+def test_tiles_in_flight_fit_into_shared_memory(memory_format, channels, shared, monkeypatch):
+    monkeypatch.setattr(tiles, "_gpu", lambda device: (132, shared))
+    for dtype in (torch.float32, torch.bfloat16):
+        x = torch.empty(8, channels, 128, 256, dtype=dtype, device="meta")
+        x = x.contiguous(memory_format=memory_format).flatten(2)
+        for kernel in tiles.TILES:
+            plan = tiles.launch(kernel, x)
+            assert plan.programs * plan.tiles * plan.block_n >= 128 * 256
+            tile = plan.block_c * plan.block_n * x.itemsize
+            waiting = (plan.stages - 1) * tiles.MAPS_READ.get(kernel, 1) * tile
+            assert waiting + tiles.FOR_REDUCTIONS <= shared, (kernel, plan)
+
+
 @pytest.mark.parametrize(
     "variant",  # between them all that is summed over programs
     [("paper", "sequential", "both"), ("official", "parallel", "both")],
