@@ -23,7 +23,8 @@ RESULTS = Path(__file__).parent / "results"
 KEPT = ", memory kept"  # follows the name of a pass that was not timed `fresh`
 Work = Callable[[], object]
 WARMUP = 3
-CYCLES = 2_000_000  # of a GPU that sleeps, at least, for a millisecond
+CYCLES = 3_000_000  # of a GPU that sleeps for a millisecond, or for a little more
+LEAST_SLEEP = 3  # ms
 ENOUGH_ROUNDS, ENOUGH_MS = 5, 10_000  # of a slow one
 
 
@@ -45,7 +46,7 @@ def milliseconds(
         At least two times of each; none of what ran out of memory.
     """
     times: dict[str, list[float]] = {name: [] for name in prepare}
-    launching: dict[str, float] = {}  # the least that Python takes, of the rounds for nothing
+    launching: dict[str, float] = {}  # the least that Python takes, of the first three rounds
     for turn in range(WARMUP + max(rounds, 2)):
         for name in list(times):
             if len(times[name]) >= ENOUGH_ROUNDS and sum(times[name]) > ENOUGH_MS:
@@ -84,8 +85,8 @@ def _on_gpu(work: Work, hidden: float) -> tuple[float, float]:
     """Milliseconds of the GPU, which first sleeps while Python launches, and of the launching."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
-    if hidden:  # with half of it again: what is timed is the GPU's work
-        torch.cuda._sleep(int(1.5 * hidden * CYCLES))
+    if hidden:  # and more, for no launch is like another: what is timed is the GPU's work
+        torch.cuda._sleep(int((LEAST_SLEEP + 1.5 * hidden) * CYCLES))
     start.record()
     launched = _on_cpu(work)
     end.record()

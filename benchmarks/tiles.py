@@ -2,17 +2,21 @@
 
 Times each kernel under every setting of `psa_seg.ops.fused.tiles.TILES` that is worth a try, all
 compiled before by as many processes as there are cores, and prints the best beside the one in use.
-What wins is written into that file by hand. What it was chosen by is kept compressed in
-`benchmarks/results`; that sweep was stopped within its last kernel on its last map.
+What wins is written into that file by hand. Today's were chosen by
+`benchmarks/results/tiles_gpu_2026-11-27.csv.gz`: `in_use` there are those before them. That sweep
+was stopped within its last kernel on its last map, and had no map with rows that are not aligned.
 """
 
+import contextlib
 import itertools
 import multiprocessing
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from operator import itemgetter
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -24,7 +28,12 @@ ELEMENTS = (4096, 8192, 16384, 32768)
 PER_THREAD = (8, 16, 32, 64)
 STAGES = (1, 2, 3)  # as far as there is shared memory
 PROGRAMS = (2, 4, 8)
-SHAPES = ((32, 64, 128, 256), (8, 512, 128, 256), (16, 2048, 64, 128))  # beyond an L2
+SHAPES = (  # beyond an L2, the last with rows that are not aligned
+    (32, 64, 128, 256),
+    (8, 512, 128, 256),
+    (16, 2048, 64, 128),
+    (32, 512, 97, 97),
+)
 FORMATS = (torch.contiguous_format, torch.channels_last)
 READS_AND_WRITES = {
     "pool_forward": 1,
@@ -59,37 +68,38 @@ def calls(shape: tuple[int, ...], memory_format: torch.memory_format) -> dict[st
     }
 
 
-def plans(kernel: str, x: torch.Tensor) -> Iterator[tiles.Launch]:
-    """The launch in use, then every other; each is what a call of `kernel` takes while it is."""
-    in_use = dict(tiles.TILES), tiles.UNALIGNED, tiles.PROGRAMS
-    plan = tiles.launch(kernel, x.flatten(2))
-    tried = {plan}
-    yield plan
-    try:
-        for elements, *rest, tiles.PROGRAMS in itertools.product(
-            ELEMENTS, PER_THREAD, STAGES, PROGRAMS
-        ):
-            tiles.UNALIGNED = tiles.Tile(elements, elements, *rest)
-            tiles.TILES[kernel] = (tiles.UNALIGNED,) * 2
-            plan = tiles.launch(kernel, x.flatten(2))
-            if plan not in tried:
-                tried.add(plan)
-                yield plan
-    finally:
-        tiles.TILES, tiles.UNALIGNED, tiles.PROGRAMS = in_use
+def plans(kernel: str, x: torch.Tensor) -> list[tiles.Launch]:
+    """The launch in use, then every other that is worth a try; a GPU may refuse some."""
+    batch, channels, pixels = x.flatten(2).shape
+    found = {tiles.launch(kernel, x.flatten(2)): None}
+    block_c = tiles.power_of_two(channels)
+    for elements, per_thread, stages, programs in itertools.product(
+        ELEMENTS, PER_THREAD, STAGES, PROGRAMS
+    ):
+        block_n = min(elements // block_c, tiles.MOST_PIXELS)
+        warps = min(max(block_c * block_n // per_thread // 32, 1), tiles.MOST_WARPS)
+        if block_n:
+            wanted = programs * tiles.gpu(x.device)[0]
+            shared = tiles.share(batch, -(-pixels // block_n), wanted)
+            found[tiles.Launch(*shared, block_c, block_n, warps, stages)] = None
+    return list(found)
+
+
+def taking(plan: tiles.Launch) -> AbstractContextManager:
+    """In which every kernel is launched as `plan` says."""
+    return mock.patch.object(fused, "launch", return_value=plan)
 
 
 def compile_all(kernel: str, at: Map) -> None:
     """Into Triton's cache, by one call each; those that cannot run are seen again in `sweep`."""
-    work, x = calls(*at)[kernel], _empty(at)
-    compiled = set()
-    for plan in plans(kernel, x):
-        if plan[2:] not in compiled:
-            compiled.add(plan[2:])
-            try:
+    with contextlib.suppress(Exception):  # Triton has no common class for what a GPU refuses
+        work = calls(*at)[kernel]
+        # Triton compiles anew for numbers that are 1, or multiples of 16.
+        all_plans = plans(kernel, _empty(at))
+        unlike = {(plan[2:], plan.tiles == 1, plan.tiles % 16 == 0): plan for plan in all_plans}
+        for plan in unlike.values():
+            with contextlib.suppress(Exception), taking(plan):
                 work()
-            except Exception:  # Triton has no common class for what a GPU refuses
-                continue
 
 
 def sweep(rounds: int) -> Iterator[dict[str, Any]]:
@@ -99,7 +109,8 @@ def sweep(rounds: int) -> Iterator[dict[str, Any]]:
         for kernel, work in calls(*at).items():
             for turn, plan in enumerate(plans(kernel, x)):
                 try:
-                    yield _row(kernel, x, plan, work, rounds, in_use=not turn)
+                    with taking(plan):
+                        yield _row(kernel, x, plan, work, rounds, in_use=not turn)
                 except Exception as error:
                     print(f"{kernel} {plan}: {type(error).__name__}")
 
@@ -137,7 +148,7 @@ def main() -> None:
     rows = write(sweep(args.rounds), "tiles", "cuda", args.out)
     for _, group in itertools.groupby(rows, key=itemgetter("shape", "strides", "kernel")):
         found = sorted(group, key=itemgetter("p50_ms"))
-        for row in (*found[:3], *(row for row in found if row["in_use"])):
+        for row in (*found[:3], *(row for row in found[3:] if row["in_use"])):
             print(*row.values(), sep="\t")
 
 

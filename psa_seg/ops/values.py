@@ -4,7 +4,8 @@
 the sum cannot go first. The values `[B, I, N]` are made a block of pixels at a time (`block_size`
 elements), instead of being kept: twice forward, C·I·N multiply-adds each time, and twice backward.
 Under `torch.compile` all of them are one block. Of bfloat16 maps on a GPU the factors of a product
-are bfloat16, for the matrix units, and its sums float32.
+are bfloat16, for the matrix units, and its sums float32. Not so of float16: small gradients would
+be zero.
 Source: class `PSA_s` of github.com/DeLightCMU/PSA.
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from psa_seg.ops.eager import block_size, wide_dtype
 from psa_seg.ops.pool import refuse_to_be_differentiated_twice
@@ -88,15 +90,34 @@ def _blocks(x: Tensor, weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 def _factor(tensor: Tensor, x: Tensor) -> Tensor:
     """`tensor` as it is multiplied: in the wide dtype of `x`, or for the units of a GPU."""
-    for_units = x.is_cuda and x.dtype == torch.bfloat16 and not torch.compiler.is_compiling()
-    return tensor.to(x.dtype if for_units else wide_dtype(x))
+    return tensor.to(torch.bfloat16 if _has_units(x) else wide_dtype(x))
+
+
+def _has_units(x: Tensor) -> bool:
+    return x.is_cuda and x.dtype == torch.bfloat16
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
     """`a @ b` of every image, in float32 at least."""
-    if a.dtype == torch.bfloat16:
+    return _wide_product(a, b) if a.dtype == torch.bfloat16 else a @ b
+
+
+# An operator, because PyTorch's counter of FLOPs stops at a `bmm` with `out_dtype`.
+@torch.library.custom_op("psa_seg::wide_product", mutates_args=())
+def _wide_product(a: Tensor, b: Tensor) -> Tensor:
+    if a.is_cuda:
         return torch.bmm(a, b, out_dtype=torch.float32)
-    return a @ b
+    return a.float() @ b.float()
+
+
+@_wide_product.register_fake
+def _(a: Tensor, b: Tensor) -> Tensor:
+    return a.new_empty((*a.shape[:2], b.shape[2]), dtype=torch.float32)
+
+
+@register_flop_formula(torch.ops.psa_seg.wide_product)
+def _(a: torch.Size, b: torch.Size, **_: object) -> int:
+    return 2 * a.numel() * b[2]
 
 
 def _exp(values: Tensor, largest: Tensor) -> Tensor:

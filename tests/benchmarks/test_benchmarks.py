@@ -43,6 +43,18 @@ def test_times_are_taken_in_turn_after_three_rounds(monkeypatch):
     assert measure.milliseconds(prepare, 2, "cpu") == {"a": [6, 8], "b": [7, 9]}
 
 
+def test_a_gpu_sleeps_while_python_launches(monkeypatch):
+    launched, hidden = iter([9, 2, 4, 8, 8]), []
+
+    def on_gpu(work, ms):
+        hidden.append(ms)
+        return 7.0, next(launched)
+
+    monkeypatch.setattr(measure, "_on_gpu", on_gpu)
+    assert measure.milliseconds({"a": lambda: None}, 2, "cuda") == {"a": [7, 7]}
+    assert hidden == [0, 0, 0, 2, 2]
+
+
 def attention_rows(monkeypatch, tmp_path, cases):
     arguments = ["--shapes", "2x16x9x14", "--cases", *cases]
     return run(attention, monkeypatch, tmp_path, *arguments)

@@ -16,11 +16,12 @@ MAPS = (
     "80,float16,nhwc,2048,8192",
     "90,bfloat16,nchw,1024,9409",  # 97x97, of a crop of 769x769: no row is aligned
     "90,float32,nchw,4096,2048",
+    "90,bfloat16,nchw,2048,8192",
 )
 PARALLEL, SEQUENTIAL = "T,DR,TX", "T,DP,TX"  # what gate_backward leaves out
 CASES = [
     *(f"{kernel},{x}" for kernel in KERNELS if kernel != "gate_backward" for x in MAPS),
-    *(f"gate_backward,{x},{out}" for x, out in zip(MAPS, (PARALLEL, SEQUENTIAL) * 2, strict=True)),
+    *(f"gate_backward,{x},{out}" for x, out in zip(MAPS, (PARALLEL, SEQUENTIAL) * 3, strict=False)),
     # The official forms: m is given; and a softmax stands before it, or nothing of x does.
     *(f"gate_forward,{x},U,BETA" for x in MAPS),
     *(f"gate_backward,{x},DR" for x in MAPS),
@@ -35,7 +36,7 @@ CASES = [
 ]
 
 
-MOST_SPILT = 512  # bytes a thread: the fastest tiles, as measured, spill a little
+MOST_SPILT = 512  # bytes a thread: tiles that spill were faster than any that do not, as measured
 
 
 def test_kernels_compile_and_spill_few_registers():

@@ -13,7 +13,9 @@ class Tile(NamedTuple):
     least: int  # elements
     most: int
     per_thread: int
-    stages: int = 3  # tiles in flight, as far as there is shared memory for them
+    # Tiles in flight: one is computed while the others come into shared memory, as many as fit
+    # there; before Ampere, none does.
+    stages: int = 3
 
 
 # In NCHW, where rows of pixels should be long, and in channels_last, where they are whole pixels.
@@ -26,9 +28,11 @@ TILES = {
     "gate_backward": (Tile(4096, 32768, 64), Tile(4096, 4096, 64)),
     "pool_backward": (Tile(4096, 16384, 64), Tile(4096, 4096, 64)),
 }
-UNALIGNED = Tile(4096, 4096, 8, 1)  # rows not of multiples of 16: nor loads of 16 bytes
-ROW_BYTES, SHORTEST_BYTES = 128, 32  # of a row of pixels in NCHW: wanted, and even beyond `most`
-LARGEST_BYTES = 65536  # of a tile, for the sake of such rows
+# Where 16 does not divide the length of a row: it is not loaded 16 bytes at a time. Not measured.
+UNALIGNED = Tile(4096, 4096, 8, 1)
+ROW_BYTES = 128  # wanted of a row of pixels in NCHW, as far as `most` allows
+SHORTEST_BYTES = 32  # of one, whatever `most` says, in a tile of not more than:
+LARGEST_BYTES = 65536
 MOST_PIXELS, LEAST_PIXELS = 1024, 8  # LEAST_PIXELS: of the tiles of a small map
 MOST_WARPS = 16
 CHANNELS_PER_THREAD = 16  # at most, of the vectors that a program keeps
@@ -56,38 +60,43 @@ def launch(kernel: str, x: Tensor) -> Launch:
     nchw = x.stride(2) == 1
     aligned = (pixels if nchw else channels) % 16 == 0
     tile = TILES[kernel][0 if nchw else 1] if aligned else UNALIGNED
-    block_c = _power_of_two(channels)
+    block_c = power_of_two(channels)
     block_n = tile.least // block_c
     if nchw and aligned:
         row = min(ROW_BYTES // x.itemsize, tile.most // block_c)
         least = min(SHORTEST_BYTES, LARGEST_BYTES // block_c) // x.itemsize
         block_n = max(block_n, row, least)
-    block_n = min(max(block_n, 1), MOST_PIXELS, _power_of_two(pixels))
+    block_n = min(max(block_n, 1), MOST_PIXELS, power_of_two(pixels))
     # Small maps: smaller tiles rather than idle multiprocessors.
-    multiprocessors, shared = _gpu(x.device)
+    multiprocessors, shared = gpu(x.device)
     wanted = PROGRAMS * multiprocessors
     while block_n > LEAST_PIXELS and batch * -(-pixels // block_n) < wanted:
         block_n //= 2
+    programs, tiles = share(batch, -(-pixels // block_n), wanted)
     elements = block_c * block_n
     threads = max(elements // tile.per_thread, block_c // CHANNELS_PER_THREAD)
     warps = min(max(threads // 32, 1), MOST_WARPS)
     waiting = (shared - FOR_REDUCTIONS) // (MAPS_READ.get(kernel, 1) * elements * x.itemsize)
-    tiles = -(-pixels // block_n)
+    return Launch(programs, tiles, block_c, block_n, warps, min(tile.stages, 1 + waiting))
+
+
+def share(batch: int, tiles: int, wanted: int) -> tuple[int, int]:
+    """Programs for each of `batch` images of `tiles`, and tiles for each program, as even."""
     each = -(-tiles * batch // wanted)
-    stages = min(tile.stages, 1 + waiting)
-    return Launch(-(-tiles // each), each, block_c, block_n, warps, stages)
+    return -(-tiles // each), each
 
 
-def _power_of_two(number: int) -> int:
+def power_of_two(number: int) -> int:
     """The least that is not below `number`."""
     return 1 << (number - 1).bit_length()
 
 
 @functools.cache
-def _gpu(device: torch.device) -> tuple[int, int]:
+def gpu(device: torch.device) -> tuple[int, int]:
     """Its multiprocessors, and the bytes of shared memory that a program may have of one."""
     if device.type != "cuda":
         return 1, SHARED_BYTES  # the interpreter
     properties = torch.cuda.get_device_properties(device)
-    shared = properties.shared_memory_per_block_optin  # type: ignore[attr-defined]
+    least = properties.shared_memory_per_block  # ROCm says no more
+    shared = getattr(properties, "shared_memory_per_block_optin", least)
     return properties.multi_processor_count, shared
