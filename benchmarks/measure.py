@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from psa_seg.engine.describe import environment
+from psa_seg.engine.describe import commit, environment
 
 RESULTS = Path(__file__).parent / "results"
 KEPT = ", memory kept"  # follows the name of a pass that was not timed `fresh`
@@ -162,6 +162,7 @@ def about(device: str) -> dict[str, Any]:
         "processor": machine.processor,
         "driver": driver,
         "psa_seg": machine.packages["psa-seg"],
+        "commit": commit(),
         "torch": machine.packages["torch"],
         "triton": triton,
     }

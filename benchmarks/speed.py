@@ -3,16 +3,34 @@
 import csv
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 
-from benchmarks.cases import COPY, OURS, REFERENCE
+from benchmarks.cases import COPY, OURS, REFERENCE, TEXTBOOK
 from benchmarks.measure import KEPT, RESULTS
 
 DOCS = Path(__file__).parents[1] / "docs"
 COMMAND = "benchmarks/gpu.sh"
 BOTH = ("forward_backward", "forward_backward" + KEPT)
 MOVED = {"forward": 3, "forward_backward": 8}  # bytes in X, as psa_seg/ops/fused moves them
+
+PAPER, CHEAP = "PSA", "cheap form"
+COLOURS = {
+    PAPER: "black",
+    "PSA_p": "tab:blue",
+    "PSA_s": "tab:red",
+    REFERENCE: "tab:orange",
+    "CBAM": "tab:green",
+    "GC": "tab:purple",
+    "Non-local": "tab:brown",
+}
+LINES = {
+    "textbook": "--",
+    "textbook, compiled": ":",
+    "cheap, compiled": "-.",
+    "compiled": ":",
+}
 
 Row = dict[str, str]
 
@@ -129,11 +147,27 @@ def gpu() -> str:
         [
             *lines,
             "",
-            f"{shape}, bfloat16 autocast, medians, {_told(rows[0])} (`{source}`). Ours moves 3X "
-            "forward and 5X backward, X being the bytes of the map: "
-            f"{' and '.join(shares)} of the bandwidth of the copy.",
+            f"{shape}, bfloat16 autocast, medians, {_told(rows[0])} (`{source}`). Times are of the "
+            "GPU alone: Python's launches are hidden. The forward column is without a graph. "
+            "Memory is of forward + backward, beside output and gradient, X being the bytes of the "
+            "map. Ours moves 3X forward and 5X backward: "
+            f"{' and '.join(shares)} of the bandwidth of the copy. Forward + backward by size, "
+            "as multiples of ours:",
+            "",
+            sizes(),
         ]
     )
+
+
+def sizes() -> str:
+    """What others take beside ours on a GPU, size by size."""
+    rows, _ = newest("attention_gpu")
+    shapes = list(dict.fromkeys(row["shape"] for row in rows))
+    lines = [f"| times of ours | {' | '.join(shapes)} |", "|---" + "|--:" * len(shapes) + "|"]
+    for name in (TEXTBOOK, f"{TEXTBOOK}, compiled", REFERENCE, f"{REFERENCE}, compiled"):
+        ratios = (_ratio(rows, name, shape, "forward_backward", OURS) for shape in shapes)
+        lines.append(f"| {name} | {' | '.join(ratios)} |")
+    return "\n".join(lines)
 
 
 def models() -> str:
@@ -163,7 +197,7 @@ def models() -> str:
                 cells.append(f"{memory / 1024:.1f} GiB ({_more(memory, least)})")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     told = f"{rows[0]['shape']}, bfloat16 autocast, medians, {_told(rows[0])} (`{source}`)."
-    return "\n".join([*lines, "", f"{told} Time of the GPU alone: Python's launches are hidden."])
+    return "\n".join([*lines, "", f"{told} Times are of the GPU alone, here, too."])
 
 
 def plot() -> Iterable[Path]:
@@ -177,7 +211,6 @@ def plot() -> Iterable[Path]:
             rows = [r for r in rows if r["dtype"] == "bfloat16" and r["shape"].startswith("8x512x")]
         ticks: set[int] = set()
         figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-        axes.set_prop_cycle(color=plt.colormaps["tab20"].colors)
         for name in dict.fromkeys(row["case"] for row in rows):
             found = [row for row in rows if row["case"] == name]
             sizes = [[int(n) for n in row["shape"].split("x")] for row in found]
@@ -188,11 +221,10 @@ def plot() -> Iterable[Path]:
                 for row in found
             ]
             ticks.update(x)
-            own = {"linewidth": 3, "color": "black"} if name == OURS else {"linewidth": 1.2}
-            axes.loglog(x, y, marker="o", markersize=4, label=name, **own)
+            axes.loglog(x, y, marker="o", markersize=4, label=name, **_drawn(name))
         axes.set_xticks(sorted(ticks), [str(value) for value in sorted(ticks)])
         axes.minorticks_off()
-        axes.set_xlabel("pixels, C = 512" if kind == "gpu" else "channels, 64x128 pixels")
+        axes.set_xlabel("pixels of 8 maps, C = 512" if kind == "gpu" else "channels, 64x128 pixels")
         axes.set_ylabel("ms" if kind == "gpu" else "times SE")
         axes.set_title(f"forward + backward, {rows[0]['dtype']}, {_told(rows[0])}", fontsize=9)
         axes.legend(fontsize=8, frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
@@ -200,6 +232,20 @@ def plot() -> Iterable[Path]:
         figure.savefig(path, dpi=110)
         plt.close(figure)
         yield path
+
+
+def _drawn(name: str) -> dict[str, Any]:
+    """How a case is drawn: in one colour what is one function, by its line which code it is."""
+    function, _, code = name.rpartition(", ")
+    if not function:
+        function, code = (PAPER, name) if name in (OURS, TEXTBOOK) else (name, "")
+    elif function in (TEXTBOOK, CHEAP):
+        function, code = PAPER, {TEXTBOOK: "textbook, compiled", CHEAP: "cheap, compiled"}[function]
+    return {
+        "color": COLOURS[function],
+        "linestyle": LINES.get(code, "-"),
+        "linewidth": 2.5 if name == OURS else 1.2,
+    }
 
 
 def newest(name: str) -> tuple[list[Row], str]:
@@ -222,12 +268,12 @@ def _time(rows: list[Row], name: str, shape: str, work: str) -> float:
     return float(row["p50_ms"])
 
 
-def _ratio(rows: list[Row], name: str, shape: str, work: str) -> str:
+def _ratio(rows: list[Row], name: str, shape: str, work: str, to: str = REFERENCE) -> str:
     row = _find(rows, name, shape, work)
     if row is None:
         failed = _find(rows, name, shape, "")
         return failed["result"].partition(":")[0] if failed else ""
-    return f"{float(row['p50_ms']) / _time(rows, REFERENCE, shape, work):.2f}"
+    return f"{float(row['p50_ms']) / _time(rows, to, shape, work):.2f}"
 
 
 def _memory(rows: list[Row], name: str, shape: str) -> str:

@@ -3,6 +3,7 @@
 python -m benchmarks.tables
 """
 
+import argparse
 import itertools
 import re
 import sys
@@ -137,9 +138,12 @@ def length() -> str:
         line += f"after {about.max_iterations} steps ({number} seed{'s' * (number > 1)})"
         for before, model in itertools.pairwise(models):
             earlier = before.scores()
-            gains = [now - earlier[seed] for seed, now in model.scores().items() if seed in earlier]
-            told = ", ".join(f"{gain:+.2f}" for gain in gains)
-            line += f"; {mean(gains):+.2f} ({told}) after {model.first.max_iterations}"
+            gains = {s: now - earlier[s] for s, now in model.scores().items() if s in earlier}
+            told = ", ".join(f"seed {seed} {gain:+.2f}" for seed, gain in gains.items())
+            line += (
+                f"; {model.first.max_iterations} instead of {before.first.max_iterations} bring "
+            )
+            line += f"{mean(gains.values()):+.2f} ({told})"
         lines.append(line + ".")
     return "\n".join(lines)
 
@@ -245,6 +249,7 @@ def metafiles() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     README.write_text(render(README.read_text()))
     for path, text in metafiles().items():
         path.write_text(text)

@@ -38,7 +38,11 @@ class Board:
         exploratory: bool,
         alone: bool = True,
     ) -> None:
-        ranked = sorted(models.values(), key=lambda model: -np.nan_to_num(model.mean_and_sd()[0]))
+        # Of other seeds than the rest, a mean says nothing of a model's rank.
+        ranked = sorted(
+            models.values(),
+            key=lambda model: (not model.is_whole(), -np.nan_to_num(model.mean_and_sd()[0])),
+        )
         self.models = {model.label: model for model in ranked}
         self.baseline, self.exploratory = baseline, exploratory
         self.about, self.alone = ranked[0].first, alone

@@ -180,6 +180,7 @@ def test_gpu_tables_of_invented_rows(monkeypatch, tmp_path):
     table = speed.gpu()
     assert "| **ours** | 2.000 ms | 4.000 ms | 6.000 ms | 1.50 | 1.50 X |" in table
     assert "| Non-local | out of memory |" in table
+    assert "| SE | 0.67 |" in table
     assert "75 % (forward) and 67 % (forward + backward) of the bandwidth" in table
     networks = {"plain": ("ok", 100, 1024), "head": ("ok", 103, 2048), "every": ("out of memory",)}
     invent(
