@@ -242,7 +242,7 @@ def _drawn(name: str) -> dict[str, Any]:
     elif function in (TEXTBOOK, CHEAP):
         function, code = PAPER, {TEXTBOOK: "textbook, compiled", CHEAP: "cheap, compiled"}[function]
     return {
-        "color": COLOURS[function],
+        "color": COLOURS.get(function, "gray"),
         "linestyle": LINES.get(code, "-"),
         "linewidth": 2.5 if name == OURS else 1.2,
     }
