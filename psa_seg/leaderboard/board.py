@@ -188,7 +188,14 @@ def read_boards(folder: str) -> Boards:
         Board(found, _plain(found) or _plain(models.get((False, *key[1:]), {})), key[0], alone)
         for key, found in sorted(_with_recipes(models).items(), key=lambda item: item[0])
     ]
-    boards.sort(key=lambda board: (board.synthetic, board.exploratory))
+    boards.sort(  # what is known first, and of that what was trained longest
+        key=lambda board: (
+            board.synthetic,
+            board.exploratory,
+            not board.comparisons,
+            -board.about.max_iterations,
+        )
+    )
     return Boards(boards, left_out)
 
 

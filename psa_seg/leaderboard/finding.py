@@ -60,7 +60,8 @@ def _missing(board: Board, family: frozenset[str]) -> list[str]:
             name = "the plain network" if model is plain else model.label
             missing.append(f"{name} ({len(wanted & model.runs.keys())} of {len(wanted)})")
     there = {name for arm in arms for name in arm.names}
-    return missing + [f"{label} (none yet)" for label in sorted(family - there)]
+    absent = ", ".join(sorted(family - there))
+    return [*missing, *([f"{absent} (none yet)"] if absent else [])]
 
 
 def _sensitivity(tested: list[Comparison]) -> str:

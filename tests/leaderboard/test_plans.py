@@ -45,6 +45,19 @@ def test_before_all_seeds_are_in_nothing_is_tested(tmp_path):
     assert "the plain network (2 of 3); SE (2 of 3); CBAM (none yet)." in told(board)
 
 
+def test_what_is_known_stands_before_what_is_not(tmp_path):
+    for steps, setting in ((200, "a"), (300, "b"), (400, "c")):
+        invented.write_all(tmp_path / setting, plan=PLAN, max_iterations=steps, setting=setting)
+    for path in tmp_path.glob("c/*1.json"):
+        path.unlink()
+    (tmp_path / "b" / "SE 1.json").unlink()
+    boards = read_boards(str(tmp_path)).boards
+    assert [board.about.max_iterations for board in boards] == [300, 200, 400]
+    longest_known, *_, open_one = boards
+    assert list(longest_known.models)[-1] == "SE", "of other seeds than the rest"
+    assert open_one.comparisons == {}
+
+
 @pytest.mark.parametrize("hidden", [False, True])
 def test_a_plan_binds_whichever_run_has_it(tmp_path, hidden):
     """Five seeds that are planned for an arm are five for its baseline, too."""
