@@ -1,12 +1,12 @@
 """The Triton kernels: each reads every tile of x once and keeps it in registers.
 
-A program takes a run of tiles of one image, `BLOCK_C` (all channels) by `BLOCK_N` pixels, and keeps
-the sums over its pixels in registers, too. `STAGES` tiles are in flight: the next are on their way
-while one is computed. It writes them once, at its end, and another kernel adds
-up what the programs wrote, always in the same order: two runs give the same bits. x and its like
-share the strides of channels and pixels, and NCHW and channels_last are the same code; offsets in
-an image have 32 bits. Everything else is float32 and contiguous, `[B, C]` or `[B, N]`. Names in
-capitals are pointers, and None where a part is not there.
+A program takes a run of tiles of one image, `BLOCK_C` (all channels) by `BLOCK_N` pixels, `STAGES`
+of them in flight: the next are on their way while one is computed. It keeps the sums over its
+pixels in registers, too, writes them once, at its end, and another kernel adds up what the programs
+wrote, always in the same order: two runs give the same bits. x and its like share the strides of
+channels and pixels, and NCHW and channels_last are the same code; offsets in an image have 32 bits.
+Everything else is float32 and contiguous, `[B, C]` or `[B, N]`. Names in capitals are pointers, and
+None where a part is not there.
 """
 
 import triton
