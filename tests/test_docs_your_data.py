@@ -24,6 +24,7 @@ COMMANDS = [
     for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
     for line in block.replace("\\\n", "").splitlines()
 ]
+DATA, EXPERIMENT = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[::-1]
 FASTER = {
     "max_iters=2000": "max_iters=2",
     "val_interval=500": "val_interval=2",
@@ -35,8 +36,7 @@ SHORT += [f"{loader}_dataloader.num_workers=0" for loader in ("train", "val", "t
 
 
 def test_the_file_of_the_page(tmp_path):
-    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    file = data_file(yaml.safe_load(text), tmp_path / "data.yaml")
+    file = data_file(yaml.safe_load(DATA), tmp_path / "data.yaml")
     assert (file.names, file.scale, file.crop) == (("background", "crack"), (480, 320), (320, 320))
     assert file.ids == {0: 0, 255: 1, 128: 255}
 
@@ -44,7 +44,14 @@ def test_the_file_of_the_page(tmp_path):
 def test_every_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     draw(tmp_path / "photos")
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    for folder in ("configs", "tools"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    experiment = yaml.safe_load(EXPERIMENT) | {"demo": True, "seeds": [0]}
+    experiment["options"] |= {
+        key: int(value) for key, value in (option.split("=") for option in SHORT)
+    }
+    experiment["attentions"].pop("SE")
+    (tmp_path / "compare.yaml").write_text(yaml.safe_dump(experiment))
     config = load_config(str(ROOT / "configs/psa_deeplabv3plus_mobilenetv2_cityscapes.py"))
     plain = dict(config.model.backbone, type="MobileNetV2", init_cfg=None)
     torch.save(MODELS.build(plain).state_dict(), tmp_path / "mobilenet.pth")
@@ -53,10 +60,10 @@ def test_every_command(tmp_path, monkeypatch, capsys):
     for command in COMMANDS:
         for slow, fast in FASTER.items():
             command = command.replace(slow, fast)
-        python, tool, *arguments = shlex.split(command)
+        python, tool, *arguments = shlex.split(command, comments=True)
         assert python == "python"
         main = import_module(tool.removesuffix(".py").replace("/", ".")).main
-        if "doctor" not in tool:
+        if "train" in tool or "test" in tool:
             arguments += ["--cfg-options"] * ("--cfg-options" not in arguments) + SHORT
         monkeypatch.setattr(sys, "argv", [tool, *arguments])
         codes = []
@@ -67,11 +74,13 @@ def test_every_command(tmp_path, monkeypatch, capsys):
     assert "0 errors" in said[0]
     assert (tmp_path / "photos/data.yaml").is_file()
     assert cv2.imread("sheet.png") is not None
+    assert "missing  psa_seed0" in said[-3]
+    assert "| PSA |" in (tmp_path / "work_dirs/board/leaderboard.md").read_text()
     record = read(tmp_path / "work_dirs/photos/record.json")
     assert record.is_complete
     assert (record.data, record.classes) == ("photos", ("class 0", "class 1", "class 2"))
-    assert "start      work_dirs/photos/iter_2.pth" in said[-2]
-    assert f"mIoU: {record.last.scores()['mIoU']:.4f}" in said[-1]
+    assert "start      work_dirs/photos/iter_2.pth" in said[-5]
+    assert f"mIoU: {record.last.scores()['mIoU']:.4f}" in said[-4]
     pictures = list((tmp_path / "pictures").rglob("*.png"))
     assert len(pictures) == SPLITS["val"]
     assert np.ptp(cv2.imread(str(pictures[0]))) > 100
