@@ -36,16 +36,20 @@ def main() -> None:
     parser.add_argument("clone", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
+    images = {stem: args.clone / "image" / f"{stem}.jpg" for stem in (TRAIN + VAL).split()}
+    truths = {stem: args.clone / "groundTruth" / f"{stem}.mat" for stem in images}
+    for path in (*images.values(), *truths.values()):
+        if not path.is_file():
+            parser.error(f"{path} is not there: is {args.clone} a clone of CrackForest?")
+    if args.out.exists():
+        parser.error(f"{args.out} exists, and stays: name a new folder")
     for split, stems in (("train", TRAIN.split()), ("val", VAL.split())):
         for kind in ("images", "masks"):
-            (args.out / kind / split).mkdir(parents=True, exist_ok=True)
+            (args.out / kind / split).mkdir(parents=True)
         for stem in stems:
-            image = args.clone / "image" / f"{stem}.jpg"
-            if not image.is_file():
-                parser.error(f"{image} is not there: is {args.clone} a clone of CrackForest?")
-            shutil.copy(image, args.out / "images" / split)
-            marks = mask(args.clone / "groundTruth" / f"{stem}.mat")
-            Image.fromarray(marks).save(args.out / "masks" / split / f"{stem}.png")
+            shutil.copy(images[stem], args.out / "images" / split)
+            marks = Image.fromarray(mask(truths[stem]))
+            marks.save(args.out / "masks" / split / f"{stem}.png")
     print(f"wrote {len(TRAIN.split())} and {len(VAL.split())} images: CRACKFOREST_ROOT={args.out}")
 
 

@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 
@@ -15,21 +14,21 @@ COMMAND = "benchmarks/gpu.sh"
 BOTH = ("forward_backward", "forward_backward" + KEPT)
 MOVED = {"forward": 3, "forward_backward": 8}  # bytes in X, as psa_seg/ops/fused moves them
 
-PAPER, CHEAP = "PSA", "cheap form"
-COLOURS = {
-    PAPER: "black",
-    "PSA_p": "tab:blue",
-    "PSA_s": "tab:red",
-    REFERENCE: "tab:orange",
-    "CBAM": "tab:green",
-    "GC": "tab:purple",
-    "Non-local": "tab:brown",
-}
-LINES = {
-    "textbook": "--",
-    "textbook, compiled": ":",
-    "cheap, compiled": "-.",
-    "compiled": ":",
+# In one colour what is one function, by its line which code it is.
+DRAWN = {
+    OURS: ("black", "-"),
+    TEXTBOOK: ("black", "--"),
+    f"{TEXTBOOK}, compiled": ("black", ":"),
+    "cheap form, compiled": ("black", "-."),
+    "PSA_p, ours": ("tab:blue", "-"),
+    "PSA_p, textbook": ("tab:blue", "--"),
+    "PSA_s, ours": ("tab:red", "-"),
+    "PSA_s, textbook": ("tab:red", "--"),
+    REFERENCE: ("tab:orange", "-"),
+    f"{REFERENCE}, compiled": ("tab:orange", ":"),
+    "CBAM": ("tab:green", "-"),
+    "GC": ("tab:purple", "-"),
+    "Non-local": ("tab:brown", "-"),
 }
 
 Row = dict[str, str]
@@ -122,7 +121,8 @@ def gpu() -> str:
     if not rows:
         return f"On a GPU: **not measured yet**; `{COMMAND}` is that measurement."
     shape = "8x512x128x256"
-    rows = [row for row in rows if row["shape"] == shape and row["dtype"] == "bfloat16"]
+    low = [row for row in rows if row["dtype"] == "bfloat16"]
+    rows = [row for row in low if row["shape"] == shape]
     lines = [
         "| | forward | backward | forward + backward | times SE | memory |",
         "|---|--:|--:|--:|--:|--:|",
@@ -154,14 +154,13 @@ def gpu() -> str:
             f"{' and '.join(shares)} of the bandwidth of the copy. Forward + backward by size, "
             "as multiples of ours:",
             "",
-            sizes(),
+            _sizes(low),
         ]
     )
 
 
-def sizes() -> str:
-    """What others take beside ours on a GPU, size by size."""
-    rows, _ = newest("attention_gpu")
+def _sizes(rows: list[Row]) -> str:
+    """What others take beside ours, size by size."""
     shapes = list(dict.fromkeys(row["shape"] for row in rows))
     lines = [f"| times of ours | {' | '.join(shapes)} |", "|---" + "|--:" * len(shapes) + "|"]
     for name in (TEXTBOOK, f"{TEXTBOOK}, compiled", REFERENCE, f"{REFERENCE}, compiled"):
@@ -221,7 +220,9 @@ def plot() -> Iterable[Path]:
                 for row in found
             ]
             ticks.update(x)
-            axes.loglog(x, y, marker="o", markersize=4, label=name, **_drawn(name))
+            colour, line = DRAWN.get(name, ("gray", "-"))
+            width = 2.5 if name == OURS else 1.2
+            axes.loglog(x, y, line, color=colour, linewidth=width, marker="o", ms=4, label=name)
         axes.set_xticks(sorted(ticks), [str(value) for value in sorted(ticks)])
         axes.minorticks_off()
         axes.set_xlabel("pixels of 8 maps, C = 512" if kind == "gpu" else "channels, 64x128 pixels")
@@ -232,20 +233,6 @@ def plot() -> Iterable[Path]:
         figure.savefig(path, dpi=110)
         plt.close(figure)
         yield path
-
-
-def _drawn(name: str) -> dict[str, Any]:
-    """How a case is drawn: in one colour what is one function, by its line which code it is."""
-    function, _, code = name.rpartition(", ")
-    if not function:
-        function, code = (PAPER, name) if name in (OURS, TEXTBOOK) else (name, "")
-    elif function in (TEXTBOOK, CHEAP):
-        function, code = PAPER, {TEXTBOOK: "textbook, compiled", CHEAP: "cheap, compiled"}[function]
-    return {
-        "color": COLOURS.get(function, "gray"),
-        "linestyle": LINES.get(code, "-"),
-        "linewidth": 2.5 if name == OURS else 1.2,
-    }
 
 
 def newest(name: str) -> tuple[list[Row], str]:

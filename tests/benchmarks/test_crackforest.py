@@ -30,6 +30,8 @@ def test_masks_of_the_split(tmp_path, monkeypatch):
     assert len([*out.glob("images/train/*.jpg")]) == 70
     written = np.asarray(Image.open(out / "masks" / "val" / f"{val[0]}.png"))
     assert written.tolist() == [[0, 255, 128], [128, 0, 255]]
+    with pytest.raises(SystemExit):  # nothing of anybody's is written over
+        laid_out(clone, out, monkeypatch)
 
 
 def test_another_folder_is_named(tmp_path, monkeypatch, capsys):
