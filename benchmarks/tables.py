@@ -20,7 +20,6 @@ from benchmarks.measure import RESULTS
 from psa_seg import PolarizedSelfAttention, attention
 from psa_seg.engine.config import load_config
 from psa_seg.engine.flops import count_flops
-from psa_seg.engine.pictures import spatial_gate
 from psa_seg.leaderboard import Board, markdown, metafile, published, read_boards, write
 from psa_seg.leaderboard.finding import findings
 from psa_seg.leaderboard.model import Model
@@ -78,7 +77,8 @@ def forms() -> str:
     for (form, layout), (what, logits) in FORMS.items():
         torch.manual_seed(0)
         module, x = PolarizedSelfAttention(MAP[1], form, layout), torch.randn(MAP)
-        gate = spatial_gate(module, x)
+        gate = module.gates_of(x).spatial
+        assert gate is not None
         cells = (what, logits, f"{gate.min():.4f} to {gate.max():.4f}", _costs(module))
         lines.append(f"| `{form}`, `{layout}` | {' | '.join(cells)} |")
     symbols = "v_n: values of a pixel; q: mean query; s: its softmax over channels"

@@ -13,7 +13,8 @@ The data's way through the package, with no way back:
       -> records.Record   frozen, versioned, one JSON a run; `fingerprint` says which run it is
       -> leaderboard      boards of records alone: tables, a page
 
-`sweep` turns an experiment into such runs; `registered` is what configs import.
+`sweep` turns an experiment into such runs; `registered` is what configs import. A trained model
+goes on without a Runner: `load(checkpoint)(picture)`, of `inference`.
 """
 
 from importlib import import_module
@@ -22,13 +23,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from psa_seg.attention import PolarizedSelfAttention
     from psa_seg.attention.blocks import attend_in_blocks
+    from psa_seg.inference.segmenter import load
 
-__all__ = ["PolarizedSelfAttention", "__version__", "attend_in_blocks"]
+__all__ = ["PolarizedSelfAttention", "__version__", "attend_in_blocks", "load"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "PolarizedSelfAttention": "psa_seg.attention",
     "attend_in_blocks": "psa_seg.attention.blocks",
+    "load": "psa_seg.inference.segmenter",
 }
 
 

@@ -1,6 +1,15 @@
 """What the attentions have in common: a signature, a start that can be drawn again, one message."""
 
+from typing import NamedTuple
+
 from torch import Tensor, nn
+
+
+class Gates(NamedTuple):
+    """What an attention multiplies a map by, in (0, 1); None where it has no such gate."""
+
+    channel: Tensor | None = None  # [B, C]
+    spatial: Tensor | None = None  # [B, H, W]
 
 
 class Attention(nn.Module):
@@ -53,6 +62,10 @@ class Attention(nn.Module):
     def attend(self, x: Tensor) -> Tensor:
         """What `forward` does with an input that fits."""
         raise NotImplementedError
+
+    def gates_of(self, x: Tensor) -> Gates:
+        """The gates of a map `x` `[B, C, H, W]`, to be looked at; an attention may have none."""
+        return Gates()
 
     def extra_repr(self) -> str:
         """What `print(model)` says beside the parts."""

@@ -13,7 +13,7 @@ channel at least.
 import torch
 from torch import Tensor, nn
 
-from psa_seg.attention.base import Attention
+from psa_seg.attention.base import Attention, Gates
 
 
 class CBAM(Attention):
@@ -38,7 +38,19 @@ class CBAM(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         """Channel gate, then spatial gate."""
+        x = x * self._channel(x)
+        return x * self._spatial(x)
+
+    @torch.no_grad()
+    def gates_of(self, x: Tensor) -> Gates:
+        """Both gates for `x` `[B, C, H, W]`."""
+        channel = self._channel(x)
+        return Gates(channel.flatten(1), self._spatial(x * channel)[:, 0])
+
+    def _channel(self, x: Tensor) -> Tensor:
         average, maximum = x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
-        x = x * (self.mlp(average) + self.mlp(maximum)).sigmoid()  # [B, C, 1, 1]
+        return (self.mlp(average) + self.mlp(maximum)).sigmoid()  # [B, C, 1, 1]
+
+    def _spatial(self, x: Tensor) -> Tensor:
         pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)
-        return x * self.conv(pooled).sigmoid()  # [B, 1, H, W]
+        return self.conv(pooled).sigmoid()  # [B, 1, H, W]

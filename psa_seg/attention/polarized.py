@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psa_seg.attention.base import Attention
+from psa_seg.attention.base import Attention, Gates
 from psa_seg.ops import gate, naive, pool, value_logits
 from psa_seg.ops.implementation import prepare, requested
 
@@ -142,6 +142,19 @@ class PolarizedSelfAttention(Attention):
                 return gate(pooled, a)
             seen = a if self.layout == "sequential" else None
             return gate(pooled, a, self._spatial(x, mean, seen), self.layout)
+
+    @torch.no_grad()
+    def gates_of(self, x: Tensor) -> Gates:
+        """Both gates for `x` `[B, C, H, W]`, in float32, as the textbook computes them."""
+        parameters = {name: parameter.float() for name, parameter in self.named_parameters()}
+        channel, spatial = naive.GATES[self.form, self.layout]
+        x, a, s = x.float(), None, None
+        if self.branches != "spatial":
+            a = channel(x, parameters)  # [B, C, 1, 1]
+            x = a * x if self.layout == "sequential" else x
+        if self.branches != "channel":
+            s = spatial(x, parameters)  # [B, 1, H, W]
+        return Gates(None if a is None else a.flatten(1), None if s is None else s[:, 0])
 
     def _channel_query(self) -> tuple[Tensor, Tensor | None]:
         """`w_q` `[C]` and, in form `paper`, `b_q` `[1]`."""

@@ -1,6 +1,6 @@
 """Images and masks of one's own, as a data.yaml describes them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class FolderDataset(BaseSegDataset):
     """
 
     def __init__(self, content: dict[str, Any], split: str, data_root: str, **kwargs: Any) -> None:
-        self.file, self.split = _as_read(content, Path(data_root)), split
+        self.file, self.split = as_read(content, Path(data_root)), split
         metainfo = dict(classes=self.file.names, palette=[list(c) for c in self.file.palette])
         super().__init__(data_root=data_root, metainfo=metainfo, data_prefix={}, **kwargs)
 
@@ -74,7 +74,7 @@ def split_pairs(file: DataFile, split: str) -> list[Pair]:
     return found
 
 
-def _as_read(content: dict[str, Any], root: Path) -> DataFile:
+def as_read(content: Mapping[str, Any], root: Path) -> DataFile:
     """The data file that `content` was made of, at its place on this disk."""
     given = {key: value for key, value in content.items() if value}
     given["values"] = dict(map(tuple, content["values"]))

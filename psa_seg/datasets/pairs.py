@@ -52,7 +52,7 @@ def pairs(root: Path, images: str, masks: str, chosen: str = "") -> list[Pair]:
     if not here:
         raise _nothing("image", root, images)
     if chosen:
-        names = [_as_name(line, here) for line in _lines(root / chosen)]
+        names = [_as_name(line, here) for line in lines(root / chosen)]
         _require_all(names, here, root / images, f"named in {root / chosen}")
         here = {name: here[name] for name in names}
     _require_all(here, there, root / masks, f"of images in {root / images}")
@@ -138,7 +138,7 @@ def walk(top: Path) -> Iterator[Path]:
 
 def _listed(root: Path, images: str, masks: str) -> list[Pair]:
     """Pairs of a list of images."""
-    listed = [root / line for line in _lines(root / images)]
+    listed = [root / line for line in lines(root / images)]
     gone = [path for path in listed if not path.is_file()]
     if gone:
         raise DataError(
@@ -147,7 +147,7 @@ def _listed(root: Path, images: str, masks: str) -> list[Pair]:
             "  do         name one file in each line, relative to `path` of the data.yaml"
         )
     if _is_list(masks):
-        others = [root / line for line in _lines(root / masks)]
+        others = [root / line for line in lines(root / masks)]
         if len(others) != len(listed):
             raise DataError(
                 f"{root / images} has {len(listed)} lines, and {root / masks} {len(others)}\n"
@@ -165,16 +165,17 @@ def _is_list(place: str) -> bool:
     return STAR not in place and Path(place).suffix.lower() in LISTS
 
 
-def _lines(path: Path) -> list[str]:
+def lines(path: Path) -> list[str]:
+    """What a list names: a file in each line, none of them twice."""
     try:
-        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+        read = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         remedy = "correct its path in the data.yaml"
         raise DataError(
             f"list cannot be read: {path}\n  {error}\n"
             f"  do         {remedy if isinstance(error, OSError) else 'save it as text in UTF-8'}"
         ) from None
-    found = [line for line in lines if line]
+    found = [line for line in read if line]
     if not found:
         raise DataError(f"nothing in the list {path}\n  do         name a file in each line")
     twice = [line for line, times in Counter(found).items() if times > 1]

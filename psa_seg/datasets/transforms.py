@@ -22,7 +22,8 @@ class LoadLabelIds(LoadAnnotations):
     """`LoadAnnotations` for masks of any kind, which applies the dataset's `label_map` in one pass.
 
     Upstream compares and assigns once per label, 34 passes over two million pixels; it takes what
-    is above 255 modulo 256, and several channels for one.
+    is above 255 modulo 256, and several channels for one. An image that is to be predicted comes
+    without a mask, and passes.
 
     Raises:
         DataError: with the path, for a mask that cannot be read, is not of its image's size, or
@@ -31,6 +32,8 @@ class LoadLabelIds(LoadAnnotations):
 
     def _load_seg_map(self, results: dict[str, Any]) -> None:
         """Adds `gt_seg_map`, uint8 `[H, W]`, in the ids that the model is trained on."""
+        if results.get("seg_map_path") is None:
+            return
         path, colours = results["seg_map_path"], results.get("colours", False)
         values = masks.read(Path(path), colours)
         size = results.get("ori_shape", values.shape)

@@ -23,7 +23,6 @@ from psa_seg.engine.pictures import (
     draw_samples,
     find_gating,
     save_panel,
-    spatial_gate,
 )
 from psa_seg.errors import UserError
 from psa_seg.evaluation import ConfusionMetric
@@ -122,7 +121,8 @@ class ReportHook(Hook):
             sample.pop("seg_logits", None)  # upstream's segmentors: 160 MB at Cityscapes' size
             gate = None
             if self.gating and self.gated is not None:
-                gate = spatial_gate(self.gating, self.gated[:1])
+                spatial = self.gating.gates_of(self.gated[:1]).spatial
+                gate = None if spatial is None else spatial[0].cpu().numpy()
             self.pictured[batch_idx] = Pictured(sample, gate)
 
     @master_only

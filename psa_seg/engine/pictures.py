@@ -6,16 +6,14 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from matplotlib.figure import Figure  # by itself, it asks for no screen, and sets no backend
 from matplotlib.patches import Rectangle
 from mmseg.structures import SegDataSample
-from torch import Tensor, nn
+from torch import nn
 
 from psa_seg import PolarizedSelfAttention
 from psa_seg.datasets.labels import IGNORED
 from psa_seg.engine.letters import east_asian_letters, shown
-from psa_seg.ops import naive
 
 COLUMNS = ("image", "truth (black: ignored)", "prediction")
 
@@ -58,17 +56,6 @@ def find_gating(model: nn.Module) -> PolarizedSelfAttention | None:
     """The attention nearest to the output that gates by pixel, if there is one."""
     found = [m for m in model.modules() if isinstance(m, PolarizedSelfAttention)]
     return next((m for m in reversed(found) if m.branches != "channel"), None)
-
-
-@torch.no_grad()
-def spatial_gate(attention: PolarizedSelfAttention, x: Tensor) -> np.ndarray:
-    """The spatial gate that `attention` has for `x` `[1, C, h, w]`: `[h, w]`, in (0, 1)."""
-    parameters = {name: parameter.float() for name, parameter in attention.named_parameters()}
-    channel, spatial = naive.GATES[attention.form, attention.layout]
-    x = x.float()
-    if (attention.layout, attention.branches) == ("sequential", "both"):
-        x = channel(x, parameters) * x
-    return spatial(x, parameters)[0, 0].cpu().numpy()
 
 
 @east_asian_letters()

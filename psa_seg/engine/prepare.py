@@ -24,6 +24,7 @@ from psa_seg.engine.doctor import (
     new_heads,
     trained_model,
 )
+from psa_seg.engine.doctor.data import first_steps
 from psa_seg.engine.doctor.validation import also_scored
 from psa_seg.engine.explain import explaining, register
 from psa_seg.engine.looking import TRAINED_ON, check_config, look_at_data
@@ -130,6 +131,8 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     config.allow_absent |= bool(resumed)  # what was begun is brought to its end
     stop_at(check_config(config, *TRAINED_ON))
     config.data_hash = look_at_data(config, *TRAINED_ON)
+    # By this name MMSegmentation's `inference_model` reads it.
+    config.test_pipeline = copy.deepcopy(first_steps(config.test_dataloader.dataset))
     if resumed:
         checkpoint = load_checkpoint(resumed)
         held = (config_of(checkpoint) or {}).get("start") or {}

@@ -3,13 +3,14 @@
 Each is the library's module, unchanged, in `layer`.
 """
 
+import torch
 from mmcv.cnn import NonLocal2d
 from mmcv.cnn.bricks import ContextBlock
 from mmseg.models.utils import SELayer
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from psa_seg.attention.base import Attention
+from psa_seg.attention.base import Attention, Gates
 
 
 @MODELS.register_module()
@@ -36,6 +37,12 @@ class SqueezeExcitation(Attention):
     def attend(self, x: Tensor) -> Tensor:
         """The map, gated."""
         return self.layer(x)
+
+    @torch.no_grad()
+    def gates_of(self, x: Tensor) -> Gates:
+        """The one gate, by channel, for `x` `[B, C, H, W]`."""
+        layer = self.layer
+        return Gates(channel=layer.conv2(layer.conv1(layer.global_avgpool(x))).flatten(1))
 
 
 @MODELS.register_module()

@@ -32,15 +32,18 @@ LABEL = torch.int16  # any number of classes, and the -1 of those who mark with 
 class LeanEncoderDecoder(EncoderDecoder):
     """`EncoderDecoder` whose predictions hold `pred_sem_seg` (int16 `[1, H, W]`), no `seg_logits`.
 
-    Training, parameter names and label maps are upstream's. Where logits are wanted, call the
-    model with `mode='tensor'`, or without samples.
+    Training, parameter names and label maps are upstream's.
 
     Attributes:
         confident: whether predictions hold `confidence`, too, the probability of the class that is
             predicted: float32 `[1, H, W]`.
+        scored: whether they hold `seg_logits`, as upstream's do: float32 `[C, H, W]`, of a head of
+            one channel its probability. After test-time augmentation, logarithms of the views' mean
+            probabilities, whose softmax they are.
     """
 
     confident = False
+    scored = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -60,7 +63,7 @@ class LeanEncoderDecoder(EncoderDecoder):
         metas = [sample.metainfo for sample in data_samples]
         with torch.no_grad():  # or the graph of the comparisons would hold every class at full size
             for sample, maps in zip(data_samples, self.class_maps(inputs, metas), strict=True):
-                sample.set_data(self._predicted(maps))
+                sample.set_data(self.predicted(maps))
         return data_samples
 
     def class_maps(
@@ -74,7 +77,7 @@ class LeanEncoderDecoder(EncoderDecoder):
         """
         size = inputs.shape[2:]
         for image, meta in zip(self._logits(inputs, metas), metas, strict=True):
-            yield (self._restore(channel, size, meta) for channel in image)
+            yield (self.restore(channel, size, meta) for channel in image)
 
     def _logits(self, inputs: Tensor, metas: Sequence[dict[str, Any]]) -> Tensor:
         """`[B, classes, h, w]`: as the head gives them where resizing is all that would follow."""
@@ -92,7 +95,7 @@ class LeanEncoderDecoder(EncoderDecoder):
         """The one whose logits count."""
         return self.decode_head
 
-    def _restore(self, channel: Tensor, size: torch.Size, meta: dict[str, Any]) -> Tensor:
+    def restore(self, channel: Tensor, size: torch.Size, meta: dict[str, Any]) -> Tensor:
         """One class `[h, w]` over the padded input → over the image: `postprocess_result`'s way."""
         logits = self._resize(channel[None, None], size)
         padding = meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0)))
@@ -107,27 +110,36 @@ class LeanEncoderDecoder(EncoderDecoder):
             return logits
         return interpolate(logits, tuple(size), mode="bilinear", align_corners=self.align_corners)
 
-    def _predicted(self, maps: Iterator[Tensor]) -> dict[str, PixelData]:
-        """Label map and, if asked for, confidence of one image."""
-        confidence = None
+    def predicted(self, maps: Iterator[Tensor]) -> dict[str, PixelData]:
+        """Label map and, if asked for, confidence and scores of one image."""
+        scores = confidence = None
         if self.out_channels == 1:
-            labels, confidence = self.of_one(next(maps).sigmoid()[None])
-        elif self.confident:
+            scores = next(maps).sigmoid()[None]
+            labels, confidence = self.of_one(scores)
+            return self.as_data(labels, confidence, scores)
+        if self.scored:
+            scores = torch.stack(list(maps))
+            maps = iter(scores)
+        if self.confident:
             labels, confidence = most_probable(maps)
         else:
             labels = argmax(maps)
-        return self.as_data(labels, confidence)
+        return self.as_data(labels, confidence, scores)
 
     def of_one(self, probability: Tensor) -> tuple[Tensor, Tensor]:
         """Labels and confidence, from the probability `[1, H, W]` of one class against the rest."""
         labels = probability > self.last_head.threshold
         return labels.to(LABEL), torch.where(labels, probability, 1 - probability)
 
-    def as_data(self, labels: Tensor, confidence: Tensor | None) -> dict[str, PixelData]:
+    def as_data(
+        self, labels: Tensor, confidence: Tensor | None, scores: Tensor | None
+    ) -> dict[str, PixelData]:
         """What a sample is given."""
         data = {"pred_sem_seg": PixelData(data=labels)}
         if self.confident:
             data["confidence"] = PixelData(data=confidence)
+        if self.scored:
+            data["seg_logits"] = PixelData(data=scores)
         return data
 
 
@@ -176,7 +188,9 @@ class LeanTTAModel(SegTTAModel):
             labels, confidence = argmax(iter(total)), total.amax(dim=0, keepdim=True)
             if module.out_channels == 1:
                 labels, confidence = module.of_one(total)
-            sample.set_data(module.as_data(labels, confidence))
+            elif module.scored:
+                total = total.log()
+            sample.set_data(module.as_data(labels, confidence, total))
         return samples
 
 

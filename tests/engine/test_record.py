@@ -15,9 +15,8 @@ from psa_seg import PolarizedSelfAttention
 from psa_seg.datasets import RawCityscapesDataset
 from psa_seg.engine import hooks
 from psa_seg.engine.describe import setting
-from psa_seg.engine.pictures import find_gating, spatial_gate
+from psa_seg.engine.pictures import find_gating
 from psa_seg.errors import UserError
-from psa_seg.ops import naive
 from psa_seg.records import read, write
 from psa_seg.records.fingerprint import fingerprint, of_data
 from psa_seg.records.scores import scores
@@ -152,27 +151,6 @@ def test_data_are_told_apart_by_names_and_sizes(streets, tmp_path):
     assert of_data(Fake(files[:1])) != one
     files[0].write_text("22")
     assert of_data(Fake(files)) != one
-
-
-@pytest.mark.parametrize(
-    ("form", "layout", "branches"),
-    [
-        ("paper", "parallel", "both"),
-        ("paper", "sequential", "both"),
-        ("paper", "parallel", "spatial"),
-        ("official", "parallel", "both"),
-        ("official", "sequential", "both"),
-    ],
-)
-def test_the_gate_that_is_drawn_is_the_one_that_acts(form, layout, branches):
-    attention = PolarizedSelfAttention(8, form, layout, branches)
-    x = torch.rand(1, 8, 5, 7) + 1
-    parameters = dict(attention.named_parameters())
-    with torch.no_grad():
-        out = attention(x) / x
-        channel = naive.GATES[form, layout][0](x, parameters) if branches == "both" else 0
-        acts = out - channel if layout == "parallel" else out / channel
-    np.testing.assert_allclose(spatial_gate(attention, x), acts[0, 0].numpy(), rtol=1e-4)
 
 
 def test_the_gate_nearest_to_the_output_is_drawn():

@@ -1,0 +1,128 @@
+"""Which pictures and videos are meant, and a name for what becomes of each."""
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from psa_seg.datasets.pairs import IMAGES, LISTS, lines, walk
+from psa_seg.errors import DataError, UserError
+
+VIDEOS = {
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv"),
+}
+RATE = 25.0  # frames a second of a video that does not say
+
+
+class Source(NamedTuple):
+    """A picture or a video."""
+
+    path: Path
+    name: Path  # relative and without an ending: where below a folder its results lie
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it has frames."""
+        return self.path.suffix.lower() in VIDEOS
+
+
+def find(given: Sequence[str]) -> list[Source]:
+    """Pictures and videos, each once, in the order in which they are given.
+
+    A result keeps the path that its picture has in the folder (or below the fixed part of the
+    pattern) that was given; where two would have the same, in the folder common to all.
+
+    Args:
+        given: files, folders (with all in them), patterns (`**/*.jpg`), or text files (.txt, .lst)
+            of a path in each line, relative to the list or else to the current folder.
+
+    Raises:
+        UserError: where one of them is not there, or holds no picture.
+    """
+    found: dict[str, tuple[Path, Path]] = {}
+    for text in given:
+        here = list(_meant(text))
+        if not here:
+            raise UserError(
+                f"no picture in {text}\n  read       {', '.join(sorted(IMAGES | VIDEOS))}\n"
+                "  do         name a picture, a folder, a pattern or a list"
+            )
+        for path, base in here:
+            found.setdefault(os.path.abspath(path), (path, base))
+    names = [Path(os.path.relpath(path, base)) for path, base in found.values()]
+    if len({*names}) < len(names):
+        common = os.path.commonpath([os.path.dirname(path) for path in found])
+        names = [Path(os.path.relpath(path, common)) for path in found]
+    paths = (path for path, _ in found.values())
+    return [Source(path, name) for path, name in zip(paths, _without_endings(names), strict=True)]
+
+
+def _meant(text: str) -> Iterator[tuple[Path, Path]]:
+    """Files that a word of the command line means, each with the folder it is named from."""
+    path = Path(text).expanduser()
+    if path.is_dir():
+        kinds = IMAGES | VIDEOS
+        yield from ((one, path) for one in walk(path) if one.suffix.lower() in kinds)
+    elif path.suffix.lower() in LISTS and path.is_file():
+        for line in lines(path):
+            beside = path.parent / line
+            one = beside if beside.exists() else Path(line).expanduser()
+            yield one, path.parent if one is beside and not Path(line).is_absolute() else one.parent
+    elif os.path.lexists(path):
+        yield path, path.parent
+    elif glob.has_magic(text):
+        base = Path(*_fixed(path.parts))
+        for match in sorted(glob.glob(str(path), recursive=True)):
+            one = Path(match)
+            inside = walk(one) if one.is_dir() and "**" not in text else [one]
+            yield from ((file, base) for file in inside if file.suffix.lower() in IMAGES | VIDEOS)
+    else:
+        raise UserError(f"not found: {text}\n  do         correct the path")
+
+
+def _fixed(parts: Sequence[str]) -> Iterator[str]:
+    """The beginning of a pattern that is one and the same folder."""
+    for part in parts[:-1]:
+        if glob.has_magic(part):
+            return
+        yield part
+
+
+def _without_endings(names: Sequence[Path]) -> list[Path]:
+    """Names without their endings; with them, where two would be the same."""
+    short = [name.with_suffix("") for name in names]
+    times = Counter(short)
+    mixed = [name if times[s] > 1 else s for name, s in zip(names, short, strict=True)]
+    return mixed if len({*mixed}) == len(mixed) else list(names)
+
+
+class Video:
+    """Frames of a video, uint8 BGR `[H, W, 3]`.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        DataError: where it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._capture = cv2.VideoCapture(str(path))
+        if not path.is_file() or not self._capture.isOpened():
+            raise DataError(f"no video that can be read: {path}\n  do         export it again")
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate if 0 < rate < 1000 else RATE
+        self.length = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        while True:
+            good, frame = self._capture.read()
+            if not good:
+                self._capture.release()
+                return
+            yield frame

@@ -1,0 +1,192 @@
+"""Pictures of a disk through a model, one after the other, and a table of what was seen."""
+
+import csv
+import io
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from prettytable import PrettyTable
+
+from psa_seg import files
+from psa_seg.errors import UserError
+from psa_seg.inference.inputs import Source, Video, find
+from psa_seg.inference.outputs import Outputs
+from psa_seg.inference.result import Segmentation
+from psa_seg.inference.segmenter import Segmenter, Wanted, load
+
+TABLE = "shares.csv"
+EVERY = 10  # seconds between lines that say how far it is
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be predicted.
+
+    Attributes:
+        checkpoint: path.
+        pictures: files, folders, patterns, lists.
+        out: folder, new or empty.
+        kinds: of `outputs.KINDS`.
+        config: path, in place of the config in the checkpoint.
+        device: as of `load`.
+        opacity: of the overlay's colours.
+        tta: as of `Wanted`; `tile` and `batch`, too.
+    """
+
+    checkpoint: str
+    pictures: Sequence[str]
+    out: Path
+    kinds: Sequence[str] = ("overlay",)
+    config: str | None = None
+    device: str | None = None
+    opacity: float = 0.5
+    tta: bool = False
+    tile: int = 0
+    batch: int = 1
+
+
+class Tally:
+    """Pixels of each class in each picture."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names, self.rows = names, dict[str, np.ndarray]()
+
+    def add(self, name: str, counts: np.ndarray) -> None:
+        """Count a picture, or a frame more of a video."""
+        self.rows[name] = self.rows.get(name, np.zeros_like(counts)) + counts
+
+    def csv(self) -> str:
+        """Percent of each class, a row a picture or video, all together in the last one."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["picture", *self.names])
+        for name, counts in [*self.rows.items(), ("all", np.sum([*self.rows.values()], axis=0))]:
+            writer.writerow([name, *(f"{share:.4f}" for share in 100 * counts / counts.sum())])
+        return text.getvalue()
+
+    def table(self) -> str:
+        """The classes that occur, the most frequent first."""
+        counts = np.stack([*self.rows.values()])
+        total, seen = counts.sum(0), (counts > 0).sum(0)
+        table = PrettyTable(["class", "% of pixels", "pictures"], align="r")
+        table.align["class"] = "l"
+        for i in np.argsort(-total, kind="stable"):
+            if total[i]:
+                table.add_row([self.names[i], f"{100 * total[i] / total.sum():.2f}", seen[i]])
+        return table.get_string()
+
+
+class Pace:
+    """Says how far it is: in a terminal in one line, in a log every ten seconds."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self.started = self.told = time.monotonic()
+        self.live = sys.stderr.isatty()
+
+    def step(self) -> None:
+        """One picture more."""
+        self.done += 1
+        self.total = max(self.total, self.done)
+        now = time.monotonic()
+        if now - self.told < (0.2 if self.live else EVERY):
+            return
+        self.told = now
+        rate = self.done / (now - self.started)
+        minutes, seconds = divmod(round((self.total - self.done) / rate), 60)
+        begin, end = ("\r\033[K", "") if self.live else ("", "\n")
+        line = f"{self.done} of {self.total}, {rate:.3g} a second, {minutes}:{seconds:02d} left"
+        print(f"{begin}{line}", file=sys.stderr, end=end, flush=True)
+
+    def clear(self) -> None:
+        """Make room for a line of another's."""
+        if self.live:
+            print("\r\033[K", file=sys.stderr, end="", flush=True)
+
+
+def predict(order: Order) -> int:
+    """Predict, write, tell.
+
+    Returns:
+        How many pictures and videos could not be read.
+
+    Raises:
+        UserError: for all that a user can mend, but for single pictures.
+    """
+    sources = find(order.pictures)
+    Outputs(order.out, order.kinds, None, order.opacity)  # before the model is loaded
+    segmenter = load(order.checkpoint, order.config, order.device)
+    outputs = Outputs(order.out, order.kinds, segmenter.data, order.opacity)
+    wanted = Wanted(
+        scores="scores" in order.kinds,
+        confidence="confidence" in order.kinds,
+        gates="gates" in order.kinds,
+        tta=order.tta,
+        tile=order.tile,
+        batch=order.batch,
+        bgr=True,
+    )
+    tally, pace, broken = Tally(segmenter.names), Pace(len(sources)), 0
+    for is_video, group in groupby(sources, key=lambda source: source.is_video):
+        read = _videos if is_video else _pictures
+        for source, found in read(segmenter, wanted, [*group], outputs, pace):
+            pace.clear()
+            if isinstance(found, UserError):
+                broken += 1
+                reason = "; ".join(" ".join(line.split()) for line in str(found).splitlines())
+                print(f"skipped: {reason}", file=sys.stderr, flush=True)
+            else:
+                tally.add(source.path.as_posix(), found)
+            pace.step()
+    pace.clear()
+    if tally.rows:
+        order.out.mkdir(parents=True, exist_ok=True)
+        files.write(order.out / TABLE, tally.csv())
+        print(tally.table())
+        where = ", ".join(str(order.out / kind) for kind in order.kinds)
+        print(f"{len(tally.rows)} done: {where}; {order.out / TABLE} has a row for each")
+    if broken:
+        print(f"{broken} of {len(sources)} could not be read", file=sys.stderr)
+    return broken
+
+
+Counted = Iterator[tuple[Source, np.ndarray | UserError]]  # pixels of each class, or what is wrong
+
+
+def _pictures(
+    segmenter: Segmenter, wanted: Wanted, sources: list[Source], outputs: Outputs, pace: Pace
+) -> Counted:
+    paths = [source.path for source in sources]
+    for source, found in zip(sources, segmenter.each(paths, wanted), strict=True):
+        if isinstance(found, Segmentation):
+            outputs.write(source.name, found)
+            yield source, found.counts()
+        else:
+            yield source, found
+
+
+def _videos(
+    segmenter: Segmenter, wanted: Wanted, sources: list[Source], outputs: Outputs, pace: Pace
+) -> Counted:
+    for source in sources:
+        try:
+            video = Video(source.path)
+            pace.total += video.length
+            counts = np.zeros(len(segmenter.names), np.int64)
+            with outputs.film(source.name, video.rate) as film:
+                for found in segmenter.each(video, wanted):
+                    if isinstance(found, UserError):
+                        raise found
+                    film.write(found)
+                    counts += found.counts()
+                    pace.step()
+                if not film.frames:
+                    raise UserError(f"no frame that can be read: {source.path}")
+            yield source, counts
+        except UserError as error:
+            yield source, error

@@ -1,0 +1,75 @@
+"""What a model says of one picture."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from psa_seg.datasets.colours import RGB
+from psa_seg.inference import drawing
+from psa_seg.inference.gates import GatesHere
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Labels of a picture of H x W pixels; a notebook shows its overlay.
+
+    Attributes:
+        labels: class number of each pixel, uint8 `[H, W]`, uint16 beyond 256 classes.
+        names: of the classes.
+        palette: RGB of each.
+        picture: as it was loaded, BGR `[H, W, 3]`.
+        confidence: probability of the class that is predicted, float32 `[H, W]`, if wanted.
+        scores: probability of each class, float32 `[classes, H, W]`, if wanted.
+        gates: of the attentions by their names in the model, if wanted.
+    """
+
+    labels: np.ndarray
+    names: tuple[str, ...]
+    palette: tuple[RGB, ...]
+    picture: np.ndarray = field(repr=False)
+    confidence: np.ndarray | None = field(default=None, repr=False)
+    scores: np.ndarray | None = field(default=None, repr=False)
+    gates: Mapping[str, GatesHere] | None = field(default=None, repr=False)
+
+    @property
+    def image(self) -> np.ndarray:
+        """The picture, RGB uint8 `[H, W, 3]`."""
+        return drawing.as_rgb(self.picture)
+
+    def colours(self) -> np.ndarray:
+        """Each pixel in the colour of its class, RGB uint8 `[H, W, 3]`."""
+        return drawing.coloured(self.labels, self.palette)
+
+    def overlay(
+        self, opacity: float = 0.5, legend: bool = True, rows: int | None = None
+    ) -> np.ndarray:
+        """The picture under the colours of its classes, RGB uint8 `[H, W, 3]`, or taller.
+
+        Args:
+            opacity: of the colours, 0 to 1.
+            legend: whether rows below name the classes that occur, the most frequent first.
+            rows: how many of them; by default, as many as it takes.
+        """
+        blended = drawing.blend(self.image, self.colours(), opacity)
+        if not legend:
+            return blended
+        counts = self.counts()
+        order = [i for i in np.argsort(-counts, kind="stable") if counts[i]]
+        named = [(self.names[i], self.palette[i]) for i in order]
+        return np.concatenate([blended, drawing.legend(named, blended.shape, rows)])
+
+    def counts(self) -> np.ndarray:
+        """Pixels of each class, int64 `[classes]`."""
+        return np.bincount(self.labels.ravel(), minlength=len(self.names))
+
+    def shares(self) -> dict[str, float]:
+        """The share of the pixels that each class has, by its name; they add up to 1."""
+        return dict(zip(self.names, (self.counts() / self.labels.size).tolist(), strict=True))
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """What a notebook shows: the overlay."""
+        png = cv2.imencode(".png", cv2.cvtColor(self.overlay(), cv2.COLOR_RGB2BGR))[1]
+        return {"image/png": base64.b64encode(png.tobytes()).decode(), "text/plain": repr(self)}

@@ -1,0 +1,302 @@
+"""Pictures in, label maps out: the object that `psa_seg.load` gives."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.dataset import Compose
+from mmseg.registry import TRANSFORMS
+from mmseg.structures import SegDataSample
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from psa_seg.datasets.headers import header
+from psa_seg.datasets.loading import fault
+from psa_seg.engine.tool import import_quietly
+from psa_seg.errors import DataError, UserError
+from psa_seg.inference import stored
+from psa_seg.inference.gates import Watch
+from psa_seg.inference.result import Segmentation
+from psa_seg.inference.tiles import whole_from_tiles
+from psa_seg.models.segmentors import LeanEncoderDecoder, LeanTTAModel
+
+Picture = str | Path | np.ndarray | Image.Image
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is computed of each picture, and how.
+
+    Attributes:
+        scores: the probability of each class.
+        confidence: that of the class which is predicted.
+        gates: those of the attentions.
+        tta: average over the config's test-time augmentations.
+        tile: side of the squares, in pixels of what the network sees, in which it sees the picture
+            one after the other; 0 for the picture as a whole.
+        batch: how many pictures of one size the network sees at once.
+        bgr: whether arrays are BGR, as OpenCV reads, and not RGB.
+    """
+
+    scores: bool = False
+    confidence: bool = False
+    gates: bool = False
+    tta: bool = False
+    tile: int = 0
+    batch: int = 1
+    bgr: bool = False
+
+
+class Item(NamedTuple):
+    """A picture on its way to the network."""
+
+    image: np.ndarray  # as it was loaded, BGR
+    data: dict[str, Any]  # as the pipeline gives it
+
+    @property
+    def size(self) -> Any:
+        """What pictures that are seen at once have in common."""
+        inputs = self.data["inputs"]
+        return [view.shape for view in inputs] if isinstance(inputs, list) else inputs.shape
+
+
+class Segmenter:
+    """A trained model that labels pictures.
+
+    Calling it needs no data set and no Runner. A picture is a path, a PIL image, or an array
+    `[H, W, 3]` of uint8, RGB (with `bgr=True`, BGR). Label maps of pictures one by one, as a whole,
+    are those of `tools/test.py`, bit for bit.
+
+    Args:
+        held: what a checkpoint tells.
+        device: `cpu`, `cuda:1`; by default a GPU, if there is one.
+
+    Attributes:
+        names: of the classes, in the order of their numbers.
+        palette: RGB of each.
+        model: MMSegmentation's segmentor, for evaluation.
+        data: the data.yaml it was trained on, if it was one.
+    """
+
+    def __init__(self, held: stored.Stored, device: str | None = None) -> None:
+        self.names, self.palette, self.data = held.names, held.palette, held.data
+        self.path = held.path
+        self.device = _device(device)
+        self.model: Any = held.model.to(self.device)
+        self._steps, self._views = held.steps, held.views
+
+    def __call__(self, pictures: Any, **wanted: Any) -> Any:
+        """Label a picture, or each of a list of them.
+
+        Args:
+            pictures: one, or a list.
+            **wanted: fields of `Wanted`, `scores=True` say.
+
+        Returns:
+            A `Segmentation`, or a list of them.
+
+        Raises:
+            UserError: for a picture that cannot be read, and what the model cannot do.
+        """
+        several = isinstance(pictures, list | tuple)
+        found = []
+        for one in self.each(pictures if several else [pictures], Wanted(**wanted)):
+            if isinstance(one, UserError):
+                raise one
+            found.append(one)
+        return found if several else found[0]
+
+    def each(
+        self, pictures: Iterable[Picture], wanted: Wanted
+    ) -> Iterator[Segmentation | UserError]:
+        """What comes of one picture after the other: labels, or what is wrong with it.
+
+        Raises:
+            UserError: for what the model cannot do with any picture.
+        """
+        self._require(wanted)
+        load, rest = self._pipeline(wanted)
+        group: list[Item] = []
+        for picture in pictures:
+            try:
+                item = _loaded(load, rest, picture, wanted.bgr)
+            except UserError as error:
+                yield from self._labelled(group, wanted)
+                group = []
+                yield error
+                continue
+            if group and (len(group) == wanted.batch or group[0].size != item.size):
+                yield from self._labelled(group, wanted)
+                group = []
+            group.append(item)
+        yield from self._labelled(group, wanted)
+
+    def _require(self, wanted: Wanted) -> None:
+        """Raise UserError for wishes that do not go together, or not with this model."""
+        ours = isinstance(self.model, LeanEncoderDecoder)
+        slides = ours and self.model.test_cfg.get("mode", "whole") != "whole"
+        reasons = {
+            "tile: tiles are seen once each, and not augmented": wanted.tile and wanted.tta,
+            "gates: an attention has others for each tile": wanted.gates and wanted.tile,
+            "gates: an attention has others for each view": wanted.gates and wanted.tta,
+            "gates: an attention has others for each window (test_cfg.mode='slide')": (
+                wanted.gates and slides
+            ),
+            "tta: the config has no tta_pipeline": wanted.tta and not self._views,
+            f"{type(self.model).__name__} gives labels alone": not ours
+            and (wanted.scores or wanted.confidence or wanted.tile or wanted.tta),
+        }
+        for reason, stands in reasons.items():
+            if stands:
+                raise UserError(f"{reason}\n  where      {self.path}\n  do         leave it out")
+        if wanted.batch < 1 or wanted.tile < 0:
+            raise UserError(f"batch={wanted.batch}, tile={wanted.tile}: give numbers above 0")
+
+    def _pipeline(self, wanted: Wanted) -> tuple[Any, Compose]:
+        """The first step, which loads a file, and all that follow."""
+        first, *rest = self._views if wanted.tta else self._steps
+        return TRANSFORMS.build(first), Compose(rest)
+
+    @torch.inference_mode()
+    def _labelled(self, group: Sequence[Item], wanted: Wanted) -> list[Segmentation | UserError]:
+        """The group's results."""
+        if not group:
+            return []
+        try:
+            samples, gates = self._predicted(group, wanted)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate" in str(error)):
+                raise
+            return [_too_large(item, wanted) for item in group]
+        return [
+            Segmentation(
+                labels=_numpy(sample.pred_sem_seg.data[0]).astype(self._dtype),
+                names=self.names,
+                palette=self.palette,
+                picture=item.image,
+                confidence=_numpy(sample.confidence.data[0]) if wanted.confidence else None,
+                scores=_probabilities(sample.seg_logits.data) if wanted.scores else None,
+                gates=gates.of(index) if gates else None,
+            )
+            for index, (item, sample) in enumerate(zip(group, samples, strict=True))
+        ]
+
+    @property
+    def _dtype(self) -> type[np.generic]:
+        return np.uint8 if len(self.names) <= 256 else np.uint16
+
+    def _predicted(
+        self, group: Sequence[Item], wanted: Wanted
+    ) -> tuple[Sequence[SegDataSample], Watch | None]:
+        model = self.model
+        if isinstance(model, LeanEncoderDecoder):
+            model.confident, model.scored = wanted.confidence, wanted.scores
+        if wanted.tile:
+            samples = [item.data["data_samples"] for item in group]
+            for item, sample in zip(group, samples, strict=True):
+                whole_from_tiles(model, item.data["inputs"], sample, wanted.tile)
+            return samples, None
+        data = {key: [item.data[key] for item in group] for key in ("inputs", "data_samples")}
+        if wanted.tta:  # of each view, all pictures
+            views = {k: list(map(list, zip(*of, strict=True))) for k, of in data.items()}
+            return LeanTTAModel(model, data_preprocessor=None).test_step(views), None
+        with Watch(model) if wanted.gates else nullcontext() as gates:
+            return model.test_step(data), gates
+
+
+def load(path: str | Path, config: str | None = None, device: str | None = None) -> Segmenter:
+    """A trained model from its checkpoint alone: `psa_seg.load("iter_4000.pth")("street.jpg")`.
+
+    Args:
+        path: of the checkpoint. Its config is read as data; nothing in it is run.
+        config: path of a config to take in place of that; it is a program, and run.
+        device: `cpu`, `cuda:1`; by default a GPU, if there is one.
+
+    Raises:
+        UserError: where the file is no checkpoint, does not tell its config, or is of another
+            model.
+    """
+    import_quietly()
+    return Segmenter(stored.read(str(path), config), device)
+
+
+def _device(name: str | None) -> torch.device:
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"no device {name!r} here: {reason}\n  do         name cpu, cuda, cuda:1"
+        ) from None
+    return device
+
+
+def _loaded(load: Any, rest: Compose, picture: Picture, bgr: bool) -> Item:
+    """A picture as it goes into the network.
+
+    Raises:
+        UserError: where it cannot be read, or is no picture.
+    """
+    if isinstance(picture, str | Path):
+        results = _read(load, Path(picture))
+    else:
+        image = _as_bgr(picture, bgr)
+        shape = image.shape[:2]
+        results = dict(img=image, img_path=None, img_shape=shape, ori_shape=shape)
+    image = results["img"]
+    return Item(image, rest(results))
+
+
+def _read(load: Any, path: Path) -> dict[str, Any]:
+    header(path)  # before anything decodes it
+    info = {"img_path": str(path)}
+    try:
+        return load(dict(info))
+    except Exception:
+        found = fault(info)
+        if found is None:
+            raise
+        raise DataError(found) from None
+
+
+def _as_bgr(picture: Any, bgr: bool) -> np.ndarray:
+    if isinstance(picture, Image.Image):
+        picture = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+        bgr = False
+    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8:
+        kind = getattr(picture, "dtype", type(picture).__name__)
+        raise UserError(f"no picture: {kind}\n  do         give a path, a PIL image, or uint8")
+    if picture.ndim == 2:
+        picture = np.stack([picture] * 3, axis=2)
+    if picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+        raise UserError(
+            f"no picture: an array of {list(picture.shape)}\n"
+            "  do         give [H, W, 3], red, green and blue; or [H, W]"
+        )
+    return np.ascontiguousarray(picture if bgr else mmcv.rgb2bgr(picture))
+
+
+def _too_large(item: Item, wanted: Wanted) -> UserError:
+    height, width = item.image.shape[:2]
+    smaller = "a smaller tile" if wanted.tile else "--tile 1024, or in Python tile=1024"
+    return DataError(
+        f"memory does not hold what the network makes of {width}x{height} pixels\n"
+        f"  do         {'a smaller --batch, or ' * (wanted.batch > 1)}{smaller}"
+    )
+
+
+def _probabilities(logits: Tensor) -> np.ndarray:
+    """float32 `[classes, H, W]`; a head of one channel gives the probability of the second."""
+    if len(logits) == 1:
+        return _numpy(torch.cat([1 - logits, logits]))
+    return _numpy(logits.float().softmax(0))
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.cpu().numpy()

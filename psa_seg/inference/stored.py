@@ -1,0 +1,190 @@
+"""What a checkpoint tells of itself: its model, how pictures come to it, what its classes are.
+
+The config in it is data. Types are looked up among those that this package and MMSegmentation
+register, and nothing else is imported: a config could name any function there is.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from torch import nn
+
+import psa_seg.registered  # noqa: F401
+from psa_seg.checkpoints.reading import classes_of, config_of, load_checkpoint, state_dict
+from psa_seg.datasets.colours import RGB, differing
+from psa_seg.datasets.data_file import DataFile
+from psa_seg.datasets.folder import as_read
+from psa_seg.datasets.transforms import without_masks
+from psa_seg.engine.config import load_config
+from psa_seg.engine.doctor import check_checkpoint
+from psa_seg.engine.doctor.data import first_steps
+from psa_seg.engine.explain import explaining, register, types
+from psa_seg.errors import UserError, stop_at
+from psa_seg.models.placement import decode_heads, name_of, settled
+
+SCOPES = ("mmseg", "mmengine", "mmcv")
+HOMES = (*SCOPES, "psa_seg", "torch")  # of what is registered here
+LEAN = {kind: f"Lean{kind}" for kind in ("EncoderDecoder", "CascadeEncoderDecoder")}
+# What names files of weights, which those of the checkpoint replace.
+STARTS = ("init_cfg", "pretrained", "checkpoint_path")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A trained model, and what belongs to it.
+
+    Attributes:
+        path: of the checkpoint.
+        model: for evaluation, on the CPU.
+        steps: of the test pipeline, without masks.
+        views: of the pipeline of test-time augmentation, likewise; empty where there is none.
+        names: of the classes.
+        palette: RGB of each.
+        data: the data.yaml it was trained on; None for other data sets.
+    """
+
+    path: str
+    model: nn.Module
+    steps: list[Any]
+    views: list[Any]
+    names: tuple[str, ...]
+    palette: tuple[RGB, ...]
+    data: DataFile | None
+
+
+def read(path: str, config: str | None = None) -> Stored:
+    """What the checkpoint at `path` tells, or, in place of the config in it, the one at `config`.
+
+    Raises:
+        UserError: where there is no checkpoint, or it does not tell its config, or names types
+            that are not registered here, or its weights do not fit.
+    """
+    if not Path(path).expanduser().is_file():
+        kind = "is a folder" if Path(path).is_dir() else "not found"
+        raise UserError(f"checkpoint {kind}: {path}\n  do         name a file, iter_*.pth")
+    checkpoint = load_checkpoint(path)
+    found = _of_file(config) if config else _of_checkpoint(checkpoint, path)
+    with explaining(found):
+        found.model = _for_inference(found.model)
+        stop_at(check_checkpoint(found.model, checkpoint, path))
+        model = revert_sync_batchnorm(MODELS.build(found.model))
+    model.load_state_dict(state_dict(checkpoint))
+    if found.get("channels_last"):  # as it was tested: other layouts round otherwise
+        model.to(memory_format=torch.channels_last)
+    names, palette = _classes(checkpoint, decode_heads(found.model)[-1].num_classes)
+    return Stored(
+        path=path,
+        model=model.eval().requires_grad_(False),
+        steps=without_masks(_test_pipeline(found)),
+        views=without_masks(found.get("tta_pipeline") or []),
+        names=names,
+        palette=palette,
+        data=_own_data(found),
+    )
+
+
+def _of_file(path: str) -> Config:
+    """The config in a file of the user's, which is a program, and run as such."""
+    config = load_config(path)
+    register(config)
+    return config
+
+
+def _of_checkpoint(checkpoint: Mapping[str, Any], path: str) -> Config:
+    """The config in a checkpoint, of which nothing is run."""
+    held = config_of(checkpoint)
+    if not held or not isinstance(held.get("model"), dict):
+        raise UserError(
+            f"checkpoint does not tell the config it was trained with: {path}\n"
+            "  do         give it: --config FILE"
+        )
+    init_default_scope("mmseg")
+    config = Config(held, cfg_text="# of a checkpoint", filename=path)
+    known = types()
+    parts = {key: config.get(key) for key in ("model", "test_pipeline", "tta_pipeline")}
+    parts["test_dataloader"] = first_steps(config.get("test_dataloader", {}).get("dataset", {}))
+    for node in _nodes(list(parts.values())):
+        if node.get("_scope_", SCOPES[0]) not in SCOPES:
+            raise _unknown(path, f"_scope_={node['_scope_']!r}")
+        if "type" in node:
+            # mmengine would import what a dotted name leads to, whatever it is, and call it.
+            kind = str(node["type"])
+            home, name = kind.partition(".")[0], kind.rpartition(".")[2]
+            if name not in known or (name != kind and home not in HOMES):
+                raise _unknown(path, kind)
+            node["type"] = name
+    return config
+
+
+def _unknown(path: str, what: str) -> UserError:
+    return UserError(
+        f"the config in the checkpoint names what is not registered here: {what}\n"
+        f"  where      {path}\n"
+        "  do         if it is a module of yours, give the config itself: --config FILE; what its\n"
+        "             custom_imports name is imported then"
+    )
+
+
+def _nodes(node: Any) -> Iterator[Any]:
+    """All mappings in a config."""
+    if isinstance(node, Mapping):
+        yield node
+    for value in node.values() if isinstance(node, Mapping) else node:
+        if isinstance(value, Mapping | list | tuple):
+            yield from _nodes(value)
+
+
+def _for_inference(model: Any) -> Any:
+    """Config of the same model, without files that a training starts from."""
+    result = settled(model)
+    for node in _nodes(result):
+        for key in STARTS:
+            node.pop(key, None)
+        if isinstance(node.get("class_weight"), str):  # a file, of a loss
+            node["class_weight"] = None
+    result["type"] = LEAN.get(name_of(result["type"]), result["type"])
+    return result
+
+
+def _test_pipeline(config: Config) -> list[Any]:
+    """Steps from a file to the network: those that the model was tested with."""
+    loader = config.get("test_dataloader") or {}
+    steps = first_steps(loader.get("dataset") or {}) or config.get("test_pipeline")
+    if not steps or not name_of(steps[0]["type"]).startswith("LoadImage"):
+        raise UserError(
+            f"the config has no test pipeline that begins by loading an image: {config.filename}\n"
+            "  do         give one that has, in test_dataloader.dataset.pipeline: --config FILE"
+        )
+    return steps
+
+
+def _classes(checkpoint: Mapping[str, Any], number: int) -> tuple[tuple[str, ...], tuple[RGB, ...]]:
+    """Names and colours of the classes, as the checkpoint tells them."""
+    names = classes_of(checkpoint) or ()
+    if len(names) != number:
+        return tuple(f"class {i}" for i in range(number)), tuple(differing(number))
+    meta = checkpoint["meta"]
+    given = (meta.get("dataset_meta") or {}).get("palette") or meta.get("PALETTE")
+    palette = np.zeros(0, np.uint8)
+    with suppress(TypeError, ValueError, OverflowError):
+        palette = np.array(given, np.uint8)
+    if palette.shape != (number, 3):
+        return names, tuple(differing(number))
+    return names, tuple((int(r), int(g), int(b)) for r, g, b in palette)
+
+
+def _own_data(config: Config) -> DataFile | None:
+    """What the data.yaml said, of a training with `--data`."""
+    dataset = (config.get("test_dataloader") or {}).get("dataset") or {}
+    if name_of(dataset.get("type")) != "FolderDataset":
+        return None
+    return as_read(dataset["content"], Path(dataset.get("data_root") or "."))
