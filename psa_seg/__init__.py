@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from psa_seg.attention import PolarizedSelfAttention
     from psa_seg.attention.blocks import attend_in_blocks
-    from psa_seg.inference.segmenter import load
+    from psa_seg.inference import load
 
 __all__ = ["PolarizedSelfAttention", "__version__", "attend_in_blocks", "load"]
 __version__ = "0.1.0"
@@ -31,7 +31,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "PolarizedSelfAttention": "psa_seg.attention",
     "attend_in_blocks": "psa_seg.attention.blocks",
-    "load": "psa_seg.inference.segmenter",
+    "load": "psa_seg.inference",
 }
 
 

@@ -219,6 +219,8 @@ class PairedRunner(Runner):
             checkpoint = super().load_checkpoint(*args, **kwargs)
         if said.getvalue().strip():
             self.logger.info(said.getvalue().strip())
+        if isinstance(checkpoint.get("meta"), dict):
+            checkpoint["meta"].pop("config", None)  # which mmengine's `resume` would run
         return checkpoint
 
     def dump_config(self) -> None:

@@ -5,3 +5,32 @@ checkpoint -> stored.read   its config as data, its model, its pipelines, names,
 pictures   -> inputs.find   files, folders, patterns, lists, videos; a place for each
            -> predict       one after the other, into the files of `outputs`
 """
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psa_seg.engine.tool import import_quietly
+
+if TYPE_CHECKING:
+    from psa_seg.inference.segmenter import Segmenter
+
+
+def load(path: str | Path, config: str | None = None, device: str | None = None) -> "Segmenter":
+    """A trained model from its checkpoint alone: `load("iter_4000.pth")("street.jpg").overlay()`.
+
+    Args:
+        path: of the checkpoint. Its config is read as data; nothing in it is run.
+        config: path of a config to take in place of that; it is a program, and run.
+        device: `cpu`, `cuda:1`; by default a GPU, if there is one.
+
+    Raises:
+        UserError: where the file is no checkpoint, does not tell its config, or is of another
+            model.
+    """
+    import_quietly()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Default ``avg_non_ignore``")  # of a loss
+        from psa_seg.inference.segmenter import Segmenter
+
+        return Segmenter(path, config, device)

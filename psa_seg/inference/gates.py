@@ -74,11 +74,8 @@ def draw(path: Path, image: np.ndarray, gates: Mapping[str, GatesHere], title: s
     tall = WIDE * image.shape[0] / image.shape[1]
     size = (max(WIDE * columns, 4), (tall + HIGH) * rows + 0.5)
     figure = Figure(figsize=size, layout="constrained")
-    figure.suptitle(
-        f"{shown(title)}: gates by pixel (dark to bright) and by channel (0 to 1)",
-        parse_math=False,
-        fontsize=9,
-    )
+    heading = f"{shown(title)}\nspatial gate (dark to bright), channel gate (0 to 1)"
+    figure.suptitle(heading, parse_math=False, fontsize=8)
     grid = figure.subplots(
         2 * rows, columns, squeeze=False, gridspec_kw=dict(height_ratios=[tall, 0.6] * rows)
     )

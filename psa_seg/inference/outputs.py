@@ -106,6 +106,8 @@ class Film:
             pictures["overlay"] = lambda: found.overlay(self.outputs.opacity, rows=ROWS)
         for kind, draw in pictures.items():
             frame = cv2.cvtColor(draw(), cv2.COLOR_RGB2BGR)
+            odd = [(0, side % 2) for side in frame.shape[:2]]  # the codec takes pairs of pixels
+            frame = np.pad(frame, [*odd, (0, 0)], "edge")
             if kind not in self._open:
                 self._open[kind] = self._begun(kind, frame.shape)
             self._open[kind][0].write(frame)

@@ -17,7 +17,7 @@ from psa_seg.errors import UserError
 from psa_seg.inference.inputs import Source, Video, find
 from psa_seg.inference.outputs import Outputs
 from psa_seg.inference.result import Segmentation
-from psa_seg.inference.segmenter import Segmenter, Wanted, load
+from psa_seg.inference.segmenter import Segmenter, Wanted
 
 TABLE = "shares.csv"
 EVERY = 10  # seconds between lines that say how far it is
@@ -120,7 +120,7 @@ def predict(order: Order) -> int:
     """
     sources = find(order.pictures)
     Outputs(order.out, order.kinds, None, order.opacity)  # before the model is loaded
-    segmenter = load(order.checkpoint, order.config, order.device)
+    segmenter = Segmenter(order.checkpoint, order.config, order.device)
     outputs = Outputs(order.out, order.kinds, segmenter.data, order.opacity)
     wanted = Wanted(
         scores="scores" in order.kinds,

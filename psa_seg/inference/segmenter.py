@@ -17,7 +17,6 @@ from torch import Tensor
 
 from psa_seg.datasets.headers import header
 from psa_seg.datasets.loading import fault
-from psa_seg.engine.tool import import_quietly
 from psa_seg.errors import DataError, UserError
 from psa_seg.inference import stored
 from psa_seg.inference.gates import Watch
@@ -73,7 +72,8 @@ class Segmenter:
     are those of `tools/test.py`, bit for bit.
 
     Args:
-        held: what a checkpoint tells.
+        path: of the checkpoint.
+        config: of one to take in place of the checkpoint's.
         device: `cpu`, `cuda:1`; by default a GPU, if there is one.
 
     Attributes:
@@ -83,7 +83,10 @@ class Segmenter:
         data: the data.yaml it was trained on, if it was one.
     """
 
-    def __init__(self, held: stored.Stored, device: str | None = None) -> None:
+    def __init__(
+        self, path: str | Path, config: str | None = None, device: str | None = None
+    ) -> None:
+        held = stored.read(str(path), config)
         self.names, self.palette, self.data = held.names, held.palette, held.data
         self.path = held.path
         self.device = _device(device)
@@ -130,10 +133,13 @@ class Segmenter:
                 group = []
                 yield error
                 continue
-            if group and (len(group) == wanted.batch or group[0].size != item.size):
+            if group and group[0].size != item.size:
                 yield from self._labelled(group, wanted)
                 group = []
             group.append(item)
+            if len(group) == wanted.batch:
+                yield from self._labelled(group, wanted)
+                group = []
         yield from self._labelled(group, wanted)
 
     def _require(self, wanted: Wanted) -> None:
@@ -207,22 +213,6 @@ class Segmenter:
             return LeanTTAModel(model, data_preprocessor=None).test_step(views), None
         with Watch(model) if wanted.gates else nullcontext() as gates:
             return model.test_step(data), gates
-
-
-def load(path: str | Path, config: str | None = None, device: str | None = None) -> Segmenter:
-    """A trained model from its checkpoint alone: `psa_seg.load("iter_4000.pth")("street.jpg")`.
-
-    Args:
-        path: of the checkpoint. Its config is read as data; nothing in it is run.
-        config: path of a config to take in place of that; it is a program, and run.
-        device: `cpu`, `cuda:1`; by default a GPU, if there is one.
-
-    Raises:
-        UserError: where the file is no checkpoint, does not tell its config, or is of another
-            model.
-    """
-    import_quietly()
-    return Segmenter(stored.read(str(path), config), device)
 
 
 def _device(name: str | None) -> torch.device:

@@ -7,10 +7,10 @@ register, and nothing else is imported: a config could name any function there i
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
@@ -174,12 +174,11 @@ def _classes(checkpoint: Mapping[str, Any], number: int) -> tuple[tuple[str, ...
         return tuple(f"class {i}" for i in range(number)), tuple(differing(number))
     meta = checkpoint["meta"]
     given = (meta.get("dataset_meta") or {}).get("palette") or meta.get("PALETTE")
-    palette = np.zeros(0, np.uint8)
-    with suppress(TypeError, ValueError, OverflowError):
-        palette = np.array(given, np.uint8)
-    if palette.shape != (number, 3):
-        return names, tuple(differing(number))
-    return names, tuple((int(r), int(g), int(b)) for r, g, b in palette)
+    with suppress(TypeError, ValueError):
+        palette = tuple((int(red), int(green), int(blue)) for red, green, blue in given)
+        if len(palette) == number and all(0 <= one < 256 for one in chain(*palette)):
+            return names, palette
+    return names, tuple(differing(number))
 
 
 def _own_data(config: Config) -> DataFile | None:

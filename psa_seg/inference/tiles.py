@@ -82,7 +82,8 @@ def _line(model: LeanEncoderDecoder, rows: Tensor, meta: dict[str, Any], tile: i
 def _logits(model: LeanEncoderDecoder, part: Tensor, meta: dict[str, Any]) -> Tensor:
     """`[C, h, w]` of a part of an image, at its own size."""
     height, width = part.shape[1:]
-    sample = SegDataSample(metainfo={**meta, "img_shape": (height, width)})
+    whole = {key: value for key, value in meta.items() if "pad" not in key}  # the whole's
+    sample = SegDataSample(metainfo={**whole, "img_shape": (height, width)})
     batch = model.data_preprocessor(dict(inputs=[part], data_samples=[sample]), False)
     logits = model.encode_decode(batch["inputs"], [batch["data_samples"][0].metainfo])
     return logits[0, :, :height, :width]  # padding is at the right, and below

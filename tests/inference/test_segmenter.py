@@ -1,0 +1,233 @@
+"""Pictures through a checkpoint: what a test says of them, however they come, in whatever parts."""
+
+import copy
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.evaluator import BaseMetric
+from mmseg.registry import METRICS
+from PIL import Image
+
+import psa_seg
+from psa_seg.errors import UserError
+from psa_seg.inference.segmenter import Wanted
+from psa_seg.inference.tiles import bands
+from tests.conftest import evaluate, small
+from tests.inference.conftest import NAME
+
+
+@METRICS.register_module()
+class KeepLabels(BaseMetric):
+    """Every label map that a test makes, by its image."""
+
+    kept: dict[str, np.ndarray] = {}  # noqa: RUF012
+
+    def process(self, batch, samples):
+        for sample in samples:
+            self.kept[sample["img_path"]] = sample["pred_sem_seg"]["data"][0].cpu().numpy()
+        self.results.append(None)
+
+    def compute_metrics(self, results):
+        return {}
+
+
+def maps_of_a_test(checkpoint, streets, folder, **options):
+    """The label maps of `tools/test.py`."""
+    KeepLabels.kept = {}
+    config = small(NAME, streets, folder, test_evaluator=dict(type="KeepLabels"))
+    evaluate(config, str(checkpoint), **options)
+    return KeepLabels.kept
+
+
+@pytest.fixture(scope="session")
+def labels(segmenter, pictures):
+    found = [one.labels for one in segmenter(pictures)]
+    assert len(np.unique(found)) > 2, "of maps of one value there is no telling"
+    return found
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_labels_are_those_of_a_test(segmenter, checkpoint, streets, pictures, tmp_path, tta):
+    expected = maps_of_a_test(checkpoint, streets, tmp_path / "test", tta=tta)
+    for path, found in zip(pictures, segmenter(pictures, tta=tta), strict=True):
+        np.testing.assert_array_equal(found.labels, expected[str(path)])
+        assert found.labels.dtype == np.uint8
+
+
+@pytest.mark.parametrize("batch", [2, 3])
+def test_batches_differ_in_hardly_a_pixel(segmenter, pictures, labels, batch):
+    found = [one.labels for one in segmenter(pictures, batch=batch)]
+    assert np.mean(np.array(found) != np.array(labels)) <= 1e-5
+
+
+def test_a_batch_is_of_one_size(segmenter, pictures):
+    wide = cv2.resize(cv2.imread(str(pictures[1])), (200, 50))
+    given = [pictures[0], wide, pictures[2], wide, wide]
+    found = segmenter(given, batch=2, bgr=True)
+    sizes = [(128, 256), (50, 200), (128, 256), (50, 200), (50, 200)]
+    assert [one.labels.shape for one in found] == sizes
+    np.testing.assert_array_equal(found[1].labels, found[4].labels)
+
+
+def test_a_picture_may_come_in_any_form(segmenter, pictures, labels):
+    image = Image.open(pictures[0])
+    for given in (str(pictures[0]), image, np.asarray(image), image.convert("RGBA")):
+        np.testing.assert_array_equal(segmenter(given).labels, labels[0])
+    bgr = cv2.imread(str(pictures[0]))
+    np.testing.assert_array_equal(segmenter(bgr, bgr=True).labels, labels[0])
+    assert (segmenter(bgr).labels != labels[0]).any(), "RGB unless told otherwise"
+    one, two = segmenter([pictures[0], np.asarray(image)])
+    np.testing.assert_array_equal(one.image, np.asarray(image.convert("RGB")))
+    np.testing.assert_array_equal(one.image, two.image)
+
+
+def test_files_of_every_kind_are_the_picture_that_they_show(segmenter, pictures, labels, tmp_path):
+    """Turned by Exif, with alpha, 16 bit: the same pixels; grey: three channels of it."""
+    image = Image.open(pictures[0]).convert("RGB")
+    pixels = np.asarray(image)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    image.rotate(90, expand=True).save(tmp_path / "exif.png", exif=exif)
+    image.convert("RGBA").save(tmp_path / "alpha.png")
+    cv2.imwrite(str(tmp_path / "deep.png"), pixels[..., ::-1].astype(np.uint16) * 257)
+    image.convert("L").save(tmp_path / "grey.png")
+    for name in ("exif", "alpha", "deep"):
+        np.testing.assert_array_equal(segmenter(tmp_path / f"{name}.png").labels, labels[0], name)
+    turned = Image.open(tmp_path / "exif.png")
+    np.testing.assert_array_equal(segmenter(turned).labels, labels[0])
+    grey = np.asarray(image.convert("L"))
+    found = segmenter([tmp_path / "grey.png", grey, np.stack([grey] * 3, axis=2)])
+    for one in found[1:]:
+        np.testing.assert_array_equal(one.labels, found[0].labels)
+
+
+def test_scores_are_probabilities_whose_largest_is_the_label(segmenter, pictures):
+    for tta in (False, True):
+        found = segmenter(pictures[0], scores=True, confidence=True, tta=tta)
+        assert found.scores.shape == (19, 128, 256)
+        assert found.scores.dtype == found.confidence.dtype == np.float32
+        np.testing.assert_allclose(found.scores.sum(0), 1, atol=1e-5)
+        np.testing.assert_array_equal(found.scores.argmax(0), found.labels)
+        np.testing.assert_allclose(found.scores.max(0), found.confidence, atol=1e-5)
+    plain = segmenter(pictures[0])
+    assert plain.scores is plain.confidence is plain.gates is None
+
+
+def test_shares_and_pictures(segmenter, pictures):
+    found = segmenter(pictures[0])
+    assert list(found.shares()) == list(segmenter.names)
+    assert sum(found.shares().values()) == pytest.approx(1)
+    best = segmenter.names[np.bincount(found.labels.ravel()).argmax()]
+    assert max(found.shares(), key=found.shares().get) == best
+    assert found.overlay(legend=False).shape == (128, 256, 3)
+    np.testing.assert_array_equal(found.overlay(opacity=0, legend=False), found.image)
+    np.testing.assert_array_equal(found.overlay(opacity=1, legend=False), found.colours())
+    overlay = found.overlay()
+    assert overlay.shape[0] > 128
+    assert overlay.shape[1] == 256
+    colours = {tuple(pixel) for pixel in overlay[128:].reshape(-1, 3).tolist()}
+    for index in np.unique(found.labels):
+        assert tuple(segmenter.palette[index]) in colours, "each class that occurs has its patch"
+    assert "image/png" in found._repr_mimebundle_()
+
+
+def test_gates_are_those_of_each_picture(segmenter, pictures):
+    """Of a batch each its own; nothing stays behind in the model."""
+    alone = [segmenter(path, gates=True).gates for path in pictures[:2]]
+    together = [one.gates for one in segmenter(pictures[:2], gates=True, batch=2)]
+    for one, other in zip(alone, together, strict=True):
+        assert list(one) == ["decode_head.attention"]
+        gate = one["decode_head.attention"]
+        assert gate.channel.shape == (64,)
+        assert gate.spatial.ndim == 2
+        np.testing.assert_allclose(gate.channel, other["decode_head.attention"].channel, atol=1e-5)
+        np.testing.assert_allclose(gate.spatial, other["decode_head.attention"].spatial, atol=1e-5)
+    assert not any(m._forward_pre_hooks for m in segmenter.model.modules())
+
+
+@pytest.mark.parametrize("tile", [96, 64])
+def test_tiles_blend_into_what_each_tile_says(segmenter, pictures, tile):
+    """Where a tile is alone its logits count; bands of rows are all rows, once."""
+    load, rest = segmenter._pipeline(Wanted())
+    data = rest(load({"img_path": str(pictures[0])}))
+    image, sample = data["inputs"], data["data_samples"]
+    model, meta = segmenter.model, sample.metainfo
+    with torch.no_grad():
+        found = torch.cat(list(bands(model, image, meta, tile)), dim=1)
+        assert found.shape == (19, *image.shape[1:])
+        batch = dict(inputs=[image[:, :tile, :tile]], data_samples=[sample])
+        batch = model.data_preprocessor(batch, False)
+        corner = model.encode_decode(batch["inputs"], [{"img_shape": (tile, tile)}])[0]
+    sure = 32  # where the second tile begins
+    torch.testing.assert_close(found[:, :sure, :sure], corner[:, :sure, :sure])
+
+
+def test_a_picture_smaller_than_a_tile_is_seen_as_a_whole(segmenter, pictures, labels):
+    found = segmenter(pictures[0], tile=1024, confidence=True)
+    np.testing.assert_array_equal(found.labels, labels[0])
+    whole = segmenter(pictures[0], confidence=True)
+    np.testing.assert_array_equal(found.confidence, whole.confidence)
+
+
+def test_tiles_of_a_picture_that_is_not_resized_come_in_bands(segmenter, pictures):
+    """As without: band by band, or all at once, the labels are the same."""
+    twin = copy.copy(segmenter)
+    twin._steps = [step for step in segmenter._steps if step["type"] != "Resize"]
+    found = twin(pictures[0], tile=96, confidence=True)
+    scored = twin(pictures[0], tile=96, confidence=True, scores=True)
+    np.testing.assert_array_equal(found.labels, scored.labels)
+    np.testing.assert_allclose(found.confidence, scored.scores.max(0), atol=1e-5)
+
+
+WISHES = {
+    "tiles are seen once each": dict(tile=96, tta=True),
+    "others for each tile": dict(tile=96, gates=True),
+    "others for each view": dict(gates=True, tta=True),
+    "batch=0": dict(batch=0),
+}
+
+
+@pytest.mark.parametrize("reason", WISHES)
+def test_wishes_that_make_no_sense(segmenter, pictures, reason):
+    with pytest.raises(UserError, match=reason):
+        segmenter(pictures[0], **WISHES[reason])
+
+
+GIVEN = {
+    "not found": "no/such.png",
+    "float64": np.zeros((4, 4, 3)),
+    r"\[4, 4, 7\]": np.zeros((4, 4, 7), np.uint8),
+    "NoneType": None,
+}
+
+
+@pytest.mark.parametrize("reason", GIVEN)
+def test_what_is_no_picture_is_told(segmenter, reason):
+    with pytest.raises(UserError, match=reason):
+        segmenter(GIVEN[reason])
+
+
+def test_memory_that_does_not_suffice_is_told(segmenter, pictures, monkeypatch):
+    def full(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(type(segmenter.model), "test_step", full)
+    with pytest.raises(UserError, match=r"memory does not hold .* 256x128 pixels(.|\n)*tile=1024"):
+        segmenter(pictures[0])
+    monkeypatch.setattr(type(segmenter.model), "test_step", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # ours keeps its traceback
+        segmenter(pictures[0])
+
+
+def test_a_device_that_is_not_here_is_told(checkpoint):
+    with pytest.raises(UserError, match="no device 'cuda:7' here"):
+        psa_seg.load(checkpoint, device="cuda:7")
+
+
+def test_pictures_are_read_as_they_are_asked_for(segmenter, pictures):
+    """A list may be endless: of a video, say."""
+    stream = segmenter.each(itertools.cycle(pictures), Wanted(batch=2))
+    assert len([*itertools.islice(stream, 5)]) == 5
