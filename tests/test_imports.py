@@ -70,6 +70,7 @@ FLOORS = (  # from the ground up: a package knows those below it, and none besid
     {"checkpoints"},
     {"engine"},
     {"sweep", "registered"},
+    {"inference"},
 )
 EXCEPTIONS = {("evaluation", "datasets")}  # ids of classes
 

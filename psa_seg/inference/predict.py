@@ -131,6 +131,25 @@ def predict(order: Order) -> int:
         batch=order.batch,
         bgr=True,
     )
+    tally, broken = label(segmenter, sources, wanted, outputs)
+    if tally.rows:
+        order.out.mkdir(parents=True, exist_ok=True)
+        files.write(order.out / TABLE, tally.csv())
+        print(tally.table())
+        where = ", ".join(str(order.out / kind) for kind in order.kinds)
+        print(f"{len(tally.rows)} done: {where}; {order.out / TABLE} has a row for each")
+    if broken:
+        print(f"{broken} of {len(sources)} could not be read", file=sys.stderr)
+    return broken
+
+
+def label(
+    segmenter: Segmenter, sources: Sequence[Source], wanted: Wanted, outputs: Outputs
+) -> tuple[Tally, int]:
+    """Pixels of each class in what could be read, once its files are written; and what could not.
+
+    Each of the latter is a line on standard error.
+    """
     tally, pace, broken = Tally(segmenter.names), Pace(len(sources)), 0
     for is_video, group in groupby(sources, key=lambda source: source.is_video):
         read = _videos if is_video else _pictures
@@ -144,15 +163,7 @@ def predict(order: Order) -> int:
                 tally.add(source.path.as_posix(), found)
             pace.step()
     pace.clear()
-    if tally.rows:
-        order.out.mkdir(parents=True, exist_ok=True)
-        files.write(order.out / TABLE, tally.csv())
-        print(tally.table())
-        where = ", ".join(str(order.out / kind) for kind in order.kinds)
-        print(f"{len(tally.rows)} done: {where}; {order.out / TABLE} has a row for each")
-    if broken:
-        print(f"{broken} of {len(sources)} could not be read", file=sys.stderr)
-    return broken
+    return tally, broken
 
 
 Counted = Iterator[tuple[Source, np.ndarray | UserError]]  # pixels of each class, or what is wrong

@@ -1,0 +1,133 @@
+"""A checkpoint's config is data: nothing in it is run, imported or fetched; else, it is told."""
+
+import copy
+import re
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import psa_seg
+from psa_seg.checkpoints.reading import load_checkpoint
+from psa_seg.errors import UserError
+from tests.conftest import ROOT
+from tests.inference.conftest import NAME
+
+
+@pytest.fixture
+def changed(checkpoint, tmp_path):
+    """A function: (meta → None) → a checkpoint whose meta has been changed so."""
+
+    def write(change):
+        held = copy.deepcopy(dict(load_checkpoint(str(checkpoint))))
+        held = {"state_dict": held["state_dict"], "meta": {**held["meta"]}}
+        held["meta"] = {k: v for k, v in held["meta"].items() if k in ("cfg", "dataset_meta")}
+        change(held["meta"])
+        torch.save(held, tmp_path / "changed.pth")
+        return tmp_path / "changed.pth"
+
+    return write
+
+
+def with_text(old, new):
+    """In the config, all of `old` by `new`."""
+
+    def change(meta):
+        assert old in meta["cfg"]
+        meta["cfg"] = meta["cfg"].replace(old, new)
+
+    return change
+
+
+ATTACKS = {
+    "a call": lambda meta: meta.update(cfg="import os\nos.mkdir('ran')\n" + meta["cfg"]),
+    "a value that is one": with_text("num_classes=19", "num_classes=open('ran', 'w') or 19"),
+    "a type anywhere": with_text("type='LeanEncoderDecoder'", "type='os.mkdir', name='ran'"),
+    "a type of a module here": with_text("type='PolarizedASPPHead'", "type='victim.run'"),
+    "a step": with_text("type='PackSegInputs'", "type='os.mkdir', path='ran'"),
+    "a scope": with_text(
+        "type='LeanEncoderDecoder'", "type='LeanEncoderDecoder', _scope_='victim'"
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_nothing_in_a_checkpoint_is_run(changed, tmp_path, monkeypatch, attack):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "victim").mkdir()
+    ran = "open('ran', 'w')\ndef run(**_): pass\n"
+    for module in ("victim/__init__.py", "victim/registry.py"):
+        (tmp_path / module).write_text(ran)
+    with pytest.raises(UserError, match=r"--config FILE"):
+        psa_seg.load(changed(ATTACKS[attack]))
+    assert not (tmp_path / "ran").exists()
+    assert "victim" not in sys.modules
+
+
+def test_its_imports_are_not_followed(changed, tmp_path, monkeypatch, segmenter, pictures):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "victim.py").write_text("raise SystemExit('imported')\n")
+    path = changed(with_text("'psa_seg.registered'", "'victim', 'psa_seg.registered'"))
+    found = psa_seg.load(path)(pictures[0])
+    np.testing.assert_array_equal(found.labels, segmenter(pictures[0]).labels)
+
+
+def test_weights_that_a_training_starts_from_are_not_sought(changed, tmp_path):
+    held = with_text("norm_eval=False", "norm_eval=False, pretrained='/no/such.pth'")
+    psa_seg.load(changed(held))
+    held = with_text("use_sigmoid=False", "use_sigmoid=False, class_weight='/no/such.pkl'")
+    psa_seg.load(changed(held))
+
+
+def test_types_in_full_are_known(changed, pictures, segmenter):
+    """As mmengine writes those of a config that names classes, and not their names."""
+    full = "type='psa_seg.models.decode_heads.PolarizedASPPHead'"
+    path = changed(with_text("type='PolarizedASPPHead'", full))
+    found = psa_seg.load(path)(pictures[0])
+    np.testing.assert_array_equal(found.labels, segmenter(pictures[0]).labels)
+
+
+def test_upstreams_segmentor_becomes_the_lean_one(changed, pictures, segmenter):
+    path = changed(with_text("type='LeanEncoderDecoder'", "type='EncoderDecoder'"))
+    found = psa_seg.load(path)(pictures[0], tile=96)
+    np.testing.assert_array_equal(found.labels, segmenter(pictures[0], tile=96).labels)
+
+
+def test_without_names_classes_have_numbers(changed):
+    found = psa_seg.load(changed(lambda meta: meta.pop("dataset_meta")))
+    assert found.names[:2] == ("class 0", "class 1")
+    assert len({*found.palette}) == len(found.palette) == 19
+    named = psa_seg.load(changed(lambda meta: meta["dataset_meta"].update(palette=[[1, 2]])))
+    assert named.names[0] == "road"
+    assert len({*named.palette}) == 19
+
+
+def test_a_checkpoint_without_a_config_needs_one(changed, tmp_path):
+    path = changed(lambda meta: meta.pop("cfg"))
+    with pytest.raises(UserError, match="does not tell the config"):
+        psa_seg.load(path)
+    other = str(ROOT / "configs" / f"{NAME}.py")  # of full width
+    with pytest.raises(UserError, match="checkpoint is of another model"):
+        psa_seg.load(path, config=other)
+
+
+@pytest.mark.parametrize("name", ["no/such.pth", "", "folder"])
+def test_what_is_no_checkpoint_is_told(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=r"checkpoint (not found|is a folder)"):
+        psa_seg.load(name)
+    (tmp_path / "text.pth").write_text("weights")
+    with pytest.raises(UserError, match="checkpoint cannot be read"):
+        psa_seg.load("text.pth")
+
+
+def test_one_line_of_a_pipeline_that_does_not_load(changed):
+    with pytest.raises(UserError, match="no test pipeline that begins by loading an image"):
+        psa_seg.load(changed(lambda meta: meta.update(cfg=_without_loading(meta["cfg"]))))
+
+
+def _without_loading(text):
+    return re.sub(r"dict\(type='LoadImageFromFile'\),", "", text)
