@@ -2,8 +2,8 @@
 
 `MMSegInferencer` with MMSegmentation's own segmentor, and `tools/predict.py` with this package's:
 the same weights and synthetic pictures, label maps written as PNGs; each run in a process of its
-own, in turn. Loading of the model is not timed. Memory is what the process held at most, above what
-it held before the first picture.
+own, in turn. Loading of the model is not timed. Memory is what the process held at most (on a GPU,
+what PyTorch held there), above what it held before the first picture.
 """
 
 import argparse
@@ -63,25 +63,32 @@ def prepared(case: str, folder: Path, count: int) -> None:
     config.dump(folder / "upstream.py")
 
 
-def label_all(side: str, folder: Path) -> dict[str, Any]:
+def label_all(side: str, folder: Path, device: str) -> dict[str, Any]:
     """Label every picture once, here: speed and memory."""
     pictures = sorted(map(str, (folder / "data/leftImg8bit/val").rglob("*.png")))
     out = folder / side
     if side == "upstream":
         checkpoint = str(folder / "model.pth")
-        inferencer = MMSegInferencer(str(folder / "upstream.py"), checkpoint, device="cpu")
-        before, started = resident("VmRSS"), time.perf_counter()
+        inferencer = MMSegInferencer(str(folder / "upstream.py"), checkpoint, device=device)
+        before, started = _held(device), time.perf_counter()
         # Its own `__call__` would draw pictures, too, wherever it writes.
         super(MMSegInferencer, inferencer).__call__(pictures, pred_out_dir=str(out))
     else:
-        segmenter = Segmenter(folder / "model.pth", device="cpu")
-        before, started = resident("VmRSS"), time.perf_counter()
+        segmenter = Segmenter(folder / "model.pth", device=device)
+        before, started = _held(device), time.perf_counter()
         label(segmenter, find(pictures), Wanted(), Outputs(out, ("labels",), None, 0.5))
     elapsed = time.perf_counter() - started
     return {
         "images_per_s": len(pictures) / elapsed,
-        "peak_mib": (resident("VmHWM") - before) / MIB,
+        "peak_mib": (_held(device, most=True) - before) / MIB,
     }
+
+
+def _held(device: str, most: bool = False) -> int:
+    """Bytes now, or at most so far: of the process, or of PyTorch on a GPU."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() if most else torch.cuda.memory_allocated()
+    return resident("VmHWM" if most else "VmRSS")
 
 
 def differing(folder: Path) -> float:
@@ -93,7 +100,7 @@ def differing(folder: Path) -> float:
     return float(np.mean(theirs != ours))
 
 
-def measure(rounds: int, count: int, threads: int) -> Iterator[dict[str, Any]]:
+def measure(rounds: int, count: int, threads: int, device: str) -> Iterator[dict[str, Any]]:
     """One row per case and side: medians over processes, and ratios to upstream's."""
     for case, (_, size, _) in CASES.items():
         with tempfile.TemporaryDirectory() as place:
@@ -105,7 +112,7 @@ def measure(rounds: int, count: int, threads: int) -> Iterator[dict[str, Any]]:
                 for name in ("data", "model.pth", "upstream.py"):
                     (folder / name).symlink_to(Path(place, name))
                 for side in SIDES:
-                    args = [side, str(folder)]
+                    args = [side, str(folder), device]
                     runs[side].append(in_a_process(__spec__.name, args, threads))
                 differ = differing(folder)
                 if differ > MOST_DIFFERING:
@@ -133,16 +140,16 @@ def measure(rounds: int, count: int, threads: int) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Measure, write one CSV."""
     parser = options(__doc__)
-    parser.add_argument("--images", type=int, default=20)
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # side, folder
-    parser.set_defaults(rounds=5, device="cpu")
+    parser.add_argument("--images", type=int, default=12)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # side, folder, device
+    parser.set_defaults(rounds=3)
     args = parse(parser)
     init_default_scope("mmseg")
     if args.one:
-        side, folder = args.one
-        print("\n" + json.dumps(label_all(side, Path(folder))))
+        side, folder, device = args.one
+        print("\n" + json.dumps(label_all(side, Path(folder), device)))
         return
-    rows = measure(args.rounds, args.images, torch.get_num_threads())
+    rows = measure(args.rounds, args.images, torch.get_num_threads(), args.device)
     write(rows, "prediction", args.device, args.out)
 
 

@@ -58,7 +58,7 @@ def cpu() -> str:
             "plot, too). The cheap form compiled is ours in plain PyTorch under `torch.compile`. "
             "Peak: memory of forward + backward beside output and "
             "gradient, in maps of the size of x. Medians, "
-            f"{_told(rows[0])}, float32 (`{source}`).",
+            f"{told(rows[0])}, float32 (`{source}`).",
         ]
     )
 
@@ -79,7 +79,7 @@ def scoring() -> str:
             "",
             f"Multiples of MMSegmentation's own: a tiny model, {rows[0]['images']}, "
             f"{rows[0]['runs']} runs each in turn on a machine shared with other work; "
-            f"{_told(rows[0])} (`{source}`; `python -m benchmarks.evaluation "
+            f"{told(rows[0])} (`{source}`; `python -m benchmarks.evaluation "
             f"--images {rows[0]['images'].split()[0]} --rounds {rows[0]['runs']}`).",
         ]
     )
@@ -108,7 +108,7 @@ def training() -> str:
             "Time, how many fit into one of MMSegmentation's, memory: DeepLabV3+ MobileNetV2-D16, "
             "loading, forward, backward and optimizer; the same weights and crops. AVX-512 without "
             "bfloat16, and AVX2: the same processor, told to do without. "
-            f"Medians of {first['runs']} runs in turn; {_told(first)} (`{source}`; "
+            f"Medians of {first['runs']} runs in turn; {told(first)} (`{source}`; "
             f"`python -m benchmarks.training --crops {sizes} --rounds {first['runs']} "
             f"--steps {first['steps']}`).",
         ]
@@ -147,7 +147,7 @@ def gpu() -> str:
         [
             *lines,
             "",
-            f"{shape}, bfloat16 autocast, medians, {_told(rows[0])} (`{source}`). Times are of the "
+            f"{shape}, bfloat16 autocast, medians, {told(rows[0])} (`{source}`). Times are of the "
             "GPU alone: Python's launches are hidden. The forward column is without a graph. "
             "Memory is of forward + backward, beside output and gradient, X being the bytes of the "
             "map. Ours moves 3X forward and 5X backward: "
@@ -195,8 +195,8 @@ def models() -> str:
                 memory, least = float(row["peak_mib"]), float(plain["peak_mib"])
                 cells.append(f"{memory / 1024:.1f} GiB ({_more(memory, least)})")
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    told = f"{rows[0]['shape']}, bfloat16 autocast, medians, {_told(rows[0])} (`{source}`)."
-    return "\n".join([*lines, "", f"{told} Times are of the GPU alone, here, too."])
+    note = f"{rows[0]['shape']}, bfloat16 autocast, medians, {told(rows[0])} (`{source}`)."
+    return "\n".join([*lines, "", f"{note} Times are of the GPU alone, here, too."])
 
 
 def plot() -> Iterable[Path]:
@@ -227,7 +227,7 @@ def plot() -> Iterable[Path]:
         axes.minorticks_off()
         axes.set_xlabel("pixels of 8 maps, C = 512" if kind == "gpu" else "channels, 64x128 pixels")
         axes.set_ylabel("ms" if kind == "gpu" else "times SE")
-        axes.set_title(f"forward + backward, {rows[0]['dtype']}, {_told(rows[0])}", fontsize=9)
+        axes.set_title(f"forward + backward, {rows[0]['dtype']}, {told(rows[0])}", fontsize=9)
         axes.legend(fontsize=8, frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
         path = DOCS / f"speed_{kind}.png"
         figure.savefig(path, dpi=110)
@@ -276,7 +276,8 @@ def _bold(name: str) -> str:
     return f"**{name}**" if name.endswith(OURS) else name
 
 
-def _told(row: Row) -> str:
+def told(row: Row) -> str:
+    """When, on what, and with which PyTorch."""
     gpu = row["driver"] != "none"
     where = f"driver {row['driver']}" if gpu else row["processor"]
     return f"{row['date']}, {row['device']}, {where}, torch {row['torch']}"

@@ -1,4 +1,4 @@
-"""Write README's tables, plots, leaderboard and metafiles, from results and configs here.
+"""Write tables of README and docs, plots, leaderboard, metafiles, from results and configs here.
 
 python -m benchmarks.tables
 """
@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from benchmarks import speed
+from benchmarks import predicting, speed
 from benchmarks.measure import RESULTS
 from psa_seg import PolarizedSelfAttention, attention
 from psa_seg.engine.config import load_config
@@ -219,15 +219,22 @@ TABLES = {
 }
 
 
-def render(readme: str) -> str:
-    """`readme` with what stands between `<!-- table: NAME -->` and `<!-- end -->` made anew."""
-    for name, table in TABLES.items():
+PAGES = {
+    README: TABLES,
+    ROOT / "docs/predict.md": {"prediction": predicting.prediction, "tiles": predicting.tiles},
+}
+
+
+def render(page: Path) -> str:
+    """A page with what stands between `<!-- table: NAME -->` and `<!-- end -->` made anew."""
+    text = page.read_text()
+    for name, table in PAGES[page].items():
         begin, end = f"<!-- table: {name} -->", "<!-- end -->"
         pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
-        readme, count = pattern.subn(lambda m: f"{m[1]}{table()}\n{m[2]}", readme)  # noqa: B023
+        text, count = pattern.subn(lambda m: f"{m[1]}{table()}\n{m[2]}", text)  # noqa: B023
         if count != 1:
-            raise SystemExit(f"error: README.md has {count} places for the table {name!r}, not 1")
-    return readme
+            raise SystemExit(f"error: {page} has {count} places for the table {name!r}, not 1")
+    return text
 
 
 def trained_by(record: Record) -> str | None:
@@ -250,8 +257,9 @@ def metafiles() -> dict[Path, str]:
 
 if __name__ == "__main__":
     argparse.ArgumentParser(description=__doc__).parse_args()
-    README.write_text(render(README.read_text()))
+    for each in PAGES:
+        each.write_text(render(each))
     for path, text in metafiles().items():
         path.write_text(text)
     page, _ = write(str(RESULTS), str(ROOT / "docs/leaderboard"), pictures=False)
-    print("wrote", README, *metafiles(), *page, *speed.plot(), sep="\n")
+    print("wrote", *PAGES, *metafiles(), *page, *speed.plot(), sep="\n")

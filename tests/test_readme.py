@@ -6,16 +6,16 @@ import pytest
 
 from benchmarks.measure import RESULTS
 from benchmarks.speed import newest
-from benchmarks.tables import README, ROOT, metafiles, render
+from benchmarks.tables import PAGES, ROOT, metafiles, render
 from psa_seg.engine.options import WITHOUT_UNITS
 from psa_seg.leaderboard import write
 
 REMEDY = "run: python -m benchmarks.tables"
 
 
-def test_tables_are_those_of_the_results():
-    readme = README.read_text()
-    assert render(readme) == readme, REMEDY
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_are_those_of_the_results(page):
+    assert render(page) == page.read_text(), REMEDY
 
 
 def test_leaderboard_is_that_of_the_records(tmp_path):

@@ -123,7 +123,7 @@ class Segmenter:
             UserError: for what the model cannot do with any picture.
         """
         self._require(wanted)
-        load, rest = self._pipeline(wanted)
+        load, rest = self.pipeline(wanted.tta)
         group: list[Item] = []
         for picture in pictures:
             try:
@@ -163,9 +163,9 @@ class Segmenter:
         if wanted.batch < 1 or wanted.tile < 0:
             raise UserError(f"batch={wanted.batch}, tile={wanted.tile}: give numbers above 0")
 
-    def _pipeline(self, wanted: Wanted) -> tuple[Any, Compose]:
-        """The first step, which loads a file, and all that follow."""
-        first, *rest = self._views if wanted.tta else self._steps
+    def pipeline(self, tta: bool = False) -> tuple[Any, Compose]:
+        """From a file to the network: the first step, which loads it, and all that follow."""
+        first, *rest = self._views if tta else self._steps
         return TRANSFORMS.build(first), Compose(rest)
 
     @torch.inference_mode()

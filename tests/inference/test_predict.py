@@ -83,6 +83,14 @@ def test_a_broken_picture_is_one_line_and_the_rest_goes_on(checkpoint, photos, t
     assert len([*(out / "labels").rglob("*.png")]) == 3
 
 
+def write_film(path, codec="MJPG"):
+    """Five frames, 12.5 a second."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 12.5, own.SIZE)
+    for i in range(5):
+        writer.write(own.scene(i)[0])
+    writer.release()
+
+
 def frames(path):
     capture = cv2.VideoCapture(str(path))
     found = []
@@ -93,10 +101,7 @@ def frames(path):
 
 def test_a_video_comes_out_as_one_of_the_same_rate(checkpoint, tmp_path):
     film = tmp_path / "drive.avi"
-    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"MJPG"), 12.5, own.SIZE)
-    for i in range(5):
-        writer.write(own.scene(i)[0])
-    writer.release()
+    write_film(film)
     out = tmp_path / "out"
     assert predict(Order(str(checkpoint), [str(film)], out, ("overlay", "labels", "colours"))) == 0
     width, height = own.SIZE

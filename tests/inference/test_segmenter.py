@@ -151,7 +151,7 @@ def test_gates_are_those_of_each_picture(segmenter, pictures):
 @pytest.mark.parametrize("tile", [96, 64])
 def test_tiles_blend_into_what_each_tile_says(segmenter, pictures, tile):
     """Where a tile is alone its logits count; bands of rows are all rows, once."""
-    load, rest = segmenter._pipeline(Wanted())
+    load, rest = segmenter.pipeline()
     data = rest(load({"img_path": str(pictures[0])}))
     image, sample = data["inputs"], data["data_samples"]
     model, meta = segmenter.model, sample.metainfo
