@@ -26,7 +26,8 @@ def prediction() -> str:
 def tiles() -> str:
     """What tiles change, by network and size."""
     rows, source = newest("prediction_tiled_cpu")
-    lines = ["| network | tile | pixels that differ from the whole's | mIoU |", "|---|--:|--:|--:|"]
+    heading = "| network | attentions | tile | pixels that differ from the whole's | mIoU |"
+    lines = [heading, "|---|--:|--:|--:|--:|"]
     for row in rows:
         differ = f"{float(row['pixels_differing_percent']):.2f} %"
         lines.append(f"| {row['network']} | {row['tile']} | {differ} | {float(row['mIoU']):.2f} |")

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import options, parse, write
-from psa_seg.checkpoints.reading import load_checkpoint
+from psa_seg.checkpoints.reading import config_of, load_checkpoint
 from psa_seg.datasets import masks
 from psa_seg.inference.inputs import find
 from psa_seg.inference.segmenter import Segmenter
+from psa_seg.models import naming, placement
 
 
 def measure(path: str, images: str, truth: Path, tiles: list[int]) -> Iterator[dict[str, Any]]:
@@ -33,10 +34,13 @@ def measure(path: str, images: str, truth: Path, tiles: list[int]) -> Iterator[d
             counts[index] += np.bincount(pairs, minlength=known**2).reshape(known, known)
             differing[index] += np.mean(labels != found[0]) / len(sources)
         seen = "x".join(map(str, _seen(segmenter, source.path)))
-    meta = load_checkpoint(path)["meta"]
+    checkpoint = load_checkpoint(path)
+    meta, model = checkpoint["meta"], (config_of(checkpoint) or {})["model"]
+    backbone_and_head = [naming.decoder(model), naming.backbone(model)]
     for index, tile in enumerate((0, *tiles)):
         yield {
-            "network": str(meta["experiment_name"]).rsplit("_", 2)[0],
+            "network": " ".join(backbone_and_head),
+            "attentions": len(placement.find(segmenter.model)),
             "steps": meta["iter"],
             "images": len(sources),
             "seen": seen,  # width x height

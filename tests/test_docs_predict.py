@@ -1,4 +1,7 @@
-"""The commands of docs/predict.md and README's lines on it, word for word, on some photos."""
+"""The commands of docs/predict.md and README's lines on it, word for word, on some photos.
+
+Those on export are in tests/inference/test_export.py.
+"""
 
 import re
 import shlex

@@ -19,7 +19,7 @@ def main() -> None:
         default=[],
         help="boundary IoU, F1 within two pixels, expected calibration error",
     )
-    parser.add_argument("--show-dir", help="write image, truth and prediction of each image here")
+    parser.add_argument("--show-dir", help="draw image, truth, prediction, errors of each into it")
     tool.common_arguments(parser)
     args = parser.parse_args()
 

@@ -8,7 +8,7 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -134,6 +134,14 @@ def walk(top: Path) -> Iterator[Path]:
             found += [Path(folder, name) for name in names if not name.startswith(".")]
         seen.add(real)
     yield from sorted(path for path in found if not path.is_dir())  # dead links, too: to be told
+
+
+def without_endings(names: Sequence[Path]) -> list[Path]:
+    """Names of files without their endings; with them, where two would be the same."""
+    short = [name.with_suffix("") for name in names]
+    times = Counter(short)
+    mixed = [name if times[s] > 1 else s for name, s in zip(names, short, strict=True)]
+    return mixed if len({*mixed}) == len(mixed) else list(names)
 
 
 def _listed(root: Path, images: str, masks: str) -> list[Pair]:

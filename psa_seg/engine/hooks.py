@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dist import master_only
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
@@ -17,12 +17,12 @@ from torch.profiler import profile, schedule
 
 from psa_seg.engine.describe import begin, measure_inference, training_memory
 from psa_seg.engine.distributed import once
+from psa_seg.engine.panels import CLASSES, CONFUSION, find_metric, write_scores
 from psa_seg.engine.pictures import (
     Pictured,
     draw_curves,
     draw_samples,
     find_gating,
-    save_panel,
 )
 from psa_seg.errors import UserError
 from psa_seg.evaluation import ConfusionMetric
@@ -32,7 +32,7 @@ from psa_seg.records.files import NAME
 
 @HOOKS.register_module()
 class ReportHook(Hook):
-    """Writes `curves.png`, `samples.png` and `record.json` into the work directory.
+    """Writes curves, samples, a confusion matrix, scores by class and a record where it works.
 
     Args:
         samples: how many validation images `samples.png` shows, spread over the set.
@@ -52,7 +52,7 @@ class ReportHook(Hook):
         stopped in between, that validation is made up for; so is the last one, where it was stopped
         before the pictures were drawn.
         """
-        self.metric = _find_metric(runner)
+        self.metric = _require_metric(runner)
         count = len(runner.val_dataloader)
         self.chosen = set(np.linspace(0, count - 1, min(self.samples, count)).astype(int).tolist())
         self.path = Path(runner.work_dir, NAME)
@@ -155,20 +155,21 @@ class ReportHook(Hook):
             rows = [self.pictured[i] for i in sorted(self.pictured)]
             meta = runner.val_dataloader.dataset.metainfo
             draw_samples(work_dir / "samples.png", rows, meta, title)
+        write_scores(work_dir, self.record.last, self.record.classes, title)
         runner.logger.info(
             f"{title}: {score} {history[-1][1]:.2f} after {runner.iter} iterations; see "
-            f"{work_dir}/curves.png, samples.png, record.json"
+            f"{work_dir}/curves.png, samples.png, {CONFUSION}, {CLASSES}, record.json"
         )
 
 
-def _find_metric(runner: Runner) -> ConfusionMetric:
-    metrics = [m for m in runner.val_evaluator.metrics if isinstance(m, ConfusionMetric)]
-    if len(metrics) != 1:
+def _require_metric(runner: Runner) -> ConfusionMetric:
+    metric = find_metric(runner.val_evaluator)
+    if metric is None:
         raise UserError(
             "val_evaluator has no ConfusionMetric, which ReportHook takes its figures from\n"
             "  do         add dict(type='ConfusionMetric') to it, or set custom_hooks=[]"
         )
-    return metrics[0]
+    return metric
 
 
 def _continued(now: Record, earlier: Record, path: Path, iteration: int) -> Record:
@@ -211,23 +212,35 @@ def _continued(now: Record, earlier: Record, path: Path, iteration: int) -> Reco
 
 
 @HOOKS.register_module()
-class PanelHook(Hook):
-    """Writes one picture per tested image: image, truth and prediction side by side.
+class PaceHook(Hook):
+    """Prints loss and ETA when the logger has been silent for a while, whatever its interval.
 
     Args:
-        out_dir: folder of the pictures, made if need be.
+        seconds: of silence.
     """
 
-    def __init__(self, out_dir: str) -> None:
-        self.out_dir = Path(out_dir)
+    priority = "LOWEST"
 
-    def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Sequence[Any]
-    ) -> None:
-        """Write the pictures of one batch."""
-        meta = runner.test_dataloader.dataset.metainfo
-        for sample in outputs:
-            save_panel(self.out_dir / f"{Path(sample.img_path).stem}.png", sample, meta)
+    def __init__(self, seconds: float = 10) -> None:
+        self.seconds = seconds
+
+    @master_only
+    def before_train(self, runner: Runner) -> None:
+        """Start the clock."""
+        self.told = time.monotonic()
+        loggers = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
+        self.interval = loggers[0].interval if loggers else 0
+
+    @master_only
+    def after_train_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
+        """Print, if it is time."""
+        now = time.monotonic()
+        if self.interval and self.every_n_inner_iters(batch_idx, self.interval):
+            self.told = now  # the logger has spoken
+        elif now - self.told >= self.seconds:
+            _, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
+            runner.logger.info(line)
+            self.told = now
 
 
 @HOOKS.register_module()

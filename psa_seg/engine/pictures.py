@@ -11,11 +11,16 @@ from matplotlib.patches import Rectangle
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from psa_seg import PolarizedSelfAttention
+from psa_seg import PolarizedSelfAttention, files
 from psa_seg.datasets.labels import IGNORED
+from psa_seg.engine import drawing
 from psa_seg.engine.letters import east_asian_letters, shown
 
 COLUMNS = ("image", "truth (black: ignored)", "prediction")
+ERRORS = "errors (red)"
+GAP = 4  # pixels between pictures
+LEAST_SHARE = 0.005  # that has a number in a confusion matrix
+MOST_NUMBERED = 40  # classes, beyond which it has none
 
 
 @east_asian_letters()
@@ -61,7 +66,7 @@ def find_gating(model: nn.Module) -> PolarizedSelfAttention | None:
 @east_asian_letters()
 def draw_samples(path: Path, rows: Sequence[Pictured], meta: dict[str, Any], title: str) -> None:
     """A row each: image, truth, prediction, errors, spatial gate; the classes' colours below."""
-    columns = [*COLUMNS, "errors (red)"]
+    columns = [*COLUMNS, ERRORS]
     if rows[0].gate is not None:
         columns.append("spatial gate (dark to bright)")
     height, width = rows[0].sample.ori_shape[:2]
@@ -105,10 +110,57 @@ def _errors(image: np.ndarray, sample: SegDataSample) -> np.ndarray:
 
 
 def save_panel(path: Path, sample: SegDataSample, meta: dict[str, Any]) -> None:
-    """Image, truth and prediction side by side, pixel for pixel, as one PNG."""
+    """Image, truth, prediction and errors side by side, pixel for pixel, as one PNG.
+
+    With headings, and a legend of the classes that occur, the most frequent in the truth first.
+    """
+    image, truth, prediction = _triple(sample, meta)
+    columns = []
+    pictures = (image, truth, prediction, _errors(image, sample))
+    for name, picture in zip((*COLUMNS, ERRORS), pictures, strict=True):
+        column = np.concatenate([drawing.heading(name, picture.shape), picture])
+        columns += [column, np.full((len(column), GAP, 3), 255, np.uint8)]
+    panel = np.concatenate(columns[:-1], axis=1)
+    maps = [m.data.cpu().numpy().ravel() for m in (sample.gt_sem_seg, sample.pred_sem_seg)]
+    known = len(meta["classes"])
+    found = [np.bincount(m[(m >= 0) & (m < known)], minlength=known) for m in maps]
+    order = sorted(range(known), key=lambda i: (-found[0][i], -found[1][i]))
+    named = [
+        (meta["classes"][i], tuple(meta["palette"][i])) for i in order if sum(f[i] for f in found)
+    ]
+    size = (image.shape[0], panel.shape[1])
+    panel = np.concatenate([panel, drawing.legend(named, size)])
     path.parent.mkdir(parents=True, exist_ok=True)
-    panel = np.concatenate(_triple(sample, meta), axis=1)
-    cv2.imwrite(str(path), cv2.cvtColor(panel, cv2.COLOR_RGB2BGR))
+    files.write(path, cv2.imencode(".png", cv2.cvtColor(panel, cv2.COLOR_RGB2BGR))[1].tobytes())
+
+
+@east_asian_letters()
+def draw_confusion(path: Path, confusion: np.ndarray, names: Sequence[str], title: str) -> None:
+    """A confusion matrix: of each true class (row), the share that is predicted as each class.
+
+    Args:
+        path: of a PNG.
+        confusion: pixels by truth (row) and prediction (column), `[classes, classes]`.
+        names: of the classes.
+        title: of the picture.
+    """
+    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    side = 2.5 + 0.32 * len(names)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axis = figure.subplots()
+    shown_matrix = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    labels, places = [shown(name) for name in names], range(len(names))
+    axis.set_xticks(places, labels, rotation=90, fontsize=8, parse_math=False)
+    axis.set_yticks(places, labels, fontsize=8, parse_math=False)
+    axis.set(xlabel="prediction", ylabel="truth")
+    axis.set_title(shown(title), parse_math=False)
+    for row, column in np.argwhere(shares >= LEAST_SHARE) if len(names) <= MOST_NUMBERED else ():
+        share = shares[row, column]
+        colour = "white" if share > 0.5 else "black"
+        text = f"{100 * share:.0f}"
+        axis.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
+    figure.colorbar(shown_matrix, label="share of the true class's pixels", shrink=0.8)
+    figure.savefig(path, dpi=110)
 
 
 def _triple(sample: SegDataSample, meta: dict[str, Any]) -> list[np.ndarray]:

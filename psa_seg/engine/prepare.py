@@ -18,6 +18,7 @@ from psa_seg.engine.demo import make_demo, quicken
 from psa_seg.engine.distributed import once
 from psa_seg.engine.doctor import (
     check_checkpoint,
+    check_demo,
     check_names,
     check_same_run,
     check_views,
@@ -170,7 +171,7 @@ def scoring(
         config: overridden; without a `work_dir`, the test is written beside the checkpoint.
         checkpoint: path of a checkpoint of this very model.
         tta: average over the config's test-time augmentations (`tta_pipeline`).
-        show_dir: folder for one picture per image: image, truth, prediction.
+        show_dir: folder for one picture per image: image, truth, prediction, errors.
         official: add the figures of Cityscapes' own evaluator.
         also: what else is scored, as of `psa_seg.evaluation.further`.
 
@@ -181,7 +182,8 @@ def scoring(
     if show_dir and pictures.exists() and (not pictures.is_dir() or any(pictures.iterdir())):
         raise UserError(f"{show_dir} is there, and stays\n  do         name a new --show-dir")
     config = copy.deepcopy(config)
-    config.custom_hooks = [dict(type="PanelHook", out_dir=show_dir)] if show_dir else []
+    panels = [dict(type="PanelHook", out_dir=show_dir)] if show_dir else []
+    config.custom_hooks = [dict(type="ScoresHook"), *panels]
     options.score_also(config, also)
     if official:
         scorers = config.test_evaluator
@@ -222,9 +224,11 @@ def _tested(
     config.model = settled(config.model)
 
     def checked() -> list[Claim]:
+        held = load_checkpoint(checkpoint)
+        stop_at(check_demo(config, held, checkpoint))
         stop_at(check_config(config, *loaders))
         look_at_data(config, *loaders)
-        _require_fit(config, checkpoint, loaders)
+        _require_fit(config, held, checkpoint, loaders)
         if tta:
             stop_at(check_views(config))
         claims: list[Claim] = []
@@ -260,8 +264,9 @@ def _require_start(config: Config, path: str) -> list[str]:
     return anew
 
 
-def _require_fit(config: Config, path: str, loaders: Sequence[str]) -> None:
-    checkpoint = load_checkpoint(path)
+def _require_fit(
+    config: Config, checkpoint: dict[str, Any], path: str, loaders: Sequence[str]
+) -> None:
     stop_at(check_checkpoint(config.model, checkpoint, path))
     stop_at(check_names(config, checkpoint, path, *loaders))
     _tell_unknown(checkpoint, path)

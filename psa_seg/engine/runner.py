@@ -21,6 +21,7 @@ from psa_seg.checkpoints.reading import load_checkpoint, state_dict
 from psa_seg.datasets.loading import NamingDataset
 from psa_seg.engine.doctor.masks import ignored_id
 from psa_seg.engine.explain import explaining
+from psa_seg.engine.hooks import PaceHook
 from psa_seg.engine.loop import ReplayableTrainLoop
 from psa_seg.engine.memory import checkpoint_activations, keep_freed
 from psa_seg.engine.run import Run
@@ -85,6 +86,7 @@ class PairedRunner(Runner):
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
         if self._val_loop is not None:
             self._val_loop = self.build_val_loop(self._val_loop)
+        self.register_hook(PaceHook())
         screen = summarize(self)
         if NOT_COUNTED in screen:
             self._require_forward()

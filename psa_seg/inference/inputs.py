@@ -2,7 +2,6 @@
 
 import glob
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from psa_seg.datasets.pairs import IMAGES, LISTS, lines, walk
+from psa_seg.datasets.pairs import IMAGES, LISTS, lines, walk, without_endings
 from psa_seg.errors import DataError, UserError
 
 VIDEOS = {
@@ -59,7 +58,7 @@ def find(given: Sequence[str]) -> list[Source]:
         common = os.path.commonpath([os.path.dirname(path) for path in found])
         names = [Path(os.path.relpath(path, common)) for path in found]
     paths = (path for path, _ in found.values())
-    return [Source(path, name) for path, name in zip(paths, _without_endings(names), strict=True)]
+    return [Source(path, name) for path, name in zip(paths, without_endings(names), strict=True)]
 
 
 def _meant(text: str) -> Iterator[tuple[Path, Path]]:
@@ -91,14 +90,6 @@ def _fixed(parts: Sequence[str]) -> Iterator[str]:
         if glob.has_magic(part):
             return
         yield part
-
-
-def _without_endings(names: Sequence[Path]) -> list[Path]:
-    """Names without their endings; with them, where two would be the same."""
-    short = [name.with_suffix("") for name in names]
-    times = Counter(short)
-    mixed = [name if times[s] > 1 else s for name, s in zip(names, short, strict=True)]
-    return mixed if len({*mixed}) == len(mixed) else list(names)
 
 
 class Video:

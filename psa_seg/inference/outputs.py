@@ -10,8 +10,9 @@ import numpy as np
 from psa_seg import files
 from psa_seg.datasets.colours import rgb
 from psa_seg.datasets.data_file import DataFile
+from psa_seg.engine import drawing
 from psa_seg.errors import UserError
-from psa_seg.inference import drawing, gates
+from psa_seg.inference import gates
 from psa_seg.inference.result import Segmentation
 
 KINDS = {

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from psa_seg.datasets.colours import RGB
-from psa_seg.inference import drawing
+from psa_seg.engine import drawing
 from psa_seg.inference.gates import GatesHere
 
 

@@ -81,6 +81,9 @@ class Segmenter:
         palette: RGB of each.
         model: MMSegmentation's segmentor, for evaluation.
         data: the data.yaml it was trained on, if it was one.
+        path: of the checkpoint.
+        steps: of the pipeline from a file to the network.
+        validation: folder of the images it was validated on, if it is here; else empty.
     """
 
     def __init__(
@@ -88,10 +91,10 @@ class Segmenter:
     ) -> None:
         held = stored.read(str(path), config)
         self.names, self.palette, self.data = held.names, held.palette, held.data
-        self.path = held.path
+        self.path, self.validation = held.path, held.validation
         self.device = _device(device)
         self.model: Any = held.model.to(self.device)
-        self._steps, self._views = held.steps, held.views
+        self.steps, self._views = held.steps, held.views
 
     def __call__(self, pictures: Any, **wanted: Any) -> Any:
         """Label a picture, or each of a list of them.
@@ -165,7 +168,7 @@ class Segmenter:
 
     def pipeline(self, tta: bool = False) -> tuple[Any, Compose]:
         """From a file to the network: the first step, which loads it, and all that follow."""
-        first, *rest = self._views if tta else self._steps
+        first, *rest = self._views if tta else self.steps
         return TRANSFORMS.build(first), Compose(rest)
 
     @torch.inference_mode()

@@ -50,6 +50,7 @@ class Stored:
         names: of the classes.
         palette: RGB of each.
         data: the data.yaml it was trained on; None for other data sets.
+        validation: folder of the images it was validated on, if it is on this disk; else empty.
     """
 
     path: str
@@ -59,6 +60,7 @@ class Stored:
     names: tuple[str, ...]
     palette: tuple[RGB, ...]
     data: DataFile | None
+    validation: str
 
 
 def read(path: str, config: str | None = None) -> Stored:
@@ -89,6 +91,7 @@ def read(path: str, config: str | None = None) -> Stored:
         names=names,
         palette=palette,
         data=_own_data(found),
+        validation=_validation(found),
     )
 
 
@@ -187,3 +190,14 @@ def _own_data(config: Config) -> DataFile | None:
     if name_of(dataset.get("type")) != "FolderDataset":
         return None
     return as_read(dataset["content"], Path(dataset.get("data_root") or "."))
+
+
+def _validation(config: Config) -> str:
+    data = _own_data(config)
+    if data:
+        place = data.root / data.images.get("val", "")
+        return str(place) if "val" in data.images and place.is_dir() else ""
+    dataset = (config.get("val_dataloader") or {}).get("dataset") or {}
+    inside = (dataset.get("data_prefix") or {}).get("img_path")
+    place = Path(dataset.get("data_root") or ".", inside or "")
+    return str(place) if inside and place.is_dir() else ""

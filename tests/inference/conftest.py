@@ -5,8 +5,8 @@ import pytest
 import psa_seg
 from tests.conftest import small, train
 
-NAME = "psa_deeplabv3plus_cityscapes"
-STEPS = 30
+NAME = "psa_deeplabv3plus_r18_cityscapes"
+STEPS = 16
 
 
 @pytest.fixture(scope="session")

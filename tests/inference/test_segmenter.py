@@ -175,7 +175,7 @@ def test_a_picture_smaller_than_a_tile_is_seen_as_a_whole(segmenter, pictures, l
 def test_tiles_of_a_picture_that_is_not_resized_come_in_bands(segmenter, pictures):
     """As without: band by band, or all at once, the labels are the same."""
     twin = copy.copy(segmenter)
-    twin._steps = [step for step in segmenter._steps if step["type"] != "Resize"]
+    twin.steps = [step for step in segmenter.steps if step["type"] != "Resize"]
     found = twin(pictures[0], tile=96, confidence=True)
     scored = twin(pictures[0], tile=96, confidence=True, scores=True)
     np.testing.assert_array_equal(found.labels, scored.labels)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from psa_seg.engine import demo, launch, tool
+from psa_seg.engine.pictures import GAP
 from psa_seg.errors import UserError
 from psa_seg.records import read, write
 from tests.conftest import ROOT
@@ -56,7 +57,7 @@ def test_demo_trains_resumes_tests_and_makes_a_board(call, tmp_path, capsys, mon
     assert [v["iteration"] for v in record["validations"]] == [2, 4]
     assert (record["seed"], record["iterations"], record["val_images"]) == (3, 4, 4)
     assert record["data"] == "synthetic street scenes"
-    for name in ("curves.png", "samples.png"):
+    for name in ("curves.png", "samples.png", "confusion.png"):
         assert cv2.imread(str(work_dir / name)) is not None, name
 
     with pytest.raises(UserError, match="with seed 3, not 0"):
@@ -67,7 +68,13 @@ def test_demo_trains_resumes_tests_and_makes_a_board(call, tmp_path, capsys, mon
     assert f"mIoU: {record['mIoU']:.4f}" in capsys.readouterr().out
     panels = sorted((tmp_path / "shown").glob("*.png"))
     assert len(panels) == 4
-    assert cv2.imread(str(panels[0])).shape == (128, 3 * 256, 3)
+    panel = cv2.imread(str(panels[0]))
+    assert panel.shape[1] == 4 * 256 + 3 * GAP
+    assert panel.shape[0] > 128, "headings, and a legend"
+    (table,) = (work_dir / "test").rglob("classes.csv")
+    assert cv2.imread(str(table.with_name("confusion.png"))) is not None
+    with pytest.raises(UserError, match=r"checkpoint is a demo's(.|\n)*add --demo"):
+        call(test_tool, MAIN, checkpoint)
 
     call(test_tool, MAIN, checkpoint, "--demo", "--tta")
     assert "mIoU: " in capsys.readouterr().out

@@ -5,6 +5,7 @@ A check acts on nothing, and returns its findings: one message each, the first o
 
 from psa_seg.engine.doctor.checkpoint import (
     check_checkpoint,
+    check_demo,
     check_names,
     check_same_run,
     new_heads,
@@ -29,6 +30,7 @@ __all__ = [
     "check_classes",
     "check_cut",
     "check_data",
+    "check_demo",
     "check_items",
     "check_model",
     "check_names",

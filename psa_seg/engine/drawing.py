@@ -42,8 +42,7 @@ def legend(
         size: rows and columns of the picture.
         rows: how many there are, whatever is left out, or left empty; by default, as many as need.
     """
-    height = int(np.clip(min(size[:2]) / ROWS, *LETTERS))
-    width = size[1]
+    height, width = _letters(size), size[1]
     lines, left = [np.full((height * 3 // 2, width, 3), 255, np.uint8)], 0
     for name, colour in classes:
         entry = _entry(shown(name), colour, height)[:, :width]
@@ -57,21 +56,40 @@ def legend(
     return np.concatenate(lines)
 
 
+def heading(text: str, size: Sequence[int]) -> np.ndarray:
+    """A line of text above a picture, uint8 RGB, as wide as the picture."""
+    height = _letters(size)
+    line = np.full((height * 3 // 2, size[1], 3), 255, np.uint8)
+    drawn = _text(text, height)[:, : size[1]]
+    start = (size[1] - drawn.shape[1]) // 2
+    line[: len(drawn), start : start + drawn.shape[1]] = drawn
+    return line
+
+
+def _letters(size: Sequence[int]) -> int:
+    """Height of letters beside a picture, in pixels."""
+    return int(np.clip(min(size[:2]) / ROWS, *LETTERS))
+
+
 @cache
 def _entry(name: str, colour: RGB, height: int) -> np.ndarray:
     """A patch of the colour and the name, uint8 RGB, half as high again as its letters."""
-    full = height * 3 // 2
-    points = 72 / 100 * height * 0.8
-    with east_asian_letters():
-        figure = Figure(figsize=(height * len(name.encode()) / 100 + 1, full / 100), dpi=100)
-        canvas = FigureCanvasAgg(figure)
-        text = figure.text(0, 0.5, name, va="center", fontsize=points, parse_math=False)
-        canvas.draw()
-        wide = int(np.ceil(text.get_window_extent().width))
-        pixels = np.asarray(canvas.buffer_rgba())[:full, :wide, :3]
-    gap = height // 2
-    entry = np.full((full, gap + height + gap // 2 + pixels.shape[1] + gap, 3), 255, np.uint8)
-    entry[gap // 2 : gap // 2 + height, gap : gap + height] = colour
+    text, gap = _text(name, height), height // 2
     start = gap + height + gap // 2
-    entry[: len(pixels), start : start + pixels.shape[1]] = pixels
+    entry = np.full((height * 3 // 2, start + text.shape[1] + gap, 3), 255, np.uint8)
+    entry[gap // 2 : gap // 2 + height, gap : gap + height] = colour
+    entry[: len(text), start : start + text.shape[1]] = text
     return entry
+
+
+@cache
+def _text(text: str, height: int) -> np.ndarray:
+    """Letters in black, uint8 RGB, half as high again as they are."""
+    full, points = height * 3 // 2, 72 / 100 * height * 0.8
+    with east_asian_letters():
+        figure = Figure(figsize=(height * len(text.encode()) / 100 + 1, full / 100), dpi=100)
+        canvas = FigureCanvasAgg(figure)
+        drawn = figure.text(0, 0.5, text, va="center", fontsize=points, parse_math=False)
+        canvas.draw()
+        width = int(np.ceil(drawn.get_window_extent().width))
+        return np.array(canvas.buffer_rgba())[:full, :width, :3]
