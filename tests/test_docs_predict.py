@@ -1,6 +1,6 @@
 """The commands of docs/predict.md and README's lines on it, word for word, on some photos.
 
-Those on export are in tests/inference/test_export.py.
+Those on export and sharing are in tests/inference/test_export.py and test_share.py.
 """
 
 import re

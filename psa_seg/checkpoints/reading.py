@@ -15,6 +15,7 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
+from psa_seg.checkpoints import shared
 from psa_seg.errors import UserError
 
 ARRAYS = ("_reconstruct", "scalar")
@@ -40,8 +41,9 @@ class _Forgotten:
 def load_checkpoint(path: str) -> dict[str, Any]:
     """The checkpoint at `path`, a file or an address, on the CPU.
 
-    Of a file, tensors and plain values alone are read, and nothing in it is called. An address of
-    a scheme that only mmengine knows goes to its loader, which would run what a file holds.
+    A .safetensors is one, too, with the `meta` that lies beside it. Of a file, tensors and plain
+    values alone are read, and nothing in it is called. An address of a scheme that only mmengine
+    knows goes to its loader, which would run what a file holds.
 
     Raises:
         UserError: where it is missing or broken, or holds more than data.
@@ -49,12 +51,15 @@ def load_checkpoint(path: str) -> dict[str, Any]:
     try:
         if "://" in path:
             return CheckpointLoader.load_checkpoint(path, "cpu", logger="silent")
-        found = _load_data(Path(path).expanduser())
+        file = Path(path).expanduser()
+        found = shared.read(file) if file.suffix == shared.ENDING else _load_data(file)
         if not isinstance(found, Mapping):
             raise TypeError(f"it holds a {type(found).__name__}, and no weights by their names")
         if not isinstance(state_dict(found), Mapping):
             raise TypeError("what it holds as state_dict is no weights by their names")
         return found
+    except UserError:
+        raise
     except Exception as error:  # whatever a broken file makes the unpickler say
         called = re.search(r"GLOBAL (\S+)", str(error))
         if isinstance(error, UnpicklingError) and called:
@@ -71,6 +76,12 @@ def load_checkpoint(path: str) -> dict[str, Any]:
             f"checkpoint cannot be read: {path}\n  {type(error).__name__}: {reason}\n"
             "  do         name a file that torch.save wrote; one that was cut short, copy again"
         ) from error
+
+
+@CheckpointLoader.register_scheme(prefixes=rf".*\{shared.ENDING}$")  # matched from the beginning
+def load_from_safetensors(filename: str, map_location: Any) -> dict[str, Any]:
+    """mmengine's way to such a file: `init_cfg`, `load_from`, its Runner."""
+    return load_checkpoint(filename)
 
 
 def _load_data(path: Path) -> dict[str, Any]:
@@ -112,6 +123,8 @@ def config_of(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     meta = checkpoint.get("meta")
     text = meta.get("cfg") if isinstance(meta, Mapping) else None
+    if isinstance(text, dict):  # of a folder that was shared
+        return text or None
     try:
         lines = ast.parse(text).body if isinstance(text, str) else []
         return {_name(line): _literal(line.value) for line in lines} or None  # type: ignore[attr-defined]

@@ -20,7 +20,8 @@ def load(path: str | Path, config: str | None = None, device: str | None = None)
     """A trained model from its checkpoint alone: `load("iter_4000.pth")("street.jpg").overlay()`.
 
     Args:
-        path: of the checkpoint. Its config is read as data; nothing in it is run.
+        path: of the checkpoint, or of a folder that `tools/share.py` wrote, or such a model's name
+            on the Hugging Face Hub, `user/name`. Its config is read as data; nothing in it is run.
         config: path of a config to take in place of that; it is a program, and run.
         device: `cpu`, `cuda:1`; by default a GPU, if there is one.
 

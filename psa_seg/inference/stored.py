@@ -4,6 +4,7 @@ The config in it is data. Types are looked up among those that this package and 
 register, and nothing else is imported: a config could name any function there is.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 import psa_seg.registered  # noqa: F401
+from psa_seg.checkpoints import shared
 from psa_seg.checkpoints.reading import classes_of, config_of, load_checkpoint, state_dict
 from psa_seg.datasets.colours import RGB, differing
 from psa_seg.datasets.data_file import DataFile
@@ -31,6 +33,7 @@ from psa_seg.engine.explain import explaining, register, types
 from psa_seg.errors import UserError, stop_at
 from psa_seg.models.placement import decode_heads, name_of, settled
 
+HUB = re.compile(r"[\w.-]+/[\w.-]+(?<!\.pth)(?<!\.safetensors)")
 SCOPES = ("mmseg", "mmengine", "mmcv")
 HOMES = (*SCOPES, "psa_seg", "torch")  # of what is registered here
 LEAN = {kind: f"Lean{kind}" for kind in ("EncoderDecoder", "CascadeEncoderDecoder")}
@@ -70,9 +73,7 @@ def read(path: str, config: str | None = None) -> Stored:
         UserError: where there is no checkpoint, or it does not tell its config, or names types
             that are not registered here, or its weights do not fit.
     """
-    if not Path(path).expanduser().is_file():
-        kind = "is a folder" if Path(path).is_dir() else "not found"
-        raise UserError(f"checkpoint {kind}: {path}\n  do         name a file, iter_*.pth")
+    path = _file(path)
     checkpoint = load_checkpoint(path)
     found = _of_file(config) if config else _of_checkpoint(checkpoint, path)
     with explaining(found):
@@ -93,6 +94,43 @@ def read(path: str, config: str | None = None) -> Stored:
         data=_own_data(found),
         validation=_validation(found),
     )
+
+
+def _file(name: str) -> str:
+    """The file of weights that is meant: itself, in a shared folder, or of the Hub's."""
+    path = Path(name).expanduser()
+    if not path.exists() and HUB.fullmatch(name) and not path.parent.is_dir():
+        path = _of_the_hub(name)
+    if path.is_dir() and (path / shared.WEIGHTS).is_file():
+        path = path / shared.WEIGHTS
+    if not path.is_file():
+        kind = f"has no {shared.WEIGHTS}" if path.is_dir() else "not found"
+        raise UserError(
+            f"checkpoint {kind}: {name}\n"
+            "  do         name a file, iter_*.pth, or a folder that tools/share.py wrote"
+        )
+    return str(path)
+
+
+def _of_the_hub(name: str) -> Path:
+    """The folder of a model on the Hugging Face Hub, in its cache."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise UserError(
+            f"checkpoint not found here: {name}\n"
+            "  do         correct the path; to look for it on the Hugging Face Hub: "
+            "pip install huggingface_hub"
+        ) from error
+    try:
+        return Path(snapshot_download(name, allow_patterns=[shared.WEIGHTS, shared.CONFIG]))
+    except Exception as error:  # no network, no such model, no access: the library's words for it
+        reason = f"{error}".strip().partition("\n")[0][:200]
+        raise UserError(
+            f"checkpoint not found, here or on the Hugging Face Hub: {name}\n"
+            f"  because    {type(error).__name__}: {reason}\n"
+            "  do         correct the path, or the model's name"
+        ) from error
 
 
 def _of_file(path: str) -> Config:

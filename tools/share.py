@@ -1,0 +1,31 @@
+"""Weights for others: python tools/share.py CHECKPOINT OUT_DIR."""
+
+from pathlib import Path
+
+from psa_seg.engine import tool
+
+
+def main() -> None:
+    """Read the command line, write the folder."""
+    parser = tool.Parser(description=__doc__)
+    parser.add_argument("checkpoint", help="one that tells its config, as tools/train.py's do")
+    parser.add_argument("out", type=Path, help="new, or empty; its name is the model's")
+    parser.add_argument("--licence", default="", help="of the data that it was trained on")
+    parser.add_argument(
+        "--records", type=Path, help="folder with records of its other seeds, for an interval"
+    )
+    args = parser.parse_args()
+
+    tool.import_quietly()
+    from psa_seg.inference.share import share
+
+    share(args.checkpoint, args.out, args.licence, args.records)
+    print(
+        f"wrote {args.out}: model.safetensors, config.json, README.md (its card: read it)\n"
+        f'load it     psa_seg.load("{args.out}")\n'
+        f"upload it   hf upload USER/{args.out.name} {args.out}"
+    )
+
+
+if __name__ == "__main__":
+    tool.run(main)
