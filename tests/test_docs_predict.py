@@ -23,7 +23,7 @@ COMMANDS = re.findall(r"```bash\n(python tools/predict.py.*?)```", PAGE + README
 SNIPPETS = [
     text
     for text in re.findall(r"```python\n(.*?)```", PAGE + README, re.DOTALL)
-    if "psa_seg.load" in text
+    if text.startswith("import psa_seg\n")
 ]
 
 
