@@ -30,7 +30,14 @@ def tiles() -> str:
     lines = [heading, "|---|--:|--:|--:|--:|"]
     for row in rows:
         differ = f"{float(row['pixels_differing_percent']):.2f} %"
-        lines.append(f"| {row['network']} | {row['tile']} | {differ} | {float(row['mIoU']):.2f} |")
+        cells = (
+            row["network"],
+            row["attentions"],
+            row["tile"],
+            differ,
+            f"{float(row['mIoU']):.2f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(
         [
             *lines,
