@@ -55,6 +55,16 @@ def must_be_new(path: Path) -> None:
         raise UserError(f"{path} exists, and stays\n  do         move it, or name another file")
 
 
+def must_be_free(folder: Path, option: str) -> None:
+    """A folder is new, or empty; `option` names another.
+
+    Raises:
+        UserError: where something lies in it, or it is a file.
+    """
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there, and stays\n  do         name a new {option}")
+
+
 def disk_error(error: OSError) -> UserError:
     """The message for a disk that does not take, or give, a file."""
     remedy = "correct the path, or its permissions"

@@ -33,6 +33,7 @@ from psa_seg.engine.own_data import find_data, use_data
 from psa_seg.engine.run import Run
 from psa_seg.engine.work_dir import Claim
 from psa_seg.errors import UserError, stop_at
+from psa_seg.files import must_be_free
 from psa_seg.models.placement import settled
 from psa_seg.records.fingerprint import sources
 from psa_seg.records.schema import OF_A_DEMO
@@ -178,9 +179,8 @@ def scoring(
     Raises:
         UserError: for all that a user can mend.
     """
-    pictures = Path(show_dir or "")
-    if show_dir and pictures.exists() and (not pictures.is_dir() or any(pictures.iterdir())):
-        raise UserError(f"{show_dir} is there, and stays\n  do         name a new --show-dir")
+    if show_dir:
+        must_be_free(Path(show_dir), "--show-dir")
     config = copy.deepcopy(config)
     panels = [dict(type="PanelHook", out_dir=show_dir)] if show_dir else []
     config.custom_hooks = [dict(type="ScoresHook"), *panels]
@@ -224,9 +224,9 @@ def _tested(
     config.model = settled(config.model)
 
     def checked() -> list[Claim]:
-        held = load_checkpoint(checkpoint)
-        stop_at(check_demo(config, held, checkpoint))
         stop_at(check_config(config, *loaders))
+        held = load_checkpoint(checkpoint)
+        stop_at(check_demo(config, held, checkpoint))  # whose data are somewhere else
         look_at_data(config, *loaders)
         _require_fit(config, held, checkpoint, loaders)
         if tta:

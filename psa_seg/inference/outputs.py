@@ -33,20 +33,18 @@ class Outputs:
     """Writes what was asked for below a folder.
 
     Args:
-        folder: new, or empty.
+        folder: that exists.
         kinds: of `KINDS`.
         data: the data.yaml of the training, whose values labels are given back in.
         opacity: of colours over a picture.
 
     Raises:
-        UserError: where something lies in the folder, or a PNG cannot hold the values.
+        UserError: where a PNG cannot hold the values.
     """
 
     def __init__(
         self, folder: Path, kinds: Collection[str], data: DataFile | None, opacity: float
     ) -> None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder} is there, and stays\n  do         name a new --out")
         self.folder, self.kinds, self.opacity = folder, kinds, opacity
         self._values = _values(data) if data and "labels" in kinds else None
         self._made: dict[str, Callable[[Segmentation], np.ndarray]] = {

@@ -13,6 +13,7 @@ import numpy as np
 from prettytable import PrettyTable
 
 from psa_seg import files
+from psa_seg.engine import work_dir
 from psa_seg.errors import UserError
 from psa_seg.inference.inputs import Source, Video, find
 from psa_seg.inference.outputs import Outputs
@@ -119,7 +120,7 @@ def predict(order: Order) -> int:
         UserError: for all that a user can mend, but for single pictures.
     """
     sources = find(order.pictures)
-    Outputs(order.out, order.kinds, None, order.opacity)  # before the model is loaded
+    files.must_be_free(order.out, "--out")
     segmenter = Segmenter(order.checkpoint, order.config, order.device)
     outputs = Outputs(order.out, order.kinds, segmenter.data, order.opacity)
     wanted = Wanted(
@@ -131,9 +132,12 @@ def predict(order: Order) -> int:
         batch=order.batch,
         bgr=True,
     )
+    segmenter.require(wanted)
+    claim = work_dir.make(order.out)
     tally, broken = label(segmenter, sources, wanted, outputs)
-    if tally.rows:
-        order.out.mkdir(parents=True, exist_ok=True)
+    if not tally.rows:
+        work_dir.abandon(claim)
+    else:
         files.write(order.out / TABLE, tally.csv())
         print(tally.table())
         where = ", ".join(str(order.out / kind) for kind in order.kinds)

@@ -125,7 +125,7 @@ class Segmenter:
         Raises:
             UserError: for what the model cannot do with any picture.
         """
-        self._require(wanted)
+        self.require(wanted)
         load, rest = self.pipeline(wanted.tta)
         group: list[Item] = []
         for picture in pictures:
@@ -145,7 +145,7 @@ class Segmenter:
                 group = []
         yield from self._labelled(group, wanted)
 
-    def _require(self, wanted: Wanted) -> None:
+    def require(self, wanted: Wanted) -> None:
         """Raise UserError for wishes that do not go together, or not with this model."""
         ours = isinstance(self.model, LeanEncoderDecoder)
         slides = ours and self.model.test_cfg.get("mode", "whole") != "whole"

@@ -10,7 +10,9 @@ from scipy import stats
 
 from psa_seg.checkpoints import shared
 from psa_seg.checkpoints.reading import config_of, load_checkpoint, state_dict
+from psa_seg.engine import work_dir
 from psa_seg.errors import UserError
+from psa_seg.files import must_be_free
 from psa_seg.inference import stored
 from psa_seg.records import Record
 from psa_seg.records import read as read_record
@@ -55,8 +57,7 @@ def share(path: str, out: Path, licence: str = "", records: Path | None = None) 
     Raises:
         UserError: where the checkpoint cannot be loaded, or something lies in the folder.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is there, and stays\n  do         name a new folder")
+    must_be_free(out, "folder")
     held = stored.read(path)  # with it, all is there that loading wants
     checkpoint = load_checkpoint(path)
     config = config_of(checkpoint) or {}
@@ -67,7 +68,7 @@ def share(path: str, out: Path, licence: str = "", records: Path | None = None) 
     )
     own = Path(path).with_name(NAME)
     runs = _same_runs(read_record(own) if own.is_file() else None, records)
-    out.mkdir(parents=True, exist_ok=True)
+    work_dir.make(out)
     shared.write(out, state_dict(checkpoint), {"cfg": portable(config), **told})
     licence = licence or (DRAWN if config.get("data_name") == STREETS else NOT_STATED)
     text = card(portable(config), held, Card(runs, licence, out.name))

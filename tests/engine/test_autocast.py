@@ -8,6 +8,7 @@ from torch import nn
 
 from psa_seg.engine import demo, options
 from psa_seg.engine.autocast import CPUAmpOptimWrapper, has_bfloat16, precision
+from psa_seg.engine.doctor import environment
 from psa_seg.engine.doctor.environment import check_precision
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.errors import UserError
@@ -100,6 +101,7 @@ def test_only_bfloat16():
 
 
 def test_steps_compute_in_bfloat16_and_all_that_is_kept_is_float32(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "has_bfloat16", lambda: True)  # slow without, and the same
     seen, runners = set(), []
 
     def watch(runner):

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from psa_seg.engine.doctor import environment
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.errors import UserError
 from tests.conftest import train
@@ -42,6 +43,7 @@ def test_an_image_is_cropped_anew_in_each_epoch(tiny):
 
 @pytest.mark.parametrize("wrapper", ["OptimWrapper", "CPUAmpOptimWrapper"])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tiny, tmp_path, monkeypatch, wrapper):
+    monkeypatch.setattr(environment, "has_bfloat16", lambda: True)  # slow without, and the same
     ended = []
     after = PairedRunner.train
     monkeypatch.setattr(PairedRunner, "train", lambda self: (after(self), ended.append(self)))

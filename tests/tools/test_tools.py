@@ -73,7 +73,7 @@ def test_demo_trains_resumes_tests_and_makes_a_board(call, tmp_path, capsys, mon
     assert panel.shape[0] > 128, "headings, and a legend"
     (table,) = (work_dir / "test").rglob("classes.csv")
     assert cv2.imread(str(table.with_name("confusion.png"))) is not None
-    with pytest.raises(UserError, match=r"checkpoint is a demo's(.|\n)*add --demo"):
+    with pytest.raises(UserError, match=r"checkpoint is a demo's(.|\n)*--demo is among them"):
         call(test_tool, MAIN, checkpoint)
 
     call(test_tool, MAIN, checkpoint, "--demo", "--tta")

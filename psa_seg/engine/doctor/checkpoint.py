@@ -133,10 +133,7 @@ def check_demo(config: Config, checkpoint: Checkpoint, path: str) -> list[str]:
     """What is wrong where a demo's checkpoint comes to a config that is none."""
     if not _is_demo(checkpoint) or config.data_name.endswith((OF_A_DEMO, STREETS)):
         return []
-    return [
-        f"checkpoint is a demo's, and this config is not: {path}\n"
-        "  do         add --demo, and all else that it was trained with (--data)"
-    ]
+    return [f"checkpoint is a demo's, and this config is not: {path}\n{DEMO}"]
 
 
 def _is_demo(checkpoint: Checkpoint) -> bool:
