@@ -225,10 +225,9 @@ def _tested(
 
     def checked() -> list[Claim]:
         stop_at(check_config(config, *loaders))
-        held = load_checkpoint(checkpoint)
-        stop_at(check_demo(config, held, checkpoint))  # whose data are somewhere else
+        stop_at(check_demo(config, checkpoint))  # whose data are somewhere else
         look_at_data(config, *loaders)
-        _require_fit(config, held, checkpoint, loaders)
+        _require_fit(config, checkpoint, loaders)
         if tta:
             stop_at(check_views(config))
         claims: list[Claim] = []
@@ -264,9 +263,8 @@ def _require_start(config: Config, path: str) -> list[str]:
     return anew
 
 
-def _require_fit(
-    config: Config, checkpoint: dict[str, Any], path: str, loaders: Sequence[str]
-) -> None:
+def _require_fit(config: Config, path: str, loaders: Sequence[str]) -> None:
+    checkpoint = load_checkpoint(path)
     stop_at(check_checkpoint(config.model, checkpoint, path))
     stop_at(check_names(config, checkpoint, path, *loaders))
     _tell_unknown(checkpoint, path)

@@ -11,8 +11,16 @@ from mmengine.config import Config, ConfigDict
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from psa_seg.checkpoints.reading import classes_of, config_of, differences, listing, state_dict
+from psa_seg.checkpoints.reading import (
+    classes_of,
+    config_of,
+    differences,
+    listing,
+    load_checkpoint,
+    state_dict,
+)
 from psa_seg.engine.doctor.classes import class_names, heads
+from psa_seg.errors import UserError
 from psa_seg.models import function
 from psa_seg.models.placement import find, name_of, placed, settled
 from psa_seg.records.fingerprint import SAME_RUN, difference, parts
@@ -129,9 +137,16 @@ def trained_model(checkpoint: Checkpoint) -> dict[str, Any] | None:
     return model if isinstance(model, dict) else None
 
 
-def check_demo(config: Config, checkpoint: Checkpoint, path: str) -> list[str]:
-    """What is wrong where a demo's checkpoint comes to a config that is none."""
-    if not _is_demo(checkpoint) or config.data_name.endswith((OF_A_DEMO, STREETS)):
+def check_demo(config: Config, path: str) -> list[str]:
+    """What is wrong where a demo's checkpoint comes to a config that is none.
+
+    A file that cannot be read is told where it is read for the test.
+    """
+    try:
+        demo = _is_demo(load_checkpoint(path))
+    except UserError:
+        return []
+    if not demo or config.data_name.endswith((OF_A_DEMO, STREETS)):
         return []
     return [f"checkpoint is a demo's, and this config is not: {path}\n{DEMO}"]
 
