@@ -58,6 +58,10 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tiny, tmp_path, monkeyp
     whole = weights(run("whole", 4))
     run("parts", 2)
     (tmp_path / "parts").rename(tmp_path / "moved")  # to another disk, say
+    path = tmp_path / "moved/iter_2.pth"
+    checkpoint = torch.load(path, weights_only=False)
+    checkpoint["meta"]["config"] = "raise SystemExit('run')"  # as mmengine's `resume` would run it
+    torch.save(checkpoint, path)
     runner = run("moved", 4)
     for name, value in weights(runner).items():
         assert torch.equal(value, whole[name]), name
