@@ -9,7 +9,6 @@ held at most, above what it held before the first.
 
 import argparse
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from mmseg.registry import MODELS
 import psa_seg.datasets
 import psa_seg.evaluation
 import psa_seg.models  # noqa: F401
-from benchmarks.measure import in_a_process, options, parse, resident, write
+from benchmarks.measure import compared, in_a_process, options, parse, resident, write
 from psa_seg.datasets.synthetic import prepare
 from psa_seg.engine.config import load_config
 from psa_seg.engine.demo import shrink
@@ -126,22 +125,13 @@ def measure(rounds: int, count: int, threads: int) -> Iterator[dict[str, Any]]:
             areas = [run["areas"] for of in runs.values() for run in of]
             if any(one != areas[0] for one in areas):
                 raise SystemExit(f"error: predictions differ ({mode}): there are no figures")
-            first: dict[str, float] = {}
-            for side in SIDES:
-                found = {
-                    name: statistics.median(run[name] for run in runs[side])
-                    for name in ("images_per_s", "peak_mib")
-                }
-                first = first or found
+            for side, figures in compared(runs).items():
                 yield {
                     "side": side,
                     "mode": mode,
                     "images": f"{count} of {SIZE[0]}x{SIZE[1]}",
                     "runs": rounds,
-                    "images_per_s": round(found["images_per_s"], 4),
-                    "speed_ratio": round(found["images_per_s"] / first["images_per_s"], 3),
-                    "peak_mib": round(found["peak_mib"]),
-                    "memory_ratio": round(found["peak_mib"] / first["peak_mib"], 3),
+                    **figures,
                 }
 
 

@@ -134,6 +134,23 @@ def in_a_process(
     return found
 
 
+def compared(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, float]]:
+    """Of each side the medians over its runs, and their ratios to those of the first side."""
+    found: dict[str, dict[str, float]] = {}
+    first: dict[str, float] = {}
+    for side, of in runs.items():
+        names = ("images_per_s", "peak_mib")
+        own = {name: statistics.median(run[name] for run in of) for name in names}
+        first = first or own
+        found[side] = {
+            "images_per_s": round(own["images_per_s"], 4),
+            "speed_ratio": round(own["images_per_s"] / first["images_per_s"], 3),
+            "peak_mib": round(own["peak_mib"]),
+            "memory_ratio": round(own["peak_mib"] / first["peak_mib"], 3),
+        }
+    return found
+
+
 def resident(field: str) -> int:
     """Bytes that this process holds now (`VmRSS`), or held at most so far (`VmHWM`)."""
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -8,7 +8,6 @@ what PyTorch held there), above what it held before the first picture.
 
 import argparse
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from mmseg.apis import MMSegInferencer
 from mmseg.registry import MODELS
 from PIL import Image
 
-from benchmarks.measure import in_a_process, options, parse, resident, write
+from benchmarks.measure import compared, in_a_process, options, parse, resident, write
 from psa_seg.datasets.synthetic import prepare
 from psa_seg.engine.config import load_config
 from psa_seg.engine.demo import shrink
@@ -117,22 +116,13 @@ def measure(rounds: int, count: int, threads: int, device: str) -> Iterator[dict
                 differ = differing(folder)
                 if differ > MOST_DIFFERING:
                     raise SystemExit(f"error: label maps differ ({case}): there are no figures")
-        first: dict[str, float] = {}
-        for side in SIDES:
-            found = {
-                name: statistics.median(run[name] for run in runs[side])
-                for name in ("images_per_s", "peak_mib")
-            }
-            first = first or found
+        for side, figures in compared(runs).items():
             yield {
                 "side": side,
                 "network": case,
                 "images": f"{count} of {size[0]}x{size[1]}",
                 "runs": rounds,
-                "images_per_s": round(found["images_per_s"], 4),
-                "speed_ratio": round(found["images_per_s"] / first["images_per_s"], 3),
-                "peak_mib": round(found["peak_mib"]),
-                "memory_ratio": round(found["peak_mib"] / first["peak_mib"], 3),
+                **figures,
                 "pixels_differing": differ,
             }
 
