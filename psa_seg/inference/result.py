@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from psa_seg.engine import drawing
 from psa_seg.inference.gates import GatesHere
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Segmentation:
     """Labels of a picture of H x W pixels; a notebook shows its overlay.
 
@@ -29,10 +29,10 @@ class Segmentation:
     labels: np.ndarray
     names: tuple[str, ...]
     palette: tuple[RGB, ...]
-    picture: np.ndarray = field(repr=False)
-    confidence: np.ndarray | None = field(default=None, repr=False)
-    scores: np.ndarray | None = field(default=None, repr=False)
-    gates: Mapping[str, GatesHere] | None = field(default=None, repr=False)
+    picture: np.ndarray
+    confidence: np.ndarray | None = None
+    scores: np.ndarray | None = None
+    gates: Mapping[str, GatesHere] | None = None
 
     @property
     def image(self) -> np.ndarray:
@@ -68,6 +68,12 @@ class Segmentation:
     def shares(self) -> dict[str, float]:
         """The share of the pixels that each class has, by its name; they add up to 1."""
         return dict(zip(self.names, (self.counts() / self.labels.size).tolist(), strict=True))
+
+    def __repr__(self) -> str:
+        height, width = self.labels.shape
+        most = sorted(self.shares().items(), key=lambda one: -one[1])[:4]
+        told = ", ".join(f"{name} {share:.0%}" for name, share in most if share)
+        return f"<Segmentation of {width}x{height} pixels: {told}>"
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         """What a notebook shows: the overlay."""

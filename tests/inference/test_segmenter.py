@@ -133,6 +133,7 @@ def test_shares_and_pictures(segmenter, pictures):
     for index in np.unique(found.labels):
         assert tuple(segmenter.palette[index]) in colours, "each class that occurs has its patch"
     assert "image/png" in found._repr_mimebundle_()
+    assert f"256x128 pixels: {best} " in repr(found)
 
 
 def test_gates_are_those_of_each_picture(segmenter, pictures):
