@@ -68,7 +68,7 @@ class Segmenter:
     """A trained model that labels pictures.
 
     Calling it needs no data set and no Runner. A picture is a path, a PIL image, or an array
-    `[H, W, 3]` of uint8, RGB (with `bgr=True`, BGR). Label maps of pictures one by one, as a whole,
+    `[H, W, 3]` of uint8, RGB (with `bgr=True`, BGR), or grey, or with alpha. Label maps of pictures one by one, as a whole,
     are those of `tools/test.py`, bit for bit.
 
     Args:
@@ -164,7 +164,10 @@ class Segmenter:
             if stands:
                 raise UserError(f"{reason}\n  where      {self.path}\n  do         leave it out")
         if wanted.batch < 1 or wanted.tile < 0:
-            raise UserError(f"batch={wanted.batch}, tile={wanted.tile}: give numbers above 0")
+            raise UserError(
+                f"batch={wanted.batch}, tile={wanted.tile}\n"
+                "  do         see one picture at once, or more; tile=0 is the whole picture"
+            )
 
     def pipeline(self, tta: bool = False) -> tuple[Any, Compose]:
         """From a file to the network: the first step, which loads it, and all that follow."""
@@ -267,6 +270,8 @@ def _as_bgr(picture: Any, bgr: bool) -> np.ndarray:
         raise UserError(f"no picture: {kind}\n  do         give a path, a PIL image, or uint8")
     if picture.ndim == 2:
         picture = np.stack([picture] * 3, axis=2)
+    if picture.ndim == 3 and picture.shape[2] == 4:  # alpha is left out, as of files
+        picture = picture[..., :3]
     if picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
         raise UserError(
             f"no picture: an array of {list(picture.shape)}\n"

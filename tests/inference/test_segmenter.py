@@ -74,7 +74,8 @@ def test_a_batch_is_of_one_size(segmenter, pictures):
 
 def test_a_picture_may_come_in_any_form(segmenter, pictures, labels):
     image = Image.open(pictures[0])
-    for given in (str(pictures[0]), image, np.asarray(image), image.convert("RGBA")):
+    alpha = image.convert("RGBA")
+    for given in (str(pictures[0]), image, np.asarray(image), alpha, np.asarray(alpha)):
         np.testing.assert_array_equal(segmenter(given).labels, labels[0])
     bgr = cv2.imread(str(pictures[0]))
     np.testing.assert_array_equal(segmenter(bgr, bgr=True).labels, labels[0])
