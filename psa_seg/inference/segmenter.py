@@ -68,8 +68,8 @@ class Segmenter:
     """A trained model that labels pictures.
 
     Calling it needs no data set and no Runner. A picture is a path, a PIL image, or an array
-    `[H, W, 3]` of uint8, RGB (with `bgr=True`, BGR), or grey, or with alpha. Label maps of pictures one by one, as a whole,
-    are those of `tools/test.py`, bit for bit.
+    `[H, W, 3]` of uint8, RGB (with `bgr=True`, BGR), or grey, or with alpha, which is left out.
+    Label maps of pictures one by one, as a whole, are those of `tools/test.py`, bit for bit.
 
     Args:
         path: of the checkpoint.
