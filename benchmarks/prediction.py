@@ -28,7 +28,7 @@ from psa_seg.engine.config import load_config
 from psa_seg.engine.demo import shrink
 from psa_seg.inference.inputs import find
 from psa_seg.inference.outputs import Outputs
-from psa_seg.inference.predict import label
+from psa_seg.inference.predict import Tally, label
 from psa_seg.inference.segmenter import Segmenter, Wanted
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -75,7 +75,8 @@ def label_all(side: str, folder: Path, device: str) -> dict[str, Any]:
     else:
         segmenter = Segmenter(folder / "model.pth", device=device)
         before, started = _held(device), time.perf_counter()
-        label(segmenter, find(pictures), Wanted(), Outputs(out, ("labels",), None, 0.5))
+        outputs, tally = Outputs(out, ("labels",), None, 0.5), Tally(segmenter.names)
+        label(segmenter, find(pictures), Wanted(), outputs, tally)
     elapsed = time.perf_counter() - started
     return {
         "images_per_s": len(pictures) / elapsed,

@@ -25,7 +25,7 @@ def main() -> None:
         help=f"what of each picture: {', '.join(KINDS)}; a folder each (default: overlay)",
     )
     parser.add_argument("--config", help="in place of the checkpoint's; it is a program, and run")
-    parser.add_argument("--tta", action="store_true", help="average over six scales and a flip")
+    parser.add_argument("--tta", action="store_true", help="average over its scales and flips")
     parser.add_argument(
         "--tile",
         type=int,

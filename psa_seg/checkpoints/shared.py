@@ -51,8 +51,7 @@ def write(folder: Path, state: Mapping[str, torch.Tensor], meta: Mapping[str, An
     """
     # A copy of each: a file of this format has no memory that two tensors share.
     tensors = {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
-    with files.whole(folder / WEIGHTS) as part:
-        _safetensors().save_file(tensors, part, metadata={"format": "pt"})
+    files.write(folder / WEIGHTS, _safetensors().save(tensors, metadata={"format": "pt"}))
     told = {MARK: VERSION, **_to_json(meta)}
     files.write(folder / CONFIG, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 

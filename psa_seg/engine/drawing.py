@@ -32,15 +32,12 @@ def blend(image: np.ndarray, colours: np.ndarray, opacity: float) -> np.ndarray:
     return cv2.addWeighted(image, 1 - opacity, colours, opacity, 0)
 
 
-def legend(
-    classes: Sequence[tuple[str, RGB]], size: Sequence[int], rows: int | None = None
-) -> np.ndarray:
+def legend(classes: Sequence[tuple[str, RGB]], size: Sequence[int]) -> np.ndarray:
     """A picture's legend, uint8 RGB, as wide as the picture.
 
     Args:
         classes: names and colours, in the order in which they are named.
         size: rows and columns of the picture.
-        rows: how many there are, whatever is left out, or left empty; by default, as many as need.
     """
     height, width = _letters(size), size[1]
     lines, left = [np.full((height * 3 // 2, width, 3), 255, np.uint8)], 0
@@ -51,8 +48,6 @@ def legend(
             left = 0
         lines[-1][:, left : left + entry.shape[1]] = entry
         left += entry.shape[1]
-    if rows is not None:
-        lines = [*lines, *[np.full_like(lines[0], 255)] * rows][:rows]
     return np.concatenate(lines)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from warnings import catch_warnings, filterwarnings
 
 from matplotlib import rc_context, rcParams
 from matplotlib.font_manager import fontManager
@@ -28,7 +29,8 @@ def east_asian_letters() -> Iterator[None]:
     """Letters that the usual font lacks are drawn in one that has them, if one is here."""
     here = {font.name for font in fontManager.ttflist}
     more = [name for name in EAST_ASIAN if name in here]
-    with rc_context({"font.family": [*rcParams["font.family"], *more]}):
+    with rc_context({"font.family": [*rcParams["font.family"], *more]}), catch_warnings():
+        filterwarnings("ignore", message="Glyph")  # where none is here
         yield
 
 

@@ -15,6 +15,7 @@ from psa_seg.errors import DataError, UserError
 VIDEOS = {
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv"),
 }
+TABLE = "shares.csv"  # in a folder of results, which are no pictures to be labelled
 RATE = 25.0  # frames a second of a video that does not say
 
 
@@ -65,8 +66,11 @@ def _meant(text: str) -> Iterator[tuple[Path, Path]]:
     """Files that a word of the command line means, each with the folder it is named from."""
     path = Path(text).expanduser()
     if path.is_dir():
-        kinds = IMAGES | VIDEOS
-        yield from ((one, path) for one in walk(path) if one.suffix.lower() in kinds)
+        files = [*walk(path)]
+        written = {one.parent for one in files if one.name == TABLE}  # by an earlier prediction
+        for one in files:
+            if one.suffix.lower() in IMAGES | VIDEOS and written.isdisjoint(one.parents):
+                yield one, path
     elif path.suffix.lower() in LISTS and path.is_file():
         for line in lines(path):
             beside = path.parent / line

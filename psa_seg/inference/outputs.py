@@ -1,6 +1,8 @@
 """Files of what a model says: a folder for each kind of them, in which a picture keeps its path."""
 
+import errno
 import io
+import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -25,7 +27,6 @@ KINDS = {
 }
 ENDINGS = {"scores": ".npz"}  # the others are PNGs
 FILMED = ("overlay", "colours")  # a video's come out as a video
-ROWS = 2  # of the legend, in a video: all of its frames are of one size
 CODEC = "mp4v"
 
 
@@ -102,7 +103,7 @@ class Film:
         """The next frame."""
         pictures = {"colours": found.colours} if "colours" in self.outputs.kinds else {}
         if "overlay" in self.outputs.kinds:
-            pictures["overlay"] = lambda: found.overlay(self.outputs.opacity, rows=ROWS)
+            pictures["overlay"] = lambda: found.overlay(self.outputs.opacity, every=True)
         for kind, draw in pictures.items():
             frame = cv2.cvtColor(draw(), cv2.COLOR_RGB2BGR)
             odd = [(0, side % 2) for side in frame.shape[:2]]  # the codec takes pairs of pixels
@@ -128,10 +129,19 @@ class Film:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for writer, part, path in self._open.values():
             writer.release()
-            if kind is None:
+            # OpenCV says nothing of a disk that is full.
+            if kind is None and _frames(part) == self.frames:
                 part.replace(path)
-            else:
-                part.unlink(missing_ok=True)
+                continue
+            part.unlink(missing_ok=True)
+            if kind is None:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def _frames(path: Path) -> int:
+    """Of a video that lies on the disk; 0 of one that cannot be opened."""
+    capture = cv2.VideoCapture(str(path))
+    return int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
 
 
 def _values(data: DataFile) -> np.ndarray:

@@ -15,12 +15,11 @@ from prettytable import PrettyTable
 from psa_seg import files
 from psa_seg.engine import work_dir
 from psa_seg.errors import UserError
-from psa_seg.inference.inputs import Source, Video, find
+from psa_seg.inference.inputs import TABLE, Source, Video, find
 from psa_seg.inference.outputs import Outputs
 from psa_seg.inference.result import Segmentation
 from psa_seg.inference.segmenter import Segmenter, Wanted
 
-TABLE = "shares.csv"
 EVERY = 10  # seconds between lines that say how far it is
 
 
@@ -134,11 +133,15 @@ def predict(order: Order) -> int:
     )
     segmenter.require(wanted)
     claim = work_dir.make(order.out)
-    tally, broken = label(segmenter, sources, wanted, outputs)
-    if not tally.rows:
-        work_dir.abandon(claim)
-    else:
-        files.write(order.out / TABLE, tally.csv())
+    tally = Tally(segmenter.names)
+    try:
+        broken = label(segmenter, sources, wanted, outputs, tally)
+    finally:  # of what was done until Ctrl-C, too
+        if tally.rows:
+            files.write(order.out / TABLE, tally.csv())
+        else:
+            work_dir.abandon(claim)
+    if tally.rows:
         print(tally.table())
         where = ", ".join(str(order.out / kind) for kind in order.kinds)
         print(f"{len(tally.rows)} done: {where}; {order.out / TABLE} has a row for each")
@@ -148,26 +151,32 @@ def predict(order: Order) -> int:
 
 
 def label(
-    segmenter: Segmenter, sources: Sequence[Source], wanted: Wanted, outputs: Outputs
-) -> tuple[Tally, int]:
-    """Pixels of each class in what could be read, once its files are written; and what could not.
+    segmenter: Segmenter,
+    sources: Sequence[Source],
+    wanted: Wanted,
+    outputs: Outputs,
+    tally: Tally,
+) -> int:
+    """Write files of all that can be read, and count its pixels; what cannot is a line each.
 
-    Each of the latter is a line on standard error.
+    Returns:
+        How many could not be read.
     """
-    tally, pace, broken = Tally(segmenter.names), Pace(len(sources)), 0
+    pace, broken = Pace(len(sources)), 0
     for is_video, group in groupby(sources, key=lambda source: source.is_video):
         read = _videos if is_video else _pictures
         for source, found in read(segmenter, wanted, [*group], outputs, pace):
             pace.clear()
             if isinstance(found, UserError):
                 broken += 1
-                reason = "; ".join(" ".join(line.split()) for line in str(found).splitlines())
+                lines = [" ".join(line.split()) for line in str(found).splitlines()]
+                reason = "; ".join(line for line in lines if not line.startswith("do "))
                 print(f"skipped: {reason}", file=sys.stderr, flush=True)
             else:
                 tally.add(source.path.as_posix(), found)
             pace.step()
     pace.clear()
-    return tally, broken
+    return broken
 
 
 Counted = Iterator[tuple[Source, np.ndarray | UserError]]  # pixels of each class, or what is wrong
@@ -203,5 +212,9 @@ def _videos(
                 if not film.frames:
                     raise UserError(f"no frame that can be read: {source.path}")
             yield source, counts
+            if film.frames + 1 < video.length:  # of which some files are one short
+                raise UserError(
+                    f"it ends after {film.frames} of {video.length} frames: {source.path}"
+                )
         except UserError as error:
             yield source, error

@@ -9,6 +9,7 @@ import numpy as np
 
 from psa_seg.datasets.colours import RGB
 from psa_seg.engine import drawing
+from psa_seg.errors import UserError
 from psa_seg.inference.gates import GatesHere
 
 
@@ -43,23 +44,27 @@ class Segmentation:
         """Each pixel in the colour of its class, RGB uint8 `[H, W, 3]`."""
         return drawing.coloured(self.labels, self.palette)
 
-    def overlay(
-        self, opacity: float = 0.5, legend: bool = True, rows: int | None = None
-    ) -> np.ndarray:
+    def overlay(self, opacity: float = 0.5, legend: bool = True, every: bool = False) -> np.ndarray:
         """The picture under the colours of its classes, RGB uint8 `[H, W, 3]`, or taller.
 
         Args:
             opacity: of the colours, 0 to 1.
             legend: whether rows below name the classes that occur, the most frequent first.
-            rows: how many of them; by default, as many as it takes.
+            every: whether they name all classes, in their order: alike for every frame of a video.
+
+        Raises:
+            UserError: for another opacity.
         """
+        if not 0 <= opacity <= 1:
+            raise UserError(f"opacity={opacity}\n  do         give 0 to 1")
         blended = drawing.blend(self.image, self.colours(), opacity)
         if not legend:
             return blended
         counts = self.counts()
         order = [i for i in np.argsort(-counts, kind="stable") if counts[i]]
+        order = [*range(len(self.names))] if every else order
         named = [(self.names[i], self.palette[i]) for i in order]
-        return np.concatenate([blended, drawing.legend(named, blended.shape, rows)])
+        return np.concatenate([blended, drawing.legend(named, blended.shape)])
 
     def counts(self) -> np.ndarray:
         """Pixels of each class, int64 `[classes]`."""

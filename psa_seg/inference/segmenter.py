@@ -20,10 +20,12 @@ from psa_seg.datasets.loading import fault
 from psa_seg.errors import DataError, UserError
 from psa_seg.inference import stored
 from psa_seg.inference.gates import Watch
+from psa_seg.inference.inputs import VIDEOS
 from psa_seg.inference.result import Segmentation
 from psa_seg.inference.tiles import whole_from_tiles
 from psa_seg.models.segmentors import LeanEncoderDecoder, LeanTTAModel
 
+LEAST_TILE = 32  # pixels: networks see a map of 1/8 to 1/32 of it
 Picture = str | Path | np.ndarray | Image.Image
 
 
@@ -162,11 +164,11 @@ class Segmenter:
         }
         for reason, stands in reasons.items():
             if stands:
-                raise UserError(f"{reason}\n  where      {self.path}\n  do         leave it out")
-        if wanted.batch < 1 or wanted.tile < 0:
+                raise UserError(f"{reason}\n  do         leave one of them out")
+        if wanted.batch < 1 or 0 != wanted.tile < LEAST_TILE:
             raise UserError(
-                f"batch={wanted.batch}, tile={wanted.tile}\n"
-                "  do         see one picture at once, or more; tile=0 is the whole picture"
+                f"batch={wanted.batch}, tile={wanted.tile}\n  do         see one picture at once, "
+                f"or more; a tile has {LEAST_TILE} pixels a side, or more (0: no tiles)"
             )
 
     def pipeline(self, tta: bool = False) -> tuple[Any, Compose]:
@@ -224,9 +226,9 @@ class Segmenter:
 def _device(name: str | None) -> torch.device:
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
+        torch.empty(1, device=device).tolist()  # which one without memory does not give
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0][:100]
         raise UserError(
             f"no device {name!r} here: {reason}\n  do         name cpu, cuda, cuda:1"
         ) from None
@@ -250,6 +252,8 @@ def _loaded(load: Any, rest: Compose, picture: Picture, bgr: bool) -> Item:
 
 
 def _read(load: Any, path: Path) -> dict[str, Any]:
+    if path.suffix.lower() in VIDEOS:
+        raise DataError(f"a video, and no picture: {path}\n  do         tools/predict.py")
     header(path)  # before anything decodes it
     info = {"img_path": str(path)}
     try:
@@ -263,8 +267,16 @@ def _read(load: Any, path: Path) -> dict[str, Any]:
 
 def _as_bgr(picture: Any, bgr: bool) -> np.ndarray:
     if isinstance(picture, Image.Image):
-        picture = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-        bgr = False
+        picture, bgr = ImageOps.exif_transpose(picture), False
+        if picture.mode.startswith("I;16"):  # Pillow would clip; files are scaled, 65535 is white
+            picture = (np.asarray(picture) >> 8).astype(np.uint8)
+        elif picture.mode in ("I", "F"):
+            raise UserError(
+                f"no picture: a PIL image of mode {picture.mode}, whose white is not known\n"
+                "  do         convert it to RGB or L"
+            )
+        else:
+            picture = np.asarray(picture.convert("RGB"))
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8:
         kind = getattr(picture, "dtype", type(picture).__name__)
         raise UserError(f"no picture: {kind}\n  do         give a path, a PIL image, or uint8")

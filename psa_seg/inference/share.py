@@ -58,6 +58,8 @@ def share(path: str, out: Path, licence: str = "", records: Path | None = None) 
         UserError: where the checkpoint cannot be loaded, or something lies in the folder.
     """
     must_be_free(out, "folder")
+    if records and not records.is_dir():
+        raise UserError(f"no folder of records: {records}\n  do         correct the path")
     held = stored.read(path)  # with it, all is there that loading wants
     checkpoint = load_checkpoint(path)
     config = config_of(checkpoint) or {}
@@ -156,7 +158,7 @@ def _score(records: tuple[Record, ...]) -> str:
     name, values = records[0].score, np.array([record.figure() for record in records])
     seeds = ", ".join(str(record.seed) for record in records)
     if len(values) == 1:
-        return f"{name} {values[0]:.2f}, of one seed ({seeds}): without an interval"
+        return f"{name} {values[0]:.2f} (one seed, {seeds}, and so no interval)"
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
     mean = values.mean()
     return (

@@ -104,7 +104,7 @@ def _file(name: str) -> str:
     if path.is_dir() and (path / shared.WEIGHTS).is_file():
         path = path / shared.WEIGHTS
     if not path.is_file():
-        kind = f"has no {shared.WEIGHTS}" if path.is_dir() else "not found"
+        kind = f"is a folder without {shared.WEIGHTS}" if path.is_dir() else "not found"
         raise UserError(
             f"checkpoint {kind}: {name}\n"
             "  do         name a file, iter_*.pth, or a folder that tools/share.py wrote"

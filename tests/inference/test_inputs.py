@@ -69,3 +69,11 @@ def test_a_folder_without_pictures_is_told(disk):
     (disk / "empty/deep").mkdir(parents=True)
     with pytest.raises(UserError, match=r"no picture in empty"):
         find(["empty"])
+
+
+def test_results_that_lie_among_pictures_are_no_pictures(disk):
+    for name in ("out/overlay/1.png", "out/shares.csv"):
+        (disk / "alone" / name).parent.mkdir(parents=True, exist_ok=True)
+        (disk / "alone" / name).touch()
+    assert names("alone") == ["1", "2"]
+    assert names("alone/out/overlay") == ["1"], "unless they are meant"

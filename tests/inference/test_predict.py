@@ -14,6 +14,7 @@ from PIL import Image
 import psa_seg
 from psa_seg.datasets.data_file import data_file
 from psa_seg.errors import UserError
+from psa_seg.inference import outputs as module
 from psa_seg.inference.outputs import Outputs
 from psa_seg.inference.predict import Order, predict
 from psa_seg.inference.result import Segmentation
@@ -128,6 +129,41 @@ def test_frames_of_odd_sides_lose_no_pixel(tmp_path, segmenter):
         film.write(found)
     pictures, _ = frames(tmp_path / "out/colours/odd.mp4")
     assert pictures.shape[1:3] == (48, 64)
+
+
+def test_a_video_that_ends_early_is_told(checkpoint, tmp_path, capsys):
+    film = tmp_path / "drive.avi"
+    write_film(film)
+    film.write_bytes(film.read_bytes()[: film.stat().st_size * 6 // 10])
+    assert predict(Order(str(checkpoint), [str(film)], tmp_path / "out")) == 1
+    told = capsys.readouterr()
+    assert "of 5 frames" in told.err
+    assert "1 done" in told.out
+
+
+def test_a_video_that_a_disk_does_not_take_is_not_left(segmenter, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_frames", lambda path: 0)
+    found = segmenter(np.zeros((48, 64, 3), np.uint8))
+    with (
+        pytest.raises(OSError, match="No space left"),
+        Outputs(tmp_path / "out", ("colours",), None, 0.5).film(Path("x"), 25) as film,
+    ):
+        film.write(found)
+    assert not [*(tmp_path / "out").rglob("*.mp4")]
+
+
+def test_what_was_done_before_ctrl_c_is_in_the_table(checkpoint, photos, tmp_path, monkeypatch):
+    written = []
+
+    def stops(self, name, found, but=()):
+        if written:
+            raise KeyboardInterrupt
+        written.append(name)
+
+    monkeypatch.setattr(Outputs, "write", stops)
+    with pytest.raises(KeyboardInterrupt):
+        predict(Order(str(checkpoint), [str(photos)], tmp_path / "out"))
+    assert len((tmp_path / "out/shares.csv").read_text().splitlines()) == 3
 
 
 def test_a_folder_that_holds_something_stays_as_it_is(checkpoint, photos, tmp_path):

@@ -100,6 +100,10 @@ def test_files_of_every_kind_are_the_picture_that_they_show(segmenter, pictures,
         np.testing.assert_array_equal(segmenter(tmp_path / f"{name}.png").labels, labels[0], name)
     turned = Image.open(tmp_path / "exif.png")
     np.testing.assert_array_equal(segmenter(turned).labels, labels[0])
+    deep = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) << 8)
+    assert deep.mode == "I;16"
+    found = segmenter([deep, image.convert("L")])
+    np.testing.assert_array_equal(found[0].labels, found[1].labels)
     grey = np.asarray(image.convert("L"))
     found = segmenter([tmp_path / "grey.png", grey, np.stack([grey] * 3, axis=2)])
     for one in found[1:]:
@@ -190,6 +194,7 @@ WISHES = {
     "others for each tile": dict(tile=96, gates=True),
     "others for each view": dict(gates=True, tta=True),
     "batch=0": dict(batch=0),
+    "tile=10": dict(tile=10),
 }
 
 
@@ -204,6 +209,8 @@ GIVEN = {
     "float64": np.zeros((4, 4, 3)),
     r"\[4, 4, 7\]": np.zeros((4, 4, 7), np.uint8),
     "NoneType": None,
+    "whose white is not known": Image.new("F", (8, 8)),
+    "a video, and no picture": "drive.mp4",
 }
 
 
@@ -225,9 +232,10 @@ def test_memory_that_does_not_suffice_is_told(segmenter, pictures, monkeypatch):
         segmenter(pictures[0])
 
 
-def test_a_device_that_is_not_here_is_told(checkpoint):
-    with pytest.raises(UserError, match="no device 'cuda:7' here"):
-        psa_seg.load(checkpoint, device="cuda:7")
+@pytest.mark.parametrize("name", ["cuda:7", "meta", "toaster"])
+def test_a_device_that_is_not_here_is_told(checkpoint, name):
+    with pytest.raises(UserError, match=f"no device '{name}' here"):
+        psa_seg.load(checkpoint, device=name)
 
 
 def test_pictures_are_read_as_they_are_asked_for(segmenter, pictures):

@@ -126,7 +126,7 @@ def test_the_card_is_made_from_the_record(checkpoint, tmp_path):
     write(tmp_path / "record.json", record(seed=0, share=60))
     text = card(checkpoint, tmp_path)
     score = record(seed=0, share=60).figure()
-    assert f"Score: mIoU {score:.2f}, of one seed (0): without an interval" in text
+    assert f"Score: mIoU {score:.2f} (one seed, 0, and so no interval)" in text
     assert "Data: invented, 367 training and 101 validation images." in text
     assert "300 of 300 steps of 8 images 256x256, SGD, float32" in text
     assert "| never | absent |" in text
@@ -183,7 +183,7 @@ def test_the_hub(folder, monkeypatch, tmp_path, segmenter):
 def test_broken_folders_are_told(folder, tmp_path):
     for name, content, reason in (
         ("a", b"no tensors", "checkpoint cannot be read"),
-        ("b", None, r"has no model\.safetensors"),
+        ("b", None, r"is a folder without model\.safetensors"),
     ):
         (tmp_path / name).mkdir()
         if content:
