@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import mmcv
 import numpy as np
 import torch
@@ -97,6 +98,9 @@ class Segmenter:
         self.device = _device(device)
         self.model: Any = held.model.to(self.device)
         self.steps, self._views = held.steps, held.views
+
+    def __repr__(self) -> str:
+        return f"<Segmenter {self.path}: {len(self.names)} classes, on {self.device}>"
 
     def __call__(self, pictures: Any, **wanted: Any) -> Any:
         """Label a picture, or each of a list of them.
@@ -248,7 +252,15 @@ def _loaded(load: Any, rest: Compose, picture: Picture, bgr: bool) -> Item:
         shape = image.shape[:2]
         results = dict(img=image, img_path=None, img_shape=shape, ori_shape=shape)
     image = results["img"]
-    return Item(image, rest(results))
+    try:
+        return Item(image, rest(results))
+    except cv2.error as error:  # a strip, of which scaling leaves nothing
+        height, width = image.shape[:2]
+        where = results.get("img_path") or "the array"
+        raise DataError(
+            f"the pipeline does not take {width}x{height} pixels: {where}\n"
+            f"  because    {error.err}\n  do         cut it, or pad it"
+        ) from None
 
 
 def _read(load: Any, path: Path) -> dict[str, Any]:

@@ -209,6 +209,7 @@ GIVEN = {
     "float64": np.zeros((4, 4, 3)),
     r"\[4, 4, 7\]": np.zeros((4, 4, 7), np.uint8),
     "NoneType": None,
+    "does not take 2x3000 pixels: the array": np.zeros((3000, 2, 3), np.uint8),
     "whose white is not known": Image.new("F", (8, 8)),
     "a video, and no picture": "drive.mp4",
 }
