@@ -4,30 +4,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import cv2
-import mmcv
 import numpy as np
 import torch
 from mmengine.dataset import Compose
 from mmseg.registry import TRANSFORMS
 from mmseg.structures import SegDataSample
-from PIL import Image, ImageOps
 from torch import Tensor
 
-from psa_seg.datasets.headers import header
-from psa_seg.datasets.loading import fault
 from psa_seg.errors import DataError, UserError
 from psa_seg.inference import stored
 from psa_seg.inference.gates import Watch
-from psa_seg.inference.inputs import VIDEOS
+from psa_seg.inference.picture import Item, Picture, load_picture
 from psa_seg.inference.result import Segmentation
 from psa_seg.inference.tiles import whole_from_tiles
 from psa_seg.models.segmentors import LeanEncoderDecoder, LeanTTAModel
 
 LEAST_TILE = 32  # pixels: networks see a map of 1/8 to 1/32 of it
-Picture = str | Path | np.ndarray | Image.Image
 
 
 @dataclass(frozen=True)
@@ -52,19 +46,6 @@ class Wanted:
     tile: int = 0
     batch: int = 1
     bgr: bool = False
-
-
-class Item(NamedTuple):
-    """A picture on its way to the network."""
-
-    image: np.ndarray  # as it was loaded, BGR
-    data: dict[str, Any]  # as the pipeline gives it
-
-    @property
-    def size(self) -> Any:
-        """What pictures that are seen at once have in common."""
-        inputs = self.data["inputs"]
-        return [view.shape for view in inputs] if isinstance(inputs, list) else inputs.shape
 
 
 class Segmenter:
@@ -136,7 +117,7 @@ class Segmenter:
         group: list[Item] = []
         for picture in pictures:
             try:
-                item = _loaded(load, rest, picture, wanted.bgr)
+                item = load_picture(load, rest, picture, wanted.bgr)
             except UserError as error:
                 yield from self._labelled(group, wanted)
                 group = []
@@ -237,71 +218,6 @@ def _device(name: str | None) -> torch.device:
             f"no device {name!r} here: {reason}\n  do         name cpu, cuda, cuda:1"
         ) from None
     return device
-
-
-def _loaded(load: Any, rest: Compose, picture: Picture, bgr: bool) -> Item:
-    """A picture as it goes into the network.
-
-    Raises:
-        UserError: where it cannot be read, or is no picture.
-    """
-    if isinstance(picture, str | Path):
-        results = _read(load, Path(picture))
-    else:
-        image = _as_bgr(picture, bgr)
-        shape = image.shape[:2]
-        results = dict(img=image, img_path=None, img_shape=shape, ori_shape=shape)
-    image = results["img"]
-    try:
-        return Item(image, rest(results))
-    except cv2.error as error:  # a strip, of which scaling leaves nothing
-        height, width = image.shape[:2]
-        where = results.get("img_path") or "the array"
-        raise DataError(
-            f"the pipeline does not take {width}x{height} pixels: {where}\n"
-            f"  because    {error.err}\n  do         cut it, or pad it"
-        ) from None
-
-
-def _read(load: Any, path: Path) -> dict[str, Any]:
-    if path.suffix.lower() in VIDEOS:
-        raise DataError(f"a video, and no picture: {path}\n  do         tools/predict.py")
-    header(path)  # before anything decodes it
-    info = {"img_path": str(path)}
-    try:
-        return load(dict(info))
-    except Exception:
-        found = fault(info)
-        if found is None:
-            raise
-        raise DataError(found) from None
-
-
-def _as_bgr(picture: Any, bgr: bool) -> np.ndarray:
-    if isinstance(picture, Image.Image):
-        picture, bgr = ImageOps.exif_transpose(picture), False
-        if picture.mode.startswith("I;16"):  # Pillow would clip; files are scaled, 65535 is white
-            picture = (np.asarray(picture) >> 8).astype(np.uint8)
-        elif picture.mode in ("I", "F"):
-            raise UserError(
-                f"no picture: a PIL image of mode {picture.mode}, whose white is not known\n"
-                "  do         convert it to RGB or L"
-            )
-        else:
-            picture = np.asarray(picture.convert("RGB"))
-    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8:
-        kind = getattr(picture, "dtype", type(picture).__name__)
-        raise UserError(f"no picture: {kind}\n  do         give a path, a PIL image, or uint8")
-    if picture.ndim == 2:
-        picture = np.stack([picture] * 3, axis=2)
-    if picture.ndim == 3 and picture.shape[2] == 4:  # alpha is left out, as of files
-        picture = picture[..., :3]
-    if picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
-        raise UserError(
-            f"no picture: an array of {list(picture.shape)}\n"
-            "  do         give [H, W, 3], red, green and blue; or [H, W]"
-        )
-    return np.ascontiguousarray(picture if bgr else mmcv.rgb2bgr(picture))
 
 
 def _too_large(item: Item, wanted: Wanted) -> UserError:
