@@ -21,6 +21,8 @@ def main() -> None:
     from psa_seg.inference import export, latency
     from psa_seg.inference.segmenter import Segmenter
 
+    beside = args.out.with_name(f"{args.out.name}.latency.txt")
+    files.must_be_new(beside)
     segmenter = Segmenter(args.checkpoint, args.config, "cpu")
     found, portable, runs = export.export(segmenter, args.out, args.scores, args.images)
     print(
@@ -34,7 +36,7 @@ def main() -> None:
         rows = latency.measure(portable, runs, args.out.suffix.lstrip("."), size)
         text = latency.table(rows, size)
         print(text)
-        files.write(args.out.with_name(f"{args.out.name}.latency.txt"), f"{text}\n")
+        files.write(beside, f"{text}\n", new=True)
 
 
 if __name__ == "__main__":

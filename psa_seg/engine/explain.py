@@ -163,13 +163,8 @@ def _registries() -> Iterator[Registry]:
             value = value.parent
 
 
-def types() -> set[str]:
-    """Names of all that is registered."""
-    return {kind for registry in _registries() for kind in registry.module_dict}
-
-
 def _near_type(name: str) -> str:
-    return near(name, sorted(types()))
+    return near(name, sorted({kind for r in _registries() for kind in r.module_dict}))
 
 
 def _near_option(kind: str, name: str) -> str:

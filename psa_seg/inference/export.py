@@ -25,6 +25,7 @@ from psa_seg import files
 from psa_seg.datasets.synthetic import prepare
 from psa_seg.errors import UserError
 from psa_seg.inference.inputs import find
+from psa_seg.inference.picture import load_picture
 from psa_seg.inference.segmenter import Segmenter
 from psa_seg.models.segmentors import LeanEncoderDecoder
 
@@ -136,7 +137,7 @@ def export(
         (_to_onnx if out.suffix == ".onnx" else _to_pt2)(program, segmenter, portable, part)
         runs = _run_of(part, out.suffix, scores)
         found = compare(portable, runs, pictures)
-        if found.labels > MOST_LABELS or found.scores > MOST_SCORES:
+        if not (found.labels <= MOST_LABELS and found.scores <= MOST_SCORES):  # nor NaN
             raise UserError(
                 f"the exported file says something else than the model: {found.labels:.2%} of the "
                 f"pixels, scores by {found.scores:.1e}\n  so         nothing is written to {out}\n"
@@ -149,6 +150,7 @@ def compare(portable: Portable, runs: Runs, pictures: Sequence[np.ndarray]) -> D
     """Both on pictures at three sizes, odd ones too, alone and two at once."""
     labels = scores = 0.0
     shapes = []
+    pictures = [*pictures] * (max(BATCHES) if len(pictures) < max(BATCHES) else 1)
     height, width = pictures[0].shape[:2]
     smaller = [(height * part // 4 | 1, width * part // 4 | 1) for part in (3, 2)]  # and odd
     for rows, columns in [(height, width), *smaller]:
@@ -164,7 +166,7 @@ def compare(portable: Portable, runs: Runs, pictures: Sequence[np.ndarray]) -> D
                 found = [*runs(batch).values()]
                 labels = max(labels, float(np.mean(expected[0] != found[0])))
                 if len(expected) > 1:
-                    scores = max(scores, float(np.abs(expected[1] - found[1]).max()))
+                    scores = float(np.maximum(scores, np.abs(expected[1] - found[1]).max()))
             shapes.append(batch.shape)
     return Difference(labels, scores, tuple(shapes))
 
@@ -178,8 +180,11 @@ def _pictures(segmenter: Segmenter, images: str | None, most: int = 4) -> list[n
         sources = [source.path for source in find([place]) if not source.is_video]
         load, rest = segmenter.pipeline()
         step = max(1, len(sources) // most)
-        items = [rest(load({"img_path": str(path)})) for path in sources[::step][:most]]
-    seen = [item["inputs"].numpy().transpose(1, 2, 0)[..., ::-1] for item in items]
+        chosen = sources[::step][:most]
+        items = [load_picture(load, rest, path, bgr=True).data["inputs"] for path in chosen]
+    if not items:
+        raise UserError(f"no picture in {place}\n  do         name others: --images")
+    seen = [item.numpy().astype(np.uint8).transpose(1, 2, 0)[..., ::-1] for item in items]
     height, width = seen[0].shape[:2]
     return [np.ascontiguousarray(cv2.resize(one, (width, height))) for one in seen]
 

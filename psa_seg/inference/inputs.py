@@ -54,12 +54,25 @@ def find(given: Sequence[str]) -> list[Source]:
             )
         for path, base in here:
             found.setdefault(os.path.abspath(path), (path, base))
-    names = [Path(os.path.relpath(path, base)) for path, base in found.values()]
+    names = [_below(path, base) for path, base in found.values()]
     if len({*names}) < len(names):
         common = os.path.commonpath([os.path.dirname(path) for path in found])
         names = [Path(os.path.relpath(path, common)) for path in found]
     paths = (path for path, _ in found.values())
-    return [Source(path, name) for path, name in zip(paths, without_endings(names), strict=True)]
+    sources = [Source(*pair) for pair in zip(paths, without_endings(names), strict=True)]
+    folders = {folder for source in sources for folder in source.name.parents}
+    return [
+        source._replace(name=source.name.with_name(source.path.name))
+        if source.is_video and source.name in folders  # its frames would lie among pictures
+        else source
+        for source in sources
+    ]
+
+
+def _below(path: Path, base: Path) -> Path:
+    """A path from its base, or, where it leads out of that, the file's name."""
+    found = Path(os.path.relpath(path, base))
+    return Path(path.name) if ".." in found.parts else found
 
 
 def _meant(text: str) -> Iterator[tuple[Path, Path]]:

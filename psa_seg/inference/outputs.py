@@ -57,6 +57,8 @@ class Outputs:
 
     def place(self, kind: str, name: Path) -> Path:
         """Where a file of a kind goes; its folder is made."""
+        if name.is_absolute() or ".." in name.parts:
+            raise ValueError(f"{name} leads out of {self.folder}")
         path = self.folder / kind / f"{name}{ENDINGS.get(kind, '.png')}"
         path.parent.mkdir(parents=True, exist_ok=True)
         return path

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from psa_seg.datasets.headers import header
 from psa_seg.datasets.loading import fault
 from psa_seg.errors import DataError, UserError
+from psa_seg.files import disk_error
 from psa_seg.inference.inputs import VIDEOS
 
 Picture = str | Path | np.ndarray | Image.Image
@@ -57,7 +58,10 @@ def load_picture(load: Any, rest: Compose, picture: Picture, bgr: bool) -> Item:
 def _read(load: Any, path: Path) -> dict[str, Any]:
     if path.suffix.lower() in VIDEOS:
         raise DataError(f"a video, and no picture: {path}\n  do         tools/predict.py")
-    header(path)  # before anything decodes it
+    try:
+        header(path)  # before anything decodes it
+    except OSError as error:  # one that may not be read, of many
+        raise DataError(str(disk_error(error))) from error
     info = {"img_path": str(path)}
     try:
         return load(dict(info))

@@ -35,11 +35,13 @@ class Card:
     """What a model's card says beside what its checkpoint tells.
 
     Attributes:
-        records: of this run, and of other seeds of it; the score is their mean.
+        record: of this run, to this very step; None where there is none.
+        records: that one, and those of other seeds of it; the score is their mean.
         licence: of the data.
         name: of the model, for the line that loads it.
     """
 
+    record: Record | None
     records: tuple[Record, ...]
     licence: str
     name: str
@@ -61,6 +63,7 @@ def share(path: str, out: Path, licence: str = "", records: Path | None = None) 
     if records and not records.is_dir():
         raise UserError(f"no folder of records: {records}\n  do         correct the path")
     held = stored.read(path)  # with it, all is there that loading wants
+    path = held.path
     checkpoint = load_checkpoint(path)
     config = config_of(checkpoint) or {}
     meta = checkpoint["meta"]
@@ -69,11 +72,14 @@ def share(path: str, out: Path, licence: str = "", records: Path | None = None) 
         classes=list(held.names), palette=[list(colour) for colour in held.palette]
     )
     own = Path(path).with_name(NAME)
-    runs = _same_runs(read_record(own) if own.is_file() else None, records)
+    record = read_record(own) if own.is_file() else None
+    if record and not _is_of(record, meta):
+        record = None
+    runs = _same_runs(record, records)
     work_dir.make(out)
     shared.write(out, state_dict(checkpoint), {"cfg": portable(config), **told})
     licence = licence or (DRAWN if config.get("data_name") == STREETS else NOT_STATED)
-    text = card(portable(config), held, Card(runs, licence, out.name))
+    text = card(portable(config), held, Card(record, runs, licence, out.name))
     (out / CARD).write_text(text, encoding="utf-8")
 
 
@@ -93,17 +99,26 @@ def portable(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_places(node: Any) -> Any:
     if isinstance(node, Mapping):
-        return {key: _without_places(value) for key, value in node.items() if key not in PLACES}
+        kept = {key: value for key, value in node.items() if key not in PLACES}
+        if isinstance(kept.get("class_weight"), str):  # a file
+            del kept["class_weight"]
+        return {key: _without_places(value) for key, value in kept.items()}
     if isinstance(node, list | tuple):
         return type(node)(_without_places(value) for value in node)
     return node
+
+
+def _is_of(record: Record, meta: Mapping[str, Any]) -> bool:
+    """Whether a record ends with the step, and the seed, that a checkpoint is of."""
+    last = record.validations[-1].iteration if record.validations else None
+    return (last, record.seed) == (meta.get("iter"), meta.get("seed"))
 
 
 def _same_runs(own: Record | None, folder: Path | None) -> tuple[Record, ...]:
     """The run's own record, and those of its other seeds, complete, each seed once."""
     if folder and not own:
         raise UserError(f"no {NAME} beside the checkpoint\n  do         leave out --records")
-    if not own or not own.validations:
+    if not own:
         return ()
     others = find(folder).records.values() if folder else ()
     same = [one for one in others if one.config_hash == own.config_hash and one.is_complete]
@@ -132,10 +147,10 @@ def card(config: Mapping[str, Any], held: stored.Stored, told: Card) -> str:
         f"- Classes: {', '.join(held.names)}.",
         f"- Licence of the data: {told.licence}.",
     ]
-    if not told.records:
+    if not told.record:
         data = config.get("data_name") or "not told"
         return "\n".join([*lines, f"- Data: {data}. No record of its training is here.", ""])
-    first = told.records[-1]
+    first = told.record
     label = f"{first.decoder} {first.backbone}, {first.label}"
     lines += [
         f"- Network: {label}; {first.parameters:,} parameters.",
@@ -143,7 +158,7 @@ def card(config: Mapping[str, Any], held: stored.Stored, told: Card) -> str:
         "images.",
         f"- Schedule: {first.last.iteration} of {first.max_iterations} steps of "
         f"{first.batch_size} images{_crop(first)}, {first.optimizer['type']}, {first.precision}.",
-        f"- Score: {_score(told.records)} on the validation images, which are no test set.",
+        f"- Score: {_score(told.records, first.seed)} on validation images, which are no test set.",
         f"- Run: {first.config_hash} (fingerprint), data {first.data_hash}.",
     ]
     return "\n".join([*lines, "", *_per_class(first), ""])
@@ -153,7 +168,7 @@ def _crop(record: Record) -> str:
     return f" {'x'.join(map(str, record.crop))}" if record.crop else ""
 
 
-def _score(records: tuple[Record, ...]) -> str:
+def _score(records: tuple[Record, ...], own: int) -> str:
     """The score by which models are compared, over seeds, with its 95 % interval."""
     name, values = records[0].score, np.array([record.figure() for record in records])
     seeds = ", ".join(str(record.seed) for record in records)
@@ -163,7 +178,7 @@ def _score(records: tuple[Record, ...]) -> str:
     mean = values.mean()
     return (
         f"{name} {mean:.2f} [{mean - half:.2f}, {mean + half:.2f}], mean of {len(values)} seeds "
-        f"({seeds}) with its 95 % interval (t); these weights are of one of them"
+        f"({seeds}) with its 95 % interval (t); these weights are of seed {own}"
     )
 
 

@@ -16,7 +16,7 @@ import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
+from mmseg.registry import MODELS, TRANSFORMS
 from torch import nn
 
 import psa_seg.registered  # noqa: F401
@@ -29,16 +29,19 @@ from psa_seg.datasets.transforms import without_masks
 from psa_seg.engine.config import load_config
 from psa_seg.engine.doctor import check_checkpoint
 from psa_seg.engine.doctor.data import first_steps
-from psa_seg.engine.explain import explaining, register, types
+from psa_seg.engine.explain import explaining, register
 from psa_seg.errors import UserError, stop_at
 from psa_seg.models.placement import decode_heads, name_of, settled
 
-HUB = re.compile(r"[\w.-]+/[\w.-]+(?<!\.pth)(?<!\.safetensors)")
+HUB = re.compile(r"[\w.-]+/[\w.-]+(?<!\.pth)(?<!\.pt)(?<!\.ckpt)(?<!\.safetensors)")
 SCOPES = ("mmseg", "mmengine", "mmcv")
 HOMES = (*SCOPES, "psa_seg", "torch")  # of what is registered here
 LEAN = {kind: f"Lean{kind}" for kind in ("EncoderDecoder", "CascadeEncoderDecoder")}
 # What names files of weights, which those of the checkpoint replace.
 STARTS = ("init_cfg", "pretrained", "checkpoint_path")
+# How files are read, and pixels chosen in training: mmengine's backends import what they are told.
+LOADERS = ("backend_args", "file_client_args", "io_backend", "sampler")
+DOORS = {"TIMMBackbone", "VPD"}  # whose options fetch weights, or import by name
 
 
 @dataclass(frozen=True)
@@ -150,10 +153,28 @@ def _of_checkpoint(checkpoint: Mapping[str, Any], path: str) -> Config:
         )
     init_default_scope("mmseg")
     config = Config(held, cfg_text="# of a checkpoint", filename=path)
-    known = types()
-    parts = {key: config.get(key) for key in ("model", "test_pipeline", "tta_pipeline")}
-    parts["test_dataloader"] = first_steps(config.get("test_dataloader", {}).get("dataset", {}))
-    for node in _nodes(list(parts.values())):
+    _require_known(config.model, _names(MODELS), path)
+    steps = first_steps((config.get("test_dataloader") or {}).get("dataset") or {})
+    pipelines = [steps, config.get("test_pipeline") or [], config.get("tta_pipeline") or []]
+    _require_known(pipelines, _names(TRANSFORMS), path)
+    return config
+
+
+def _names(registry: Any) -> set[str]:
+    """What a registry builds; a name of another's would be imported, as a module of that name."""
+    found: set[str] = set()
+    while registry is not None:
+        registry.import_from_location()
+        found |= registry.module_dict.keys()
+        registry = registry.parent
+    return found - DOORS
+
+
+def _require_known(part: Any, known: set[str], path: str) -> None:
+    """Leave nothing in a part of a config that names files; raise UserError for unknown types."""
+    for node in _nodes([part]):
+        for key in (*STARTS, *LOADERS):
+            node.pop(key, None)
         if node.get("_scope_", SCOPES[0]) not in SCOPES:
             raise _unknown(path, f"_scope_={node['_scope_']!r}")
         if "type" in node:
@@ -163,7 +184,6 @@ def _of_checkpoint(checkpoint: Mapping[str, Any], path: str) -> Config:
             if name not in known or (name != kind and home not in HOMES):
                 raise _unknown(path, kind)
             node["type"] = name
-    return config
 
 
 def _unknown(path: str, what: str) -> UserError:
@@ -232,10 +252,12 @@ def _own_data(config: Config) -> DataFile | None:
 
 def _validation(config: Config) -> str:
     data = _own_data(config)
+    if data and not config.test_dataloader.dataset.get("data_root"):
+        return ""  # of a folder that was shared
     if data:
         place = data.root / data.images.get("val", "")
         return str(place) if "val" in data.images and place.is_dir() else ""
     dataset = (config.get("val_dataloader") or {}).get("dataset") or {}
-    inside = (dataset.get("data_prefix") or {}).get("img_path")
+    inside = dataset.get("data_root") and (dataset.get("data_prefix") or {}).get("img_path")
     place = Path(dataset.get("data_root") or ".", inside or "")
     return str(place) if inside and place.is_dir() else ""

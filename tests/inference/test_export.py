@@ -107,7 +107,7 @@ def test_pt2(segmenter, pictures, tmp_path, monkeypatch):
     assert labels.shape == (3, 97, 131)
 
 
-@pytest.mark.parametrize("what", ["labels", "scores"])
+@pytest.mark.parametrize("what", ["labels", "scores", "NaN"])
 def test_a_file_that_differs_is_not_left(segmenter, tmp_path, monkeypatch, what):
     monkeypatch.setattr(module, "_traced", lambda *_: None)
     monkeypatch.setattr(module, "_to_onnx", lambda *args: args[-1].write_bytes(b"file"))
@@ -121,7 +121,7 @@ def test_a_file_that_differs_is_not_left(segmenter, tmp_path, monkeypatch, what)
             if what == "labels":
                 labels[:, 0, :8] += 1
             else:
-                scores[0, 0, 0, 0] += 0.002
+                scores[0, 0, 0, 0] += 0.002 if what == "scores" else np.nan
             return {"labels": labels, "scores": scores}
 
         return run

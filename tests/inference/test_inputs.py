@@ -77,3 +77,18 @@ def test_results_that_lie_among_pictures_are_no_pictures(disk):
         (disk / "alone" / name).touch()
     assert names("alone") == ["1", "2"]
     assert names("alone/out/overlay") == ["1"], "unless they are meant"
+
+
+def test_no_result_leads_out_of_its_folder(disk):
+    (disk / "other/deep").mkdir()
+    (disk / "other/deep/list.txt").write_text("../../alone/1.png\n../x.png\n")
+    assert names("other/deep/list.txt") == ["1", "x"]
+    (disk / "trip/1.png").touch()
+    (disk / "other/deep/list.txt").write_text("../../alone/1.png\n../../trip/1.png\n")
+    assert names("other/deep/list.txt") == ["alone/1", "trip/1"]
+
+
+def test_frames_of_a_video_lie_apart_from_pictures(disk):
+    (disk / "trip/film").mkdir()
+    (disk / "trip/film/000000.png").touch()
+    assert {"film.mp4", "film/000000"} <= {*names("trip")}

@@ -23,7 +23,7 @@ from psa_seg.inference.share import CARD, share
 from psa_seg.records import write
 from tests.conftest import ROOT, evaluate, small, train
 from tests.datasets import own
-from tests.inference.conftest import NAME
+from tests.inference.conftest import NAME, STEPS
 from tests.leaderboard.invented import record
 
 PAGE = (ROOT / "docs/predict.md").read_text()
@@ -123,25 +123,30 @@ def test_a_card_without_a_record_says_so(checkpoint, tmp_path):
 
 
 def test_the_card_is_made_from_the_record(checkpoint, tmp_path):
-    write(tmp_path / "record.json", record(seed=0, share=60))
+    write(tmp_path / "record.json", record(seed=0, share=60, max_iterations=STEPS))
     text = card(checkpoint, tmp_path)
-    score = record(seed=0, share=60).figure()
+    score = record(seed=0, share=60, max_iterations=STEPS).figure()
     assert f"Score: mIoU {score:.2f} (one seed, 0, and so no interval)" in text
     assert "Data: invented, 367 training and 101 validation images." in text
-    assert "300 of 300 steps of 8 images 256x256, SGD, float32" in text
+    assert "16 of 16 steps of 8 images 256x256, SGD, float32" in text
     assert "| never | absent |" in text
     assert "not stated: ask" not in text, "synthetic scenes are this package's own"
 
 
+def test_a_record_of_another_step_is_not_this_checkpoints(checkpoint, tmp_path):
+    write(tmp_path / "record.json", record(seed=0, max_iterations=2 * STEPS))
+    assert "No record of its training is here" in card(checkpoint, tmp_path)
+
+
 def test_other_seeds_give_an_interval(checkpoint, tmp_path):
-    write(tmp_path / "record.json", record(seed=0, share=60))
+    write(tmp_path / "record.json", record(seed=0, share=60, max_iterations=STEPS))
     others = tmp_path / "records"
     others.mkdir()
     for seed, share_of in enumerate((60, 61, 64)):
-        write(others / f"{seed}.json", record(seed=seed, share=share_of))
+        write(others / f"{seed}.json", record(seed=seed, share=share_of, max_iterations=STEPS))
     write(others / "another.json", record("SE", seed=3, share=90))
     text = card(checkpoint, tmp_path, records=others)
-    values = [record(share=each).figure() for each in (60, 61, 64)]
+    values = [record(share=each, max_iterations=STEPS).figure() for each in (60, 61, 64)]
     low, high = scipy.stats.t.interval(0.95, 2, np.mean(values), scipy.stats.sem(values))
     assert f"mIoU {np.mean(values):.2f} [{low:.2f}, {high:.2f}], mean of 3 seeds (0, 1, 2)" in text
 

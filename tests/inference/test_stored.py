@@ -46,6 +46,8 @@ ATTACKS = {
     "a type anywhere": with_text("type='LeanEncoderDecoder'", "type='os.mkdir', name='ran'"),
     "a type of a module here": with_text("type='PolarizedASPPHead'", "type='victim.run'"),
     "a step": with_text("type='PackSegInputs'", "type='os.mkdir', path='ran'"),
+    "a name of another registry": with_text("type='PolarizedASPPHead'", "type='FolderDataset'"),
+    "a backbone that fetches": with_text("type='PolarizedASPPHead'", "type='TIMMBackbone'"),
     "a scope": with_text(
         "type='LeanEncoderDecoder'", "type='LeanEncoderDecoder', _scope_='victim'"
     ),
@@ -58,12 +60,23 @@ def test_nothing_in_a_checkpoint_is_run(changed, tmp_path, monkeypatch, attack):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "victim").mkdir()
     ran = "open('ran', 'w')\ndef run(**_): pass\n"
-    for module in ("victim/__init__.py", "victim/registry.py"):
+    for module in ("victim/__init__.py", "victim/registry.py", "FolderDataset.py"):
         (tmp_path / module).write_text(ran)
     with pytest.raises(UserError, match=r"--config FILE"):
         psa_seg.load(changed(ATTACKS[attack]))
     assert not (tmp_path / "ran").exists()
     assert "victim" not in sys.modules
+
+
+def test_a_step_reads_files_and_nothing_else(changed, tmp_path, segmenter, pictures):
+    """mmengine's backend of that name would import `mc`, from a path that it is told."""
+    (tmp_path / "mc.py").write_text("raise SystemExit('imported')")
+    backend = f"backend='memcached', server_list_cfg='', client_cfg='', sys_path='{tmp_path}'"
+    loads = "type='LoadImageFromFile'"
+    path = changed(with_text(loads, f"{loads}, backend_args=dict({backend})"))
+    found = psa_seg.load(path)(pictures[0])
+    np.testing.assert_array_equal(found.labels, segmenter(pictures[0]).labels)
+    assert str(tmp_path) not in sys.path
 
 
 def test_its_imports_are_not_followed(changed, tmp_path, monkeypatch, segmenter, pictures):
