@@ -4,8 +4,7 @@ import sys
 from pathlib import Path
 
 from psa_seg.engine import tool
-
-KINDS = ("overlay", "labels", "colours", "confidence", "scores", "gates")
+from psa_seg.inference import KINDS
 
 
 def main() -> None:

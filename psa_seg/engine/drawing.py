@@ -22,6 +22,13 @@ def as_rgb(picture: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(picture[..., 2::-1]).clip(0, 255).astype(np.uint8)
 
 
+def png(picture: np.ndarray) -> bytes:
+    """A PNG of uint8 RGB `[H, W, 3]`, or of one channel as it is."""
+    if picture.ndim == 3:
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".png", picture)[1].tobytes()
+
+
 def coloured(labels: np.ndarray, palette: Sequence[RGB]) -> np.ndarray:
     """uint8 RGB `[H, W, 3]` of class numbers `[H, W]`."""
     return np.array(palette, np.uint8)[labels]

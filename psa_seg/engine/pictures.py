@@ -131,7 +131,7 @@ def save_panel(path: Path, sample: SegDataSample, meta: dict[str, Any]) -> None:
     size = (image.shape[0], panel.shape[1])
     panel = np.concatenate([panel, drawing.legend(named, size)])
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, cv2.imencode(".png", cv2.cvtColor(panel, cv2.COLOR_RGB2BGR))[1].tobytes())
+    files.write(path, drawing.png(panel))
 
 
 @east_asian_letters()

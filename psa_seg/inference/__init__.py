@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from psa_seg.engine.tool import import_quietly
 
+KINDS = ("overlay", "labels", "colours", "confidence", "scores", "gates")  # of `outputs`
+
 if TYPE_CHECKING:
     from psa_seg.inference.segmenter import Segmenter
 

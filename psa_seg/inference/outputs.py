@@ -17,14 +17,6 @@ from psa_seg.errors import UserError
 from psa_seg.inference import gates
 from psa_seg.inference.result import Segmentation
 
-KINDS = {
-    "overlay": "the picture under the colours of its classes, with a legend",
-    "labels": "class numbers, or the values that the data.yaml has for them",
-    "colours": "each pixel in the colour of its class",
-    "confidence": "probability of the predicted class, 16 bit: 65535 is 1",
-    "scores": "probability of each class, float32 `scores` [classes, H, W] and `names`, .npz",
-    "gates": "the attentions' gates, by pixel over the picture and by channel as bars",
-}
 ENDINGS = {"scores": ".npz"}  # the others are PNGs
 FILMED = ("overlay", "colours")  # a video's come out as a video
 CODEC = "mp4v"
@@ -35,7 +27,7 @@ class Outputs:
 
     Args:
         folder: that exists.
-        kinds: of `KINDS`.
+        kinds: of `psa_seg.inference.KINDS`.
         data: the data.yaml of the training, whose values labels are given back in.
         opacity: of colours over a picture.
 
@@ -78,7 +70,7 @@ class Outputs:
                 with files.whole(path) as part:
                     gates.draw(part, found.image, found.gates or {}, name.name)
             else:
-                files.write(path, _png(self._made[kind](found)))
+                files.write(path, drawing.png(self._made[kind](found)))
 
     def film(self, name: Path, rate: float) -> "Film":
         """A video's frames, to be written one after the other."""
@@ -162,9 +154,3 @@ def _values(data: DataFile) -> np.ndarray:
 def _confidence(found: Segmentation) -> np.ndarray:
     assert found.confidence is not None
     return (found.confidence * 65535).round().astype(np.uint16)
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    if pixels.ndim == 3:
-        pixels = drawing.as_rgb(pixels)  # and back: RGB to OpenCV's BGR
-    return cv2.imencode(".png", pixels)[1].tobytes()

@@ -31,7 +31,7 @@ class Order:
         checkpoint: path.
         pictures: files, folders, patterns, lists.
         out: folder, new or empty.
-        kinds: of `outputs.KINDS`.
+        kinds: of `psa_seg.inference.KINDS`.
         config: path, in place of the config in the checkpoint.
         device: as of `load`.
         opacity: of the overlay's colours.
@@ -51,14 +51,10 @@ class Order:
 
 
 class Tally:
-    """Pixels of each class in each picture."""
+    """Pixels of each class in each picture or video, whose paths differ: `rows`."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names, self.rows = names, dict[str, np.ndarray]()
-
-    def add(self, name: str, counts: np.ndarray) -> None:
-        """Count a picture, or a frame more of a video."""
-        self.rows[name] = self.rows.get(name, np.zeros_like(counts)) + counts
 
     def csv(self) -> str:
         """Percent of each class, a row a picture or video, all together in the last one."""
@@ -173,7 +169,7 @@ def label(
                 reason = "; ".join(line for line in lines if not line.startswith("do "))
                 print(f"skipped: {reason}", file=sys.stderr, flush=True)
             else:
-                tally.add(source.path.as_posix(), found)
+                tally.rows[source.path.as_posix()] = found
             pace.step()
     pace.clear()
     return broken

@@ -4,7 +4,6 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from psa_seg.datasets.colours import RGB
@@ -82,5 +81,5 @@ class Segmentation:
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         """What a notebook shows: the overlay."""
-        png = cv2.imencode(".png", cv2.cvtColor(self.overlay(), cv2.COLOR_RGB2BGR))[1]
-        return {"image/png": base64.b64encode(png.tobytes()).decode(), "text/plain": repr(self)}
+        picture = base64.b64encode(drawing.png(self.overlay())).decode()
+        return {"image/png": picture, "text/plain": repr(self)}

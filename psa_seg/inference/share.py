@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.config import ConfigDict
 from scipy import stats
 
 from psa_seg.checkpoints import shared
-from psa_seg.checkpoints.reading import config_of, load_checkpoint, state_dict
+from psa_seg.checkpoints.reading import config_of, state_dict
 from psa_seg.engine import work_dir
+from psa_seg.engine.doctor.data import leaves
 from psa_seg.errors import UserError
 from psa_seg.files import must_be_free
 from psa_seg.inference import stored
@@ -63,23 +65,21 @@ def share(path: str, out: Path, licence: str = "", records: Path | None = None) 
     if records and not records.is_dir():
         raise UserError(f"no folder of records: {records}\n  do         correct the path")
     held = stored.read(path)  # with it, all is there that loading wants
-    path = held.path
-    checkpoint = load_checkpoint(path)
-    config = config_of(checkpoint) or {}
-    meta = checkpoint["meta"]
+    config, meta = config_of(held.checkpoint) or {}, held.checkpoint["meta"]
+    kept = portable(config)
     told = {key: meta[key] for key in ("iter", "seed") if isinstance(meta.get(key), int)}
     told["dataset_meta"] = dict(
         classes=list(held.names), palette=[list(colour) for colour in held.palette]
     )
-    own = Path(path).with_name(NAME)
+    own = Path(held.path).with_name(NAME)
     record = read_record(own) if own.is_file() else None
     if record and not _is_of(record, meta):
         record = None
     runs = _same_runs(record, records)
     work_dir.make(out)
-    shared.write(out, state_dict(checkpoint), {"cfg": portable(config), **told})
+    shared.write(out, state_dict(held.checkpoint), {"cfg": kept, **told})
     licence = licence or (DRAWN if config.get("data_name") == STREETS else NOT_STATED)
-    text = card(portable(config), held, Card(record, runs, licence, out.name))
+    text = card(kept, held, Card(record, runs, licence, out.name))
     (out / CARD).write_text(text, encoding="utf-8")
 
 
@@ -87,9 +87,7 @@ def portable(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a config goes with the weights: nothing of this disk, nothing of this user."""
     found = {key: _without_places(config[key]) for key in KEPT if key in config}
     loader = config.get("test_dataloader") or {}
-    dataset = dict(loader.get("dataset") or {})
-    while "pipeline" not in dataset and isinstance(dataset.get("dataset"), Mapping):
-        dataset = dict(dataset["dataset"])
+    _, dataset = next(leaves(ConfigDict(loader.get("dataset") or {})))
     kept = {key: dataset[key] for key in ("type", "pipeline") if key in dataset}
     if isinstance(dataset.get("content"), Mapping) and config.get("data_file"):
         content = {key: value for key, value in config["data_file"].items() if key != "name"}

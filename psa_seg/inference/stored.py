@@ -50,6 +50,7 @@ class Stored:
 
     Attributes:
         path: of the checkpoint.
+        checkpoint: as it was read.
         model: for evaluation, on the CPU.
         steps: of the test pipeline, without masks.
         views: of the pipeline of test-time augmentation, likewise; empty where there is none.
@@ -60,6 +61,7 @@ class Stored:
     """
 
     path: str
+    checkpoint: Mapping[str, Any]
     model: nn.Module
     steps: list[Any]
     views: list[Any]
@@ -81,14 +83,15 @@ def read(path: str, config: str | None = None) -> Stored:
     found = _of_file(config) if config else _of_checkpoint(checkpoint, path)
     with explaining(found):
         found.model = _for_inference(found.model)
-        stop_at(check_checkpoint(found.model, checkpoint, path))
         model = revert_sync_batchnorm(MODELS.build(found.model))
+        stop_at(check_checkpoint(found.model, checkpoint, path, built=model))
     model.load_state_dict(state_dict(checkpoint))
     if found.get("channels_last"):  # as it was tested: other layouts round otherwise
         model.to(memory_format=torch.channels_last)
     names, palette = _classes(checkpoint, decode_heads(found.model)[-1].num_classes)
     return Stored(
         path=path,
+        checkpoint=checkpoint,
         model=model.eval().requires_grad_(False),
         steps=without_masks(_test_pipeline(found)),
         views=without_masks(found.get("tta_pipeline") or []),
@@ -154,7 +157,7 @@ def _of_checkpoint(checkpoint: Mapping[str, Any], path: str) -> Config:
     init_default_scope("mmseg")
     config = Config(held, cfg_text="# of a checkpoint", filename=path)
     _require_known(config.model, _names(MODELS), path)
-    steps = first_steps((config.get("test_dataloader") or {}).get("dataset") or {})
+    steps = first_steps(_dataset(config, "test_dataloader"))
     pipelines = [steps, config.get("test_pipeline") or [], config.get("tta_pipeline") or []]
     _require_known(pipelines, _names(TRANSFORMS), path)
     return config
@@ -216,10 +219,14 @@ def _for_inference(model: Any) -> Any:
     return result
 
 
+def _dataset(config: Config, loader: str) -> Any:
+    """Config of a loader's data set; empty where there is none."""
+    return (config.get(loader) or {}).get("dataset") or {}
+
+
 def _test_pipeline(config: Config) -> list[Any]:
     """Steps from a file to the network: those that the model was tested with."""
-    loader = config.get("test_dataloader") or {}
-    steps = first_steps(loader.get("dataset") or {}) or config.get("test_pipeline")
+    steps = first_steps(_dataset(config, "test_dataloader")) or config.get("test_pipeline")
     if not steps or not name_of(steps[0]["type"]).startswith("LoadImage"):
         raise UserError(
             f"the config has no test pipeline that begins by loading an image: {config.filename}\n"
@@ -244,7 +251,7 @@ def _classes(checkpoint: Mapping[str, Any], number: int) -> tuple[tuple[str, ...
 
 def _own_data(config: Config) -> DataFile | None:
     """What the data.yaml said, of a training with `--data`."""
-    dataset = (config.get("test_dataloader") or {}).get("dataset") or {}
+    dataset = _dataset(config, "test_dataloader")
     if name_of(dataset.get("type")) != "FolderDataset":
         return None
     return as_read(dataset["content"], Path(dataset.get("data_root") or "."))
@@ -252,12 +259,12 @@ def _own_data(config: Config) -> DataFile | None:
 
 def _validation(config: Config) -> str:
     data = _own_data(config)
-    if data and not config.test_dataloader.dataset.get("data_root"):
+    if data and not _dataset(config, "test_dataloader").get("data_root"):
         return ""  # of a folder that was shared
     if data:
         place = data.root / data.images.get("val", "")
         return str(place) if "val" in data.images and place.is_dir() else ""
-    dataset = (config.get("val_dataloader") or {}).get("dataset") or {}
+    dataset = _dataset(config, "val_dataloader")
     inside = dataset.get("data_root") and (dataset.get("data_prefix") or {}).get("img_path")
     place = Path(dataset.get("data_root") or ".", inside or "")
     return str(place) if inside and place.is_dir() else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from psa_seg.checkpoints.reading import (
     classes_of,
@@ -34,7 +34,11 @@ Checkpoint = Mapping[str, Any]
 
 
 def check_checkpoint(
-    model: ConfigDict, checkpoint: Checkpoint, path: str, new_attention: bool = False
+    model: ConfigDict,
+    checkpoint: Checkpoint,
+    path: str,
+    new_attention: bool = False,
+    built: nn.Module | None = None,
 ) -> list[str]:
     """What keeps a checkpoint from being of just the model that this config describes.
 
@@ -43,8 +47,9 @@ def check_checkpoint(
         checkpoint: that was read.
         path: where from.
         new_attention: whether the checkpoint may lack the attentions.
+        built: of that config, if it has been.
     """
-    built = MODELS.build(model)
+    built = MODELS.build(model) if built is None else built
     given, own = state_dict(checkpoint), built.state_dict()
     attentions = tuple(f"{name}." for name in find(built)) if new_attention else ()
     wrong = differences(given, own, may_lack=lambda key: key.startswith(attentions))
