@@ -1,4 +1,4 @@
-"""The tables of docs/predict.md: what labelling a folder costs, and what tiles change."""
+"""The tables of docs/predict.md: what labelling a folder costs, what tiles and integers change."""
 
 from benchmarks.speed import newest, told
 
@@ -45,5 +45,35 @@ def tiles() -> str:
             f"Validation images, {rows[0]['images']}, as the networks see them: {rows[0]['seen']}; "
             f"after {rows[0]['steps']} steps of training, far from done. {told(rows[0])} "
             f"(`{source}`; `python -m benchmarks.prediction_tiled`).",
+        ]
+    )
+
+
+def int8() -> str:
+    """What integers change, by network."""
+    rows, source = newest("prediction_int8_cpu")
+    lines = [
+        "| network | attentions | numbers | labels that differ | mIoU | file | one image |",
+        "|---|--:|---|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        cells = (
+            row["network"],
+            row["attentions"],
+            row["numbers"],
+            f"{float(row['pixels_differing_percent']):.2f} %",
+            f"{float(row['mIoU']):.2f}",
+            f"{float(row['MB']):.1f} MB",
+            f"{float(row['ms']):.1f} ms",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Validation images, {rows[0]['images']}, of {rows[0]['seen']}; ranges of "
+            f"{rows[0]['calibration']} training images; after {rows[0]['steps']} steps of training. "
+            f"onnxruntime, {told(rows[0])} (`{source}`; `python -m benchmarks.prediction_int8`). On "
+            "processors with 8-bit units (VNNI, Arm's dot products), and on a GPU: not measured.",
         ]
     )

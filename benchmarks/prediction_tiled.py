@@ -34,20 +34,26 @@ def measure(path: str, images: str, truth: Path, tiles: list[int]) -> Iterator[d
             counts[index] += np.bincount(pairs, minlength=known**2).reshape(known, known)
             differing[index] += np.mean(labels != found[0]) / len(sources)
         seen = "x".join(map(str, _seen(segmenter, source.path)))
-    checkpoint = load_checkpoint(path)
-    meta, model = checkpoint["meta"], (config_of(checkpoint) or {})["model"]
-    backbone_and_head = [naming.decoder(model), naming.backbone(model)]
     for index, tile in enumerate((0, *tiles)):
         yield {
-            "network": " ".join(backbone_and_head),
-            "attentions": len(placement.find(segmenter.model)),
-            "steps": meta["iter"],
+            **trained(path, segmenter),
             "images": len(sources),
             "seen": seen,  # width x height
             "tile": tile or "whole",
             "pixels_differing_percent": round(100 * differing[index], 3),
             "mIoU": round(_miou(counts[index]), 2),
         }
+
+
+def trained(path: str, segmenter: Segmenter) -> dict[str, Any]:
+    """What a checkpoint is of: columns of a row."""
+    checkpoint = load_checkpoint(path)
+    model = (config_of(checkpoint) or {})["model"]
+    return {
+        "network": f"{naming.decoder(model)} {naming.backbone(model)}",
+        "attentions": len(placement.find(segmenter.model)),
+        "steps": checkpoint["meta"]["iter"],
+    }
 
 
 def _seen(segmenter: Segmenter, path: Path) -> tuple[int, int]:

@@ -13,16 +13,27 @@ def main() -> None:
     parser.add_argument("--config", help="in place of the checkpoint's; it is a program, and run")
     parser.add_argument("--scores", action="store_true", help="probabilities come out, too")
     parser.add_argument("--images", help="pictures on which the file is compared with the model")
+    parser.add_argument(
+        "--int8", metavar="PICTURES", help="OUT.int8.onnx, too: ranges are those on these pictures"
+    )
     parser.add_argument("--no-latency", action="store_true", help="do not time it")
     args = parser.parse_args()
 
     tool.import_quietly()
     from psa_seg import files
-    from psa_seg.inference import export, latency
+    from psa_seg.errors import UserError
+    from psa_seg.inference import export, latency, quantized
+    from psa_seg.inference.inputs import find
     from psa_seg.inference.segmenter import Segmenter
 
-    beside = args.out.with_name(f"{args.out.name}.latency.txt")
-    files.must_be_new(beside)
+    kind = args.out.suffix
+    small, beside = args.out.with_suffix(f".int8{kind}"), Path(f"{args.out}.latency.txt")
+    for path in (beside, *[small] * bool(args.int8)):
+        files.must_be_new(path)
+    if args.int8:
+        find([args.int8])  # before minutes of work
+        if kind != ".onnx":
+            raise UserError(f"--int8 is onnxruntime's, and not for {args.out}\n  do         .onnx")
     segmenter = Segmenter(args.checkpoint, args.config, "cpu")
     found, portable, runs = export.export(segmenter, args.out, args.scores, args.images)
     print(
@@ -30,11 +41,14 @@ def main() -> None:
         f"most" + f", and scores by {found.scores:.1e}" * args.scores
     )
     print("on", ", ".join("x".join(map(str, shape)) for shape in found.shapes))
+    timed = {kind.lstrip("."): runs}
+    if args.int8:
+        cost, timed["onnx, int8"] = quantized.quantize(segmenter, args.out, runs, small, args.int8)
+        print(cost.text(small, args.out))
     if not args.no_latency:
         _, _, height, width = found.shapes[0]
         size = (height, width)
-        rows = latency.measure(portable, runs, args.out.suffix.lstrip("."), size)
-        text = latency.table(rows, size)
+        text = latency.table(latency.measure(portable, timed, size), size)
         print(text)
         files.write(beside, f"{text}\n", new=True)
 

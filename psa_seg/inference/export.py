@@ -18,76 +18,26 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from mmseg.structures import SegDataSample
 
 from psa_seg import files
 from psa_seg.datasets.synthetic import prepare
 from psa_seg.errors import UserError
 from psa_seg.inference.inputs import find
 from psa_seg.inference.picture import load_picture
-from psa_seg.inference.segmenter import Segmenter
-from psa_seg.models.segmentors import LeanEncoderDecoder
+from psa_seg.inference.portable import LEAST, Portable, metadata
+from psa_seg.inference.segmenter import Segmenter, probabilities
 
 KINDS = (".onnx", ".pt2")
-LEAST = 32  # pixels of a side
 MOST_LABELS = 1e-4  # of the pixels that may differ
 MOST_SCORES = 1e-3
 BATCHES = (1, 2)
 DRAWN = (256, 512)  # rows and columns of pictures, where there are none
 OPSET = 18
+OUTPUTS = ("labels", "scores")
 
 Arrays = dict[str, np.ndarray]
 Runs = Callable[[np.ndarray], Arrays]
-
-
-class Portable(nn.Module):
-    """The segmentor from bytes of pixels to labels.
-
-    Args:
-        segmenter: on the CPU.
-        scores: whether probabilities come out, too.
-
-    Raises:
-        UserError: for one that slides windows, pads its images, or is none of ours.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, segmenter: Segmenter, scores: bool = False) -> None:
-        super().__init__()
-        model, wrong = segmenter.model, ""
-        if not isinstance(model, LeanEncoderDecoder):
-            wrong = f"{type(model).__name__} is no EncoderDecoder"
-        elif model.test_cfg.get("mode", "whole") != "whole":
-            wrong = "sliding windows (test_cfg.mode='slide') have no place in a graph"
-        elif model.data_preprocessor.test_cfg:
-            wrong = "its data_preprocessor pads images in a test (test_cfg)"
-        if wrong:
-            raise UserError(
-                f"cannot be exported: {wrong}\n  where      {segmenter.path}\n"
-                "  do         --config FILE with whole images"
-            )
-        self.model, self.scores = model, scores
-        data = model.data_preprocessor
-        self.swaps = not data._channel_conversion  # what it was trained on is BGR
-        normal = data._enable_normalize
-        self.register_buffer("mean", data.mean.clone() if normal else torch.zeros(3, 1, 1))
-        self.register_buffer("std", data.std.clone() if normal else torch.ones(3, 1, 1))
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Labels, and scores if asked for."""
-        pixels = image.flip(1) if self.swaps else image
-        logits = self.model((pixels.float() - self.mean) / self.std)
-        align = self.model.align_corners
-        logits = interpolate(logits, image.shape[2:], mode="bilinear", align_corners=align)
-        if self.model.out_channels == 1:
-            second = logits.sigmoid()
-            labels = (second[:, 0] > self.model.last_head.threshold).to(torch.uint8)
-            return (labels, torch.cat([1 - second, second], dim=1)) if self.scores else (labels,)
-        labels = logits.argmax(dim=1).to(torch.uint8)
-        return (labels, logits.softmax(dim=1)) if self.scores else (labels,)
 
 
 @dataclass(frozen=True)
@@ -118,7 +68,7 @@ def export(
             are on this disk, and else drawn ones.
 
     Returns:
-        How much they differ, and both, to be timed.
+        How much they differ; the segmentor as a graph, and what runs the file, to be timed.
 
     Raises:
         UserError: where it cannot be exported, a package is missing, or they differ.
@@ -131,12 +81,12 @@ def export(
         raise UserError(f"labels of {len(segmenter.names)} classes do not fit into a byte")
     files.must_be_new(out)
     portable = Portable(segmenter, scores).eval()
-    pictures = _pictures(segmenter, images)
+    pictures = seen(segmenter, images)
     with files.whole(out, new=True) as part:
         program = _traced(portable, pictures[0])
         (_to_onnx if out.suffix == ".onnx" else _to_pt2)(program, segmenter, portable, part)
-        runs = _run_of(part, out.suffix, scores)
-        found = compare(portable, runs, pictures)
+        runs = run_of(part, out.suffix)
+        found = compare(segmenter, runs, pictures)
         if not (found.labels <= MOST_LABELS and found.scores <= MOST_SCORES):  # nor NaN
             raise UserError(
                 f"the exported file says something else than the model: {found.labels:.2%} of the "
@@ -146,7 +96,7 @@ def export(
     return found, portable, runs
 
 
-def compare(portable: Portable, runs: Runs, pictures: Sequence[np.ndarray]) -> Difference:
+def compare(segmenter: Segmenter, runs: Runs, pictures: Sequence[np.ndarray]) -> Difference:
     """Both on pictures at three sizes, odd ones too, alone and two at once."""
     labels = scores = 0.0
     shapes = []
@@ -154,39 +104,55 @@ def compare(portable: Portable, runs: Runs, pictures: Sequence[np.ndarray]) -> D
     height, width = pictures[0].shape[:2]
     smaller = [(height * part // 4 | 1, width * part // 4 | 1) for part in (3, 2)]  # and odd
     for rows, columns in [(height, width), *smaller]:
-        seen = [
+        scaled = [
             cv2.resize(one, (max(columns, LEAST), max(rows, LEAST))).transpose(2, 0, 1)
             for one in pictures
         ]
         for size in BATCHES:
-            for start in range(0, len(seen) - size + 1, size):
-                batch = np.stack(seen[start : start + size])
-                with torch.no_grad():
-                    expected = [out.numpy() for out in portable(torch.from_numpy(batch))]
-                found = [*runs(batch).values()]
-                labels = max(labels, float(np.mean(expected[0] != found[0])))
-                if len(expected) > 1:
-                    scores = float(np.maximum(scores, np.abs(expected[1] - found[1]).max()))
+            for start in range(0, len(scaled) - size + 1, size):
+                batch = np.stack(scaled[start : start + size])
+                expected, found = said(segmenter, batch), runs(batch)
+                labels = max(labels, float(np.mean(expected["labels"] != found["labels"])))
+                if "scores" in found:
+                    apart = np.abs(expected["scores"] - found["scores"])
+                    scores = float(np.maximum(scores, apart.max()))
             shapes.append(batch.shape)
     return Difference(labels, scores, tuple(shapes))
 
 
-def _pictures(segmenter: Segmenter, images: str | None, most: int = 4) -> list[np.ndarray]:
-    """A few pictures as the network sees them, uint8 RGB `[H, W, 3]`, of one size."""
+def said(segmenter: Segmenter, batch: np.ndarray) -> Arrays:
+    """What the segmentor itself says of images as it sees them, uint8 RGB `[B, 3, H, W]`."""
+    shape = batch.shape[2:]
+    samples = [SegDataSample(metainfo=dict(ori_shape=shape, img_shape=shape)) for _ in batch]
+    inputs = [torch.from_numpy(image[::-1].copy()) for image in batch]  # files are read as BGR
+    with segmenter.giving(scores=True), torch.no_grad():
+        found = segmenter.model.test_step(dict(inputs=inputs, data_samples=samples))
+    return {
+        "labels": np.stack([one.pred_sem_seg.data[0].numpy().astype(np.uint8) for one in found]),
+        "scores": np.stack([probabilities(one.seg_logits.data) for one in found]),
+    }
+
+
+def seen(segmenter: Segmenter, images: str | None, most: int = 4) -> list[np.ndarray]:
+    """A few pictures as the network sees them, uint8 RGB `[H, W, 3]`, evenly spaced."""
+    data = None if images else segmenter.validation()
     with tempfile.TemporaryDirectory() as folder:
-        place = images or segmenter.validation
-        if not place:
-            place = str(prepare(Path(folder, "drawn"), dict(train=0, val=most, test=0), DRAWN))
-        sources = [source.path for source in find([place]) if not source.is_video]
+        if data:
+            paths = [Path(data.get_data_info(index)["img_path"]) for index in range(len(data))]
+        else:
+            drawn = dict(train=0, val=most, test=0)
+            place = images or str(prepare(Path(folder, "drawn"), drawn, DRAWN))
+            paths = [source.path for source in find([place]) if not source.is_video]
+        if not paths:
+            raise UserError(f"no picture in {images}\n  do         name others")
         load, rest = segmenter.pipeline()
-        step = max(1, len(sources) // most)
-        chosen = sources[::step][:most]
-        items = [load_picture(load, rest, path, bgr=True).data["inputs"] for path in chosen]
-    if not items:
-        raise UserError(f"no picture in {place}\n  do         name others: --images")
-    seen = [item.numpy().astype(np.uint8).transpose(1, 2, 0)[..., ::-1] for item in items]
-    height, width = seen[0].shape[:2]
-    return [np.ascontiguousarray(cv2.resize(one, (width, height))) for one in seen]
+        chosen = paths[:: max(1, len(paths) // most)][:most]
+        return [rgb(load_picture(load, rest, path, bgr=True).data["inputs"]) for path in chosen]
+
+
+def rgb(inputs: torch.Tensor) -> np.ndarray:
+    """A picture from a pipeline, BGR `[3, H, W]`, as files take it: uint8 RGB `[H, W, 3]`."""
+    return np.ascontiguousarray(inputs.numpy().astype(np.uint8).transpose(1, 2, 0)[..., ::-1])
 
 
 def _traced(portable: Portable, picture: np.ndarray) -> torch.export.ExportedProgram:
@@ -202,21 +168,6 @@ def _traced(portable: Portable, picture: np.ndarray) -> torch.export.ExportedPro
         return torch.export.export(portable, (batch,), dynamic_shapes={"image": sizes})
 
 
-def metadata(segmenter: Segmenter, portable: Portable) -> dict[str, str]:
-    """What a file tells of itself: all values are texts, lists and mappings as JSON."""
-    resize = [step for step in segmenter.steps if step["type"] == "Resize"]
-    return {
-        "classes": json.dumps(segmenter.names, ensure_ascii=False),
-        "palette": json.dumps(segmenter.palette),
-        "input": f"image: uint8 RGB [batch, 3, height, width], height and width from {LEAST}",
-        "output": "labels: uint8 [batch, height, width]"
-        + "; scores: float32 [batch, classes, height, width]" * portable.scores,
-        "preprocessing": json.dumps({"resize": [dict(step) for step in resize]}),
-        "normalisation": "in the file",
-        "checkpoint": Path(segmenter.path).name,
-    }
-
-
 def _to_onnx(program: Any, segmenter: Segmenter, portable: Portable, path: Path) -> None:
     try:
         import onnxruntime  # noqa: F401
@@ -226,13 +177,12 @@ def _to_onnx(program: Any, segmenter: Segmenter, portable: Portable, path: Path)
             f"a package is missing: {error.name}\n  do         pip install -e .[export]"
         ) from error
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # of operators that nothing here has
-    names = ["labels", "scores"][: 1 + portable.scores]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made = torch.onnx.export(
             program,
             input_names=["image"],
-            output_names=names,
+            output_names=OUTPUTS[: 1 + portable.scores],
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
@@ -248,13 +198,13 @@ def _to_pt2(program: Any, segmenter: Segmenter, portable: Portable, path: Path) 
         torch.export.save(program, file, extra_files={"metadata.json": told})
 
 
-def _run_of(path: Path, kind: str, scores: bool) -> Runs:
+def run_of(path: Path, kind: str) -> Runs:
     """What runs the file as it lies on the disk."""
-    names = ["labels", "scores"][: 1 + scores]
     if kind == ".onnx":
         import onnxruntime
 
         session = onnxruntime.InferenceSession(path.read_bytes())
+        names = [one.name for one in session.get_outputs()]
         return lambda batch: dict(zip(names, session.run(names, {"image": batch}), strict=True))
     with path.open("rb") as file:
         module = torch.export.load(file).module()
@@ -262,6 +212,6 @@ def _run_of(path: Path, kind: str, scores: bool) -> Runs:
     def run(batch: np.ndarray) -> Arrays:
         with torch.no_grad():
             found = module(torch.from_numpy(batch))
-        return {name: one.numpy() for name, one in zip(names, found, strict=True)}
+        return {name: one.numpy() for name, one in zip(OUTPUTS, found, strict=False)}
 
     return run

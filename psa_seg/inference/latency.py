@@ -2,7 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,25 +11,27 @@ import torch
 from prettytable import PrettyTable
 
 from psa_seg.engine.describe import environment
-from psa_seg.inference.export import Portable, Runs
+from psa_seg.inference.export import Runs
+from psa_seg.inference.portable import Portable
 
 WARMUP, TIMED = 2, 9
 
 
-def measure(portable: Portable, runs: Runs, name: str, size: tuple[int, int]) -> list[list[Any]]:
+def measure(
+    portable: Portable, files: Mapping[str, Runs], size: tuple[int, int]
+) -> list[list[Any]]:
     """Rows of a name and milliseconds (median of nine, in turn), or why there are none.
 
     Args:
         portable: the segmentor.
-        runs: what runs the file.
-        name: of that.
+        files: what runs each file, by what a row calls it.
         size: rows and columns of the picture.
     """
     picture = np.random.default_rng(0).integers(0, 256, (1, 3, *size), np.uint8)
     tensor = torch.from_numpy(picture)
     works: dict[str, Callable[[], Any]] = {
         "PyTorch": lambda: portable(tensor),
-        name: lambda: runs(picture),
+        **{name: partial(runs, picture) for name, runs in files.items()},
     }
     rows: list[list[Any]] = []
     with torch.no_grad():

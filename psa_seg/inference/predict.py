@@ -3,7 +3,6 @@
 import csv
 import io
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -17,10 +16,9 @@ from psa_seg.engine import work_dir
 from psa_seg.errors import UserError
 from psa_seg.inference.inputs import TABLE, Source, Video, find
 from psa_seg.inference.outputs import Outputs
+from psa_seg.inference.pace import Pace
 from psa_seg.inference.result import Segmentation
 from psa_seg.inference.segmenter import Segmenter, Wanted
-
-EVERY = 10  # seconds between lines that say how far it is
 
 
 @dataclass(frozen=True)
@@ -75,34 +73,6 @@ class Tally:
             if total[i]:
                 table.add_row([self.names[i], f"{100 * total[i] / total.sum():.2f}", seen[i]])
         return table.get_string()
-
-
-class Pace:
-    """Says how far it is: in a terminal in one line, in a log every ten seconds."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done = total, 0
-        self.started = self.told = time.monotonic()
-        self.live = sys.stderr.isatty()
-
-    def step(self) -> None:
-        """One picture more."""
-        self.done += 1
-        self.total = max(self.total, self.done)
-        now = time.monotonic()
-        if now - self.told < (0.2 if self.live else EVERY):
-            return
-        self.told = now
-        rate = self.done / (now - self.started)
-        minutes, seconds = divmod(round((self.total - self.done) / rate), 60)
-        begin, end = ("\r\033[K", "") if self.live else ("", "\n")
-        line = f"{self.done} of {self.total}, {rate:.3g} a second, {minutes}:{seconds:02d} left"
-        print(f"{begin}{line}", file=sys.stderr, end=end, flush=True)
-
-    def clear(self) -> None:
-        """Make room for a line of another's."""
-        if self.live:
-            print("\r\033[K", file=sys.stderr, end="", flush=True)
 
 
 def predict(order: Order) -> int:

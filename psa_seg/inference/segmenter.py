@@ -1,7 +1,7 @@
 """Pictures in, label maps out: the object that `psa_seg.load` gives."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import Compose
-from mmseg.registry import TRANSFORMS
+from mmseg.registry import DATASETS, TRANSFORMS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from psa_seg.datasets.loading import KEYS, NamingDataset
 from psa_seg.errors import DataError, UserError
 from psa_seg.inference import stored
 from psa_seg.inference.gates import Watch
@@ -67,7 +68,6 @@ class Segmenter:
         data: the data.yaml it was trained on, if it was one.
         path: of the checkpoint.
         steps: of the pipeline from a file to the network.
-        validation: folder of the images it was validated on, if it is here; else empty.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Segmenter:
     ) -> None:
         held = stored.read(str(path), config)
         self.names, self.palette, self.data = held.names, held.palette, held.data
-        self.path, self.validation = held.path, held.validation
+        self.path, self._validation = held.path, held.validation
         self.device = _device(device)
         self.model: Any = held.model.to(self.device)
         self.steps, self._views = held.steps, held.views
@@ -156,6 +156,31 @@ class Segmenter:
                 f"or more; a tile has {LEAST_TILE} pixels a side, or more (0: no tiles)"
             )
 
+    @contextmanager
+    def giving(self, scores: bool = False, confidence: bool = False) -> Iterator[None]:
+        """What the model's predictions hold besides labels, within the block."""
+        model, before = self.model, None
+        if isinstance(model, LeanEncoderDecoder):
+            before = model.scored, model.confident
+            model.scored, model.confident = scores, confidence
+        try:
+            yield
+        finally:
+            if before:
+                model.scored, model.confident = before
+
+    def validation(self) -> NamingDataset | None:
+        """The images that the model was validated on, and their masks; None if not on this disk."""
+        if not self._validation:
+            return None
+        try:
+            found = DATASETS.build(self._validation)
+            places = [found.get_data_info(index) for index in range(len(found))]
+        except (UserError, OSError):
+            return None
+        there = all(Path(info[key]).is_file() for info in places for key in KEYS)
+        return NamingDataset(found) if places and there else None
+
     def pipeline(self, tta: bool = False) -> tuple[Any, Compose]:
         """From a file to the network: the first step, which loads it, and all that follow."""
         first, *rest = self._views if tta else self.steps
@@ -167,7 +192,8 @@ class Segmenter:
         if not group:
             return []
         try:
-            samples, gates = self._predicted(group, wanted)
+            with self.giving(wanted.scores, wanted.confidence):
+                samples, gates = self._predicted(group, wanted)
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate" in str(error)):
                 raise
@@ -179,7 +205,7 @@ class Segmenter:
                 palette=self.palette,
                 picture=item.image,
                 confidence=_numpy(sample.confidence.data[0]) if wanted.confidence else None,
-                scores=_probabilities(sample.seg_logits.data) if wanted.scores else None,
+                scores=probabilities(sample.seg_logits.data) if wanted.scores else None,
                 gates=gates.of(index) if gates else None,
             )
             for index, (item, sample) in enumerate(zip(group, samples, strict=True))
@@ -193,8 +219,6 @@ class Segmenter:
         self, group: Sequence[Item], wanted: Wanted
     ) -> tuple[Sequence[SegDataSample], Watch | None]:
         model = self.model
-        if isinstance(model, LeanEncoderDecoder):
-            model.confident, model.scored = wanted.confidence, wanted.scores
         if wanted.tile:
             samples = [item.data["data_samples"] for item in group]
             for item, sample in zip(group, samples, strict=True):
@@ -229,7 +253,7 @@ def _too_large(item: Item, wanted: Wanted) -> UserError:
     )
 
 
-def _probabilities(logits: Tensor) -> np.ndarray:
+def probabilities(logits: Tensor) -> np.ndarray:
     """float32 `[classes, H, W]`; a head of one channel gives the probability of the second."""
     if len(logits) == 1:
         return _numpy(torch.cat([1 - logits, logits]))

@@ -6,7 +6,7 @@ register, and nothing else is imported: a config could name any function there i
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS, TRANSFORMS
+from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from torch import nn
 
 import psa_seg.registered  # noqa: F401
@@ -28,7 +28,7 @@ from psa_seg.datasets.folder import as_read
 from psa_seg.datasets.transforms import without_masks
 from psa_seg.engine.config import load_config
 from psa_seg.engine.doctor import check_checkpoint
-from psa_seg.engine.doctor.data import first_steps
+from psa_seg.engine.doctor.data import first_steps, leaves
 from psa_seg.engine.explain import explaining, register
 from psa_seg.errors import UserError, stop_at
 from psa_seg.models.placement import decode_heads, name_of, settled
@@ -57,7 +57,8 @@ class Stored:
         names: of the classes.
         palette: RGB of each.
         data: the data.yaml it was trained on; None for other data sets.
-        validation: folder of the images it was validated on, if it is on this disk; else empty.
+        validation: config of the data set it was validated on, which may not be on this disk; None
+            where it is not told, or is none that is registered here.
     """
 
     path: str
@@ -68,7 +69,7 @@ class Stored:
     names: tuple[str, ...]
     palette: tuple[RGB, ...]
     data: DataFile | None
-    validation: str
+    validation: dict[str, Any] | None
 
 
 def read(path: str, config: str | None = None) -> Stored:
@@ -81,6 +82,10 @@ def read(path: str, config: str | None = None) -> Stored:
     path = _file(path)
     checkpoint = load_checkpoint(path)
     found = _of_file(config) if config else _of_checkpoint(checkpoint, path)
+    with _told(found.filename):
+        steps, views = _test_pipeline(found), found.get("tta_pipeline") or []
+        names, palette = _classes(checkpoint, decode_heads(found.model)[-1].num_classes)
+        data, validation = _own_data(found), _validation(found)
     with explaining(found):
         found.model = _for_inference(found.model)
         model = revert_sync_batchnorm(MODELS.build(found.model))
@@ -88,17 +93,16 @@ def read(path: str, config: str | None = None) -> Stored:
     model.load_state_dict(state_dict(checkpoint))
     if found.get("channels_last"):  # as it was tested: other layouts round otherwise
         model.to(memory_format=torch.channels_last)
-    names, palette = _classes(checkpoint, decode_heads(found.model)[-1].num_classes)
     return Stored(
         path=path,
         checkpoint=checkpoint,
         model=model.eval().requires_grad_(False),
-        steps=without_masks(_test_pipeline(found)),
-        views=without_masks(found.get("tta_pipeline") or []),
+        steps=without_masks(steps),
+        views=without_masks(views),
         names=names,
         palette=palette,
-        data=_own_data(found),
-        validation=_validation(found),
+        data=data,
+        validation=validation,
     )
 
 
@@ -155,12 +159,32 @@ def _of_checkpoint(checkpoint: Mapping[str, Any], path: str) -> Config:
             "  do         give it: --config FILE"
         )
     init_default_scope("mmseg")
-    config = Config(held, cfg_text="# of a checkpoint", filename=path)
-    _require_known(config.model, _names(MODELS), path)
-    steps = first_steps(_dataset(config, "test_dataloader"))
-    pipelines = [steps, config.get("test_pipeline") or [], config.get("tta_pipeline") or []]
-    _require_known(pipelines, _names(TRANSFORMS), path)
+    with _told(path):
+        config = Config(held, cfg_text="# of a checkpoint", filename=path)
+        _require_known(config.model, _names(MODELS), path)
+        steps = first_steps(_dataset(config, "test_dataloader"))
+        pipelines = [steps, config.get("test_pipeline") or [], config.get("tta_pipeline") or []]
+        _require_known(pipelines, _names(TRANSFORMS), path)
+        _, validation = next(leaves(_dataset(config, "val_dataloader")))
+        validation.pop("pipeline", None)  # it is the test's
+        try:
+            _require_known(validation, _names(DATASETS), path)
+        except UserError:  # it is not needed to predict
+            config.val_dataloader = None
     return config
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """Turn what a config of another shape makes these lines raise into a message."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"the config is not such as MMSegmentation takes: {path}\n"
+            f"  because    {type(error).__name__}: {error}\n"
+            "  do         give the one it was trained with: --config FILE"
+        ) from error
 
 
 def _names(registry: Any) -> set[str]:
@@ -257,14 +281,8 @@ def _own_data(config: Config) -> DataFile | None:
     return as_read(dataset["content"], Path(dataset.get("data_root") or "."))
 
 
-def _validation(config: Config) -> str:
-    data = _own_data(config)
-    if data and not _dataset(config, "test_dataloader").get("data_root"):
-        return ""  # of a folder that was shared
-    if data:
-        place = data.root / data.images.get("val", "")
-        return str(place) if "val" in data.images and place.is_dir() else ""
-    dataset = _dataset(config, "val_dataloader")
-    inside = dataset.get("data_root") and (dataset.get("data_prefix") or {}).get("img_path")
-    place = Path(dataset.get("data_root") or ".", inside or "")
-    return str(place) if inside and place.is_dir() else ""
+def _validation(config: Config) -> dict[str, Any] | None:
+    _, dataset = next(leaves(_dataset(config, "val_dataloader")))
+    if not dataset.get("data_root"):  # of a model that was shared, too
+        return None
+    return {**dataset, "pipeline": _test_pipeline(config), "lazy_init": False, "test_mode": True}

@@ -81,14 +81,18 @@ class LeanEncoderDecoder(EncoderDecoder):
 
     def _logits(self, inputs: Tensor, metas: Sequence[dict[str, Any]]) -> Tensor:
         """`[B, classes, h, w]`: as the head gives them where resizing is all that would follow."""
+        if self.resizes and self.test_cfg.get("mode", "whole") == "whole":
+            return self(inputs)  # mode='tensor'
+        return self.inference(inputs, metas)
+
+    @property
+    def resizes(self) -> bool:
+        """Whether the last head only resizes its logits to predict; a PointRend's does more."""
         head = type(self.last_head)
-        resized = (
+        return (
             head.predict in (BaseDecodeHead.predict, BaseCascadeDecodeHead.predict)
             and head.predict_by_feat is BaseDecodeHead.predict_by_feat
         )
-        if resized and self.test_cfg.get("mode", "whole") == "whole":
-            return self(inputs)  # mode='tensor'
-        return self.inference(inputs, metas)
 
     @property
     def last_head(self) -> BaseDecodeHead:
