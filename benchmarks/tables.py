@@ -221,7 +221,11 @@ TABLES = {
 
 PAGES = {
     README: TABLES,
-    ROOT / "docs/predict.md": {"prediction": predicting.prediction, "tiles": predicting.tiles},
+    ROOT / "docs/predict.md": {
+        "prediction": predicting.prediction,
+        "tiles": predicting.tiles,
+        "int8": predicting.int8,
+    },
 }
 
 

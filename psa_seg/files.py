@@ -35,6 +35,9 @@ def whole(path: Path, new: bool = False) -> Iterator[Path]:
         if new:
             must_be_new(path)
         os.replace(part, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write does not say where
+        raise
     finally:
         part.unlink(missing_ok=True)
 

@@ -108,15 +108,20 @@ def without_masks(steps: Sequence[Any]) -> list[Any]:
     """A pipeline, or a list of test-time augmentations, without steps that load masks."""
     kept: list[Any] = []
     for step in steps:
-        if isinstance(step, list):
+        if isinstance(step, list | tuple):
             step = without_masks(step)
         elif "transforms" in step:
             step = {**step, "transforms": without_masks(step["transforms"])}
-        elif step["type"] in MASK_LOADERS:
+        elif _name(step["type"]) in MASK_LOADERS:
             continue
         if step:  # of alternatives none may be left
             kept.append(step)
     return kept
+
+
+def _name(kind: Any) -> str:
+    """Of a step's type, which is a class, or its name, dotted or not."""
+    return getattr(kind, "__name__", str(kind)).rpartition(".")[2]
 
 
 @TRANSFORMS.register_module()

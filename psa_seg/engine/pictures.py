@@ -21,6 +21,7 @@ ERRORS = "errors (red)"
 GAP = 4  # pixels between pictures
 LEAST_SHARE = 0.005  # that has a number in a confusion matrix
 MOST_NUMBERED = 40  # classes, beyond which it has none
+MOST_INCHES = 40  # of a side: 4400 pixels
 
 
 @east_asian_letters()
@@ -145,13 +146,14 @@ def draw_confusion(path: Path, confusion: np.ndarray, names: Sequence[str], titl
         title: of the picture.
     """
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    side = 2.5 + 0.32 * len(names)
+    side = min(2.5 + 0.32 * len(names), MOST_INCHES)
+    small = min(8, 0.7 * 72 * side / len(names))  # points, of names that are to fit
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axis = figure.subplots()
     shown_matrix = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     labels, places = [shown(name) for name in names], range(len(names))
-    axis.set_xticks(places, labels, rotation=90, fontsize=8, parse_math=False)
-    axis.set_yticks(places, labels, fontsize=8, parse_math=False)
+    axis.set_xticks(places, labels, rotation=90, fontsize=small, parse_math=False)
+    axis.set_yticks(places, labels, fontsize=small, parse_math=False)
     axis.set(xlabel="prediction", ylabel="truth")
     axis.set_title(shown(title), parse_math=False)
     for row, column in np.argwhere(shares >= LEAST_SHARE) if len(names) <= MOST_NUMBERED else ():

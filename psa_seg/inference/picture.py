@@ -23,6 +23,7 @@ class Item(NamedTuple):
 
     image: np.ndarray  # as it was loaded, BGR
     data: dict[str, Any]  # as the pipeline gives it
+    path: str | None  # of an array, none
 
     @property
     def size(self) -> Any:
@@ -40,15 +41,21 @@ def load_picture(load: Any, rest: Compose, picture: Picture, bgr: bool) -> Item:
     if isinstance(picture, str | Path):
         results = _read(load, Path(picture))
     else:
+        if (wanted := getattr(load, "color_type", "color")) != "color":
+            raise UserError(
+                f"the config loads pictures as {wanted!r}, which an array is not\n"
+                "  do         give paths"
+            )
         image = _as_bgr(picture, bgr)
+        image = image.astype(np.float32) if getattr(load, "to_float32", False) else image
         shape = image.shape[:2]
         results = dict(img=image, img_path=None, img_shape=shape, ori_shape=shape)
     image = results["img"]
     try:
-        return Item(image, rest(results))
+        return Item(image, rest(results), results["img_path"])
     except cv2.error as error:  # a strip, of which scaling leaves nothing
         height, width = image.shape[:2]
-        where = results.get("img_path") or "the array"
+        where = results["img_path"] or "the array"
         raise DataError(
             f"the pipeline does not take {width}x{height} pixels: {where}\n"
             f"  because    {error.err}\n  do         cut it, or pad it"

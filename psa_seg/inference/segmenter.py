@@ -174,7 +174,8 @@ class Segmenter:
         if not self._validation:
             return None
         try:
-            found = DATASETS.build(self._validation)
+            with stored.told(self.path):
+                found = DATASETS.build(self._validation)
             places = [found.get_data_info(index) for index in range(len(found))]
         except (UserError, OSError):
             return None
@@ -247,8 +248,9 @@ def _device(name: str | None) -> torch.device:
 def _too_large(item: Item, wanted: Wanted) -> UserError:
     height, width = item.image.shape[:2]
     smaller = "a smaller tile" if wanted.tile else "--tile 1024, or in Python tile=1024"
+    where = item.path or "the array"
     return DataError(
-        f"memory does not hold what the network makes of {width}x{height} pixels\n"
+        f"memory does not hold what the network makes of {width}x{height} pixels: {where}\n"
         f"  do         {'a smaller --batch, or ' * (wanted.batch > 1)}{smaller}"
     )
 

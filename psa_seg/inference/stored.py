@@ -82,7 +82,7 @@ def read(path: str, config: str | None = None) -> Stored:
     path = _file(path)
     checkpoint = load_checkpoint(path)
     found = _of_file(config) if config else _of_checkpoint(checkpoint, path)
-    with _told(found.filename):
+    with told(found.filename):
         steps, views = _test_pipeline(found), found.get("tta_pipeline") or []
         names, palette = _classes(checkpoint, decode_heads(found.model)[-1].num_classes)
         data, validation = _own_data(found), _validation(found)
@@ -159,7 +159,7 @@ def _of_checkpoint(checkpoint: Mapping[str, Any], path: str) -> Config:
             "  do         give it: --config FILE"
         )
     init_default_scope("mmseg")
-    with _told(path):
+    with told(path):
         config = Config(held, cfg_text="# of a checkpoint", filename=path)
         _require_known(config.model, _names(MODELS), path)
         steps = first_steps(_dataset(config, "test_dataloader"))
@@ -175,7 +175,7 @@ def _of_checkpoint(checkpoint: Mapping[str, Any], path: str) -> Config:
 
 
 @contextmanager
-def _told(path: str) -> Iterator[None]:
+def told(path: str) -> Iterator[None]:
     """Turn what a config of another shape makes these lines raise into a message."""
     try:
         yield

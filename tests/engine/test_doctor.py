@@ -13,6 +13,7 @@ import torch
 from mmengine.fileio import LocalBackend
 from mmseg.registry import MODELS
 
+from psa_seg import files
 from psa_seg.engine import tool, weights
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.work_dir import checkpoint_in, claim, find
@@ -355,6 +356,19 @@ def test_a_disk_too_full_for_the_checkpoints(tiny, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"0.00 GB free, .*0.03 GB"):
         train(tiny("psa_deeplabv3plus_cityscapes"))
+
+
+def test_a_disk_that_fills_up_names_the_file(tmp_path, monkeypatch):
+    """Of a write, the system does not say which."""
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space") as error:
+        files.write(tmp_path / "labels.png", b"data")
+    assert f"No space left on device: {tmp_path}/labels.png" in str(files.disk_error(error.value))
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_disk_that_fills_up_in_training_is_a_message(held, tmp_path, monkeypatch, capsys):

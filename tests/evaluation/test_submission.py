@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 from psa_seg.datasets.labels import LABEL_ID_OF
-from psa_seg.datasets.transforms import without_masks
+from psa_seg.datasets.transforms import LoadLabelIds, without_masks
 from psa_seg.engine import demo, submit
 from psa_seg.errors import UserError
 from psa_seg.evaluation import submission
@@ -235,6 +235,15 @@ def test_images_without_masks_are_augmented(tiny, images):
     views = Compose(pipeline)({"img_path": str(next(images.rglob("*.png")))})
     assert len(views["data_samples"]) == 12
     assert "gt_sem_seg" not in views["data_samples"][0]
+
+
+def test_steps_that_load_masks_are_known_by_any_name():
+    """As classes, by their whole name, among alternatives."""
+    loads, packs = dict(type="LoadImageFromFile"), dict(type="mmseg.PackSegInputs")
+    masks = [dict(type=LoadLabelIds), dict(type="mmseg.datasets.transforms.LoadAnnotations")]
+    views = dict(type="TestTimeAug", transforms=([dict(type="Resize")], (*masks,), [packs]))
+    assert without_masks((loads, *masks, packs)) == [loads, packs]
+    assert without_masks([views]) == [{**views, "transforms": [[dict(type="Resize")], [packs]]}]
 
 
 def test_a_command_line_that_says_neither(call, capsys):

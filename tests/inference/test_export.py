@@ -1,24 +1,31 @@
 """A checkpoint as a file for other runtimes: it says what the model says, or is not there."""
 
 import copy
+import io
 import json
 import re
 import runpy
 import shlex
 import shutil
 import sys
+from contextlib import redirect_stdout
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
+from mmseg.models.decode_heads import DepthwiseSeparableASPPHead
 
 from psa_seg.errors import UserError
 from psa_seg.inference import export as module
 from psa_seg.inference import latency
-from psa_seg.inference.export import Portable, compare, export, metadata
+from psa_seg.inference.export import compare, export
 from psa_seg.inference.latency import measure, table
+from psa_seg.inference.portable import Portable, metadata
+from psa_seg.inference.quantized import quantize
+from psa_seg.records.scores import scores
 from tests.conftest import ROOT
 
 
@@ -34,22 +41,106 @@ PAGE = (ROOT / "docs/predict.md").read_text()
 
 
 @pytest.fixture(scope="module")
-def exported(checkpoint, tmp_path_factory):
-    """A session on the file of a trained checkpoint, made as the page has it."""
+def folder(checkpoint, pictures, tmp_path_factory):
+    """What the page's command leaves of a trained checkpoint, and `said.txt`, what it says."""
     folder = tmp_path_factory.mktemp("exported")
     shutil.copy(checkpoint, folder / "iter_700.pth")
+    shutil.copytree(pictures[0].parents[2] / "train", folder / "photos")
     ((tool, *words),) = (
         shlex.split(line)[1:] for line in PAGE.splitlines() if "tools/export.py" in line
     )
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as said:
         patch.chdir(folder)
         patch.setattr(sys, "argv", [tool, *words])
         trace = module._traced
         patch.setattr(module, "_traced", lambda *args: TRACED.setdefault("program", trace(*args)))
-        patch.setattr(latency, "measure", lambda *_: [["PyTorch", 1.5]])
+        patch.setattr(latency, "measure", lambda _, files, __: [[name, 1.5] for name in files])
         runpy.run_path(str(ROOT / tool), run_name="__main__")
-    assert "1.5" in (folder / "model.onnx.latency.txt").read_text()
+    (folder / "said.txt").write_text(said.getvalue())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(folder):
+    """A session on the file of a trained checkpoint, made as the page has it."""
     return onnxruntime.InferenceSession(str(folder / "model.onnx"))
+
+
+def test_integers_cost_what_is_told(folder, exported, segmenter, pictures):
+    """The float file scores as the model does, whose labels are those of `tools/test.py`."""
+    after, before, count, differ = re.search(
+        r"mIoU ([\d.]+) instead of ([\d.]+) on (\d+) validation images; ([\d.]+) %",
+        (folder / "said.txt").read_text(),
+    ).groups()
+    assert int(count) == len(pictures)
+    small = onnxruntime.InferenceSession(str(folder / "model.int8.onnx"))
+    batch = images(pictures)
+    one, other = (session.run(["labels"], {"image": batch})[0] for session in (exported, small))
+    assert f"{100 * np.mean(one != other):.2f}" == differ
+    assert 0 < np.mean(one != other) < 0.2
+    data = segmenter.validation()
+    assert [data.get_data_info(index)["img_path"] for index in range(len(data))] == [
+        str(path) for path in pictures
+    ]
+    truth = [data[index]["data_samples"].gt_sem_seg.data[0].numpy() for index in range(len(data))]
+    for figure, maps in ((before, [each.labels for each in segmenter(pictures)]), (after, other)):
+        counts = np.zeros((19, 19), np.int64)
+        for mask, labels in zip(truth, maps, strict=True):
+            np.add.at(counts, (mask[mask < 19], labels[mask < 19]), 1)
+        assert figure == f"{scores(counts.tolist())['mIoU']:.2f}"
+
+
+def test_convolutions_are_in_integers_and_nothing_else(folder):
+    graph = onnx.load(folder / "model.int8.onnx").graph
+    made_by = {out: node for node in graph.node for out in node.output}
+    for node in graph.node:
+        integers = [made_by.get(name) and made_by[name].op_type for name in node.input]
+        if node.op_type == "Conv":
+            assert {*integers} == {"DequantizeLinear"}
+        elif node.op_type in ("MatMul", "Softmax", "LayerNormalization", "Gemm", "ArgMax"):
+            assert "DequantizeLinear" not in integers[1:]
+    sizes = [(folder / name).stat().st_size for name in ("model.int8.onnx", "model.onnx")]
+    assert sizes[0] < 0.6 * sizes[1]
+    told = onnxruntime.InferenceSession(str(folder / "model.int8.onnx")).get_modelmeta()
+    assert "classes" in told.custom_metadata_map
+    assert "onnx, int8" in (folder / "model.onnx.latency.txt").read_text()
+
+
+def test_without_masks_there_is_no_score(folder, segmenter, pictures, tmp_path):
+    """Images whose masks are elsewhere, and a checkpoint whose data are."""
+    twin = copy.copy(segmenter)
+    twin._validation = {**segmenter._validation, "data_root": str(tmp_path)}
+    assert twin.validation() is None
+    shutil.copytree(pictures[0].parents[1], tmp_path / "leftImg8bit/val")
+    assert twin.validation() is None
+    runs = module.run_of(folder / "model.onnx", ".onnx")
+    photos = str(folder / "photos")
+    cost, _ = quantize(twin, folder / "model.onnx", runs, tmp_path / "small.onnx", photos)
+    assert cost.miou is None
+    assert 0 < cost.labels < 0.2
+    assert "mIoU not measured" in cost.text(tmp_path / "small.onnx", folder / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("out", "given", "reason"),
+    [
+        ("model.pt2", "photos", "--int8 is onnxruntime's"),
+        ("model.onnx", "nowhere", "not found: nowhere"),
+        ("there.onnx", "photos", r"there.int8.onnx exists, and stays"),
+    ],
+)
+def test_what_integers_need_is_told_first(
+    folder, monkeypatch, tmp_path, capsys, out, given, reason
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder / "photos", "photos")
+    (tmp_path / "there.int8.onnx").write_text("mine")
+    monkeypatch.setattr(sys, "argv", ["export.py", "no.pth", out, "--int8", given])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / "tools/export.py"), run_name="__main__")
+    assert stop.value.code == 2
+    assert reason in capsys.readouterr().err
+    assert {*tmp_path.iterdir()} == {tmp_path / "photos", tmp_path / "there.int8.onnx"}
 
 
 def test_the_page_reads_it(exported, pictures, monkeypatch, tmp_path):
@@ -112,7 +203,7 @@ def test_a_file_that_differs_is_not_left(segmenter, tmp_path, monkeypatch, what)
     monkeypatch.setattr(module, "_traced", lambda *_: None)
     monkeypatch.setattr(module, "_to_onnx", lambda *args: args[-1].write_bytes(b"file"))
 
-    def lying(path, kind, scores):
+    def lying(path, kind):
         portable = Portable(segmenter, True).eval()
 
         def run(batch):
@@ -126,7 +217,7 @@ def test_a_file_that_differs_is_not_left(segmenter, tmp_path, monkeypatch, what)
 
         return run
 
-    monkeypatch.setattr(module, "_run_of", lying)
+    monkeypatch.setattr(module, "run_of", lying)
     with pytest.raises(UserError, match="says something else than the model"):
         export(segmenter, tmp_path / "model.onnx", scores=True)
     assert not [*tmp_path.iterdir()]
@@ -147,6 +238,38 @@ def test_what_cannot_be_exported_is_told(segmenter, tmp_path):
     twin.model.test_cfg = dict(mode="slide", crop_size=(64, 64), stride=(32, 32))
     with pytest.raises(UserError, match="sliding windows"):
         export(twin, tmp_path / "model.onnx")
+
+
+class Refining(DepthwiseSeparableASPPHead):
+    """A head that does more than resize its logits, as PointRend's does."""
+
+    def predict_by_feat(self, logits, metas):
+        return super().predict_by_feat(logits, metas) + 1
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("head", "cannot be exported: how Refining predicts"),
+        ("step", "cannot be exported: CenterCrop in the test pipeline"),
+        ("padding", r"SegDataPreProcessor that pads in a test"),
+        ("channels", "images of 1 channels"),
+    ],
+)
+def test_what_a_graph_does_not_have_is_refused(segmenter, what, reason):
+    twin = copy.copy(segmenter)
+    twin.model = copy.deepcopy(segmenter.model)
+    if what == "head":
+        twin.model.decode_head.__class__ = Refining
+    elif what == "step":
+        crop = dict(type="mmcv.transforms.CenterCrop", crop_size=(64, 64))
+        twin.steps = [*segmenter.steps[:-1], crop, segmenter.steps[-1]]
+    elif what == "padding":
+        twin.model.data_preprocessor.test_cfg = dict(size_divisor=32)
+    else:
+        twin.model.data_preprocessor.mean = torch.zeros(1, 1, 1)
+    with pytest.raises(UserError, match=reason):
+        Portable(twin)
 
 
 def test_bgr_and_one_channel(segmenter, pictures):
@@ -174,7 +297,7 @@ def test_latency_is_told_with_what_it_was_measured_on(segmenter, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", lambda _: fails)
     portable = Portable(segmenter).eval()
-    rows = measure(portable, lambda batch: {}, "onnx", (32, 64))
+    rows = measure(portable, {"onnx": lambda batch: {}}, (32, 64))
     assert [row[0] for row in rows] == ["PyTorch", "onnx", "PyTorch, compiled"]
     assert rows[0][1] > rows[1][1] >= 0
     assert rows[2][1] == "not measured: RuntimeError"
@@ -184,6 +307,6 @@ def test_latency_is_told_with_what_it_was_measured_on(segmenter, monkeypatch):
 def test_compare_sees_the_largest_difference(segmenter, pictures):
     portable = Portable(segmenter).eval()
     seen = [np.ascontiguousarray(cv2.imread(str(path))[..., ::-1]) for path in pictures[:2]]
-    found = compare(portable, lambda batch: {"labels": np.full((1,), 255)}, seen)
+    found = compare(segmenter, lambda batch: {"labels": np.full((1,), 255)}, seen)
     assert found.labels == 1
     assert set(metadata(segmenter, portable)) >= {"classes", "palette", "input", "output"}

@@ -189,6 +189,69 @@ def test_tiles_of_a_picture_that_is_not_resized_come_in_bands(segmenter, picture
     np.testing.assert_allclose(found.confidence, scored.scores.max(0), atol=1e-5)
 
 
+def test_of_a_network_that_does_not_look_far_tiles_are_the_whole(segmenter, pictures):
+    """A 1x1 convolution: whatever the tiles, each pixel has its own logits, or their mean."""
+    conv = torch.nn.Conv2d(3, 19, 1)
+    twin = copy.copy(segmenter)
+    twin.model = copy.deepcopy(segmenter.model)
+    twin.model.encode_decode = lambda inputs, metas: conv(inputs)
+    twin.model._logits = twin.model.encode_decode
+    wide = cv2.resize(cv2.imread(str(pictures[0])), (301, 203))
+    twin.steps = [step for step in segmenter.steps if step["type"] != "Resize"]
+    whole = twin(wide, scores=True, bgr=True)
+    assert len(np.unique(whole.labels)) > 3
+    for tile in (32, 100, 203, 300):
+        found = twin(wide, tile=tile, scores=True, bgr=True)
+        np.testing.assert_allclose(found.scores, whole.scores, atol=1e-5)
+        assert np.mean(found.labels != whole.labels) < 1e-3, "of equal scores either may win"
+
+
+def test_heads_of_one_channel_and_of_hundreds(segmenter, pictures):
+    """The rest and a class: two scores; beyond 256 classes labels take two bytes."""
+    for channels, classes, names in ((1, 2, "ab"), (300, 300, map(str, range(300)))):
+        twin = copy.copy(segmenter)
+        twin.model = copy.deepcopy(segmenter.model)
+        twin.names = tuple(names)
+        head = twin.model.decode_head
+        head.conv_seg = torch.nn.Conv2d(64, channels, 1)
+        head.conv_seg.weight.data[-1] = 1  # the last class wins somewhere
+        head.out_channels = twin.model.out_channels = channels
+        head.threshold = 0.5
+        for wishes in ({}, dict(tile=96), dict(tta=True)):
+            found = twin(pictures[0], scores=True, confidence=True, **wishes)
+            assert found.scores.shape == (classes, 128, 256)
+            np.testing.assert_allclose(found.scores.sum(0), 1, atol=1e-5)
+            np.testing.assert_allclose(found.scores.max(0), found.confidence, atol=1e-5)
+            assert np.mean(found.labels != found.scores.argmax(0)) < 1e-3
+            assert found.labels.dtype == (np.uint8 if classes < 256 else np.uint16)
+        assert found.labels.max() < classes
+    assert found.labels.max() > 255
+
+
+def test_a_call_leaves_nothing_in_the_model(segmenter, pictures):
+    model = segmenter.model
+    segmenter(pictures[0], scores=True, confidence=True)
+    assert (model.scored, model.confident) == (False, False)
+    with pytest.raises(UserError):
+        segmenter("no/such.png", scores=True)
+    with segmenter.giving(scores=True), segmenter.giving(confidence=True):
+        assert (model.scored, model.confident) == (False, True)
+    assert (model.scored, model.confident) == (False, False)
+
+
+def test_arrays_go_the_way_of_files(segmenter, pictures):
+    """What the loader makes of a file an array becomes, or it is said that it cannot."""
+    twin = copy.copy(segmenter)
+    first, *rest = segmenter.steps
+    twin.steps = [{**first, "to_float32": True}, *rest]
+    found = twin([pictures[0], Image.open(pictures[0])], scores=True)
+    np.testing.assert_array_equal(found[0].scores, found[1].scores)
+    np.testing.assert_array_equal(found[0].image, segmenter(pictures[0]).image)
+    twin.steps = [{**first, "color_type": "grayscale"}, *rest]
+    with pytest.raises(UserError, match=r"as 'grayscale', which an array is not(.|\n)*give paths"):
+        twin(Image.open(pictures[0]))
+
+
 WISHES = {
     "tiles are seen once each": dict(tile=96, tta=True),
     "others for each tile": dict(tile=96, gates=True),
@@ -226,7 +289,7 @@ def test_memory_that_does_not_suffice_is_told(segmenter, pictures, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(type(segmenter.model), "test_step", full)
-    with pytest.raises(UserError, match=r"memory does not hold .* 256x128 pixels(.|\n)*tile=1024"):
+    with pytest.raises(UserError, match=rf"256x128 pixels: {pictures[0]}(.|\n)*tile=1024"):
         segmenter(pictures[0])
     monkeypatch.setattr(type(segmenter.model), "test_step", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):  # ours keeps its traceback

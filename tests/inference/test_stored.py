@@ -144,3 +144,52 @@ def test_one_line_of_a_pipeline_that_does_not_load(changed):
 
 def _without_loading(text):
     return re.sub(r"dict\(type='LoadImageFromFile'\),", "", text)
+
+
+def set_to(key, text):
+    """In the config, another value at the top."""
+    return lambda meta: meta.update(cfg=f"{meta['cfg']}\n{key} = {text}\n")
+
+
+MALFORMED = {
+    "a number for a loader": set_to("test_dataloader", "5"),
+    "a text for a data set": set_to("test_dataloader", "dict(dataset='cityscapes')"),
+    "steps that are none": set_to("test_dataloader", "dict(dataset=dict(pipeline=[1, 2]))"),
+    "a step without a type": set_to("test_dataloader", "dict(dataset=dict(pipeline=[dict(a=1)]))"),
+    "a list for a data.yaml": set_to(
+        "test_dataloader",
+        "dict(dataset=dict(type='FolderDataset', pipeline=[dict(type='LoadImageFromFile')]))",
+    ),
+    "a key that mmengine keeps": set_to("text", "'mine'"),
+    "a model without heads": set_to("model", "dict(type='LeanEncoderDecoder')"),
+    "a model of another kind": set_to("model", "dict(type='SegTTAModel')"),
+    "a head that is a list": set_to("model", "dict(type='EncoderDecoder', decode_head=[])"),
+    "an option too many": with_text("norm_eval=False", "norm_eval=False, colour='red'"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_config_that_is_none_is_told(changed, case):
+    """Whatever its shape: one message, with the checkpoint's name."""
+    path = changed(MALFORMED[case])
+    with pytest.raises(UserError, match=re.escape(str(path))):
+        psa_seg.load(path)
+
+
+STRANGE = {
+    "no loader": set_to("test_dataloader", "None"),
+    "no validation": set_to("val_dataloader", "None"),
+    "a data set of one's own": set_to(
+        "val_dataloader", "dict(dataset=dict(type='victim.Mine', data_root='.', n=1))"
+    ),
+    "options of a data set": set_to(
+        "val_dataloader", "dict(dataset=dict(type='FolderDataset', data_root='.'))"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_what_prediction_does_not_need_may_be_strange(changed, case, pictures, segmenter):
+    found = psa_seg.load(changed(STRANGE[case]))
+    np.testing.assert_array_equal(found(pictures[0]).labels, segmenter(pictures[0]).labels)
+    assert (found.validation() is None) == (case != "no loader")
