@@ -23,7 +23,6 @@ def main() -> None:
     from psa_seg import files
     from psa_seg.errors import UserError
     from psa_seg.inference import export, latency, quantized
-    from psa_seg.inference.inputs import find
     from psa_seg.inference.segmenter import Segmenter
 
     kind = args.out.suffix
@@ -31,7 +30,7 @@ def main() -> None:
     for path in (beside, *[small] * bool(args.int8)):
         files.must_be_new(path)
     if args.int8:
-        find([args.int8])  # before minutes of work
+        export.pictures_in(args.int8)  # before minutes of work
         if kind != ".onnx":
             raise UserError(f"--int8 is onnxruntime's, and not for {args.out}\n  do         .onnx")
     segmenter = Segmenter(args.checkpoint, args.config, "cpu")

@@ -142,17 +142,34 @@ def seen(segmenter: Segmenter, images: str | None, most: int = 4) -> list[np.nda
         else:
             drawn = dict(train=0, val=most, test=0)
             place = images or str(prepare(Path(folder, "drawn"), drawn, DRAWN))
-            paths = [source.path for source in find([place]) if not source.is_video]
-        if not paths:
-            raise UserError(f"no picture in {images}\n  do         name others")
+            paths = pictures_in(place)
         load, rest = segmenter.pipeline()
-        chosen = paths[:: max(1, len(paths) // most)][:most]
+        chosen = [paths[index] for index in spaced(len(paths), most)]
         return [rgb(load_picture(load, rest, path, bgr=True).data["inputs"]) for path in chosen]
+
+
+def pictures_in(place: str) -> list[Path]:
+    """Those that a file, a folder, a pattern or a list means; no videos.
+
+    Raises:
+        UserError: where there are none.
+    """
+    found = [source.path for source in find([place]) if not source.is_video]
+    if not found:
+        raise UserError(f"no picture, and videos alone: {place}\n  do         name pictures")
+    return found
+
+
+def spaced(count: int, most: int) -> list[int]:
+    """Indices of all of `count`, or of `most` of them, evenly spaced."""
+    return [index * count // most for index in range(most)] if count > most else [*range(count)]
 
 
 def rgb(inputs: torch.Tensor) -> np.ndarray:
     """A picture from a pipeline, BGR `[3, H, W]`, as files take it: uint8 RGB `[H, W, 3]`."""
-    return np.ascontiguousarray(inputs.numpy().astype(np.uint8).transpose(1, 2, 0)[..., ::-1])
+    picture = inputs.numpy().astype(np.uint8).transpose(1, 2, 0)[..., ::-1]
+    height, width = (max(side, LEAST) for side in picture.shape[:2])
+    return np.ascontiguousarray(cv2.resize(picture, (width, height)))
 
 
 def _traced(portable: Portable, picture: np.ndarray) -> torch.export.ExportedProgram:

@@ -19,7 +19,7 @@ import torch
 from psa_seg import files
 from psa_seg.datasets.loading import NamingDataset
 from psa_seg.evaluation import ConfusionMetric
-from psa_seg.inference.export import Runs, rgb, run_of, seen
+from psa_seg.inference.export import Runs, rgb, run_of, seen, spaced
 from psa_seg.inference.pace import Pace
 from psa_seg.inference.segmenter import Segmenter
 from psa_seg.records.scores import scores
@@ -95,6 +95,7 @@ def quantize(
 
 
 def _write(exact: Path, out: Path, pictures: Sequence[np.ndarray]) -> None:
+    import onnx
     from onnxruntime import quantization
 
     class Reader(quantization.CalibrationDataReader):
@@ -121,6 +122,10 @@ def _write(exact: Path, out: Path, pictures: Sequence[np.ndarray]) -> None:
         )
     finally:
         root.setLevel(level)
+    model = onnx.load(out)
+    told = model.metadata_props.add()
+    told.key, told.value = "quantization", f"int8 convolutions, ranges of {len(pictures)} pictures"
+    onnx.save(model, out)
 
 
 def _compared(pictures: Sequence[np.ndarray], exact: Runs, smaller: Runs) -> Cost:
@@ -132,7 +137,7 @@ def _scored(
     data: NamingDataset, exact: Runs, smaller: Runs, pictures: Sequence[np.ndarray]
 ) -> Cost:
     metrics = [ConfusionMetric(prefix=kind) for kind in ("float32", "int8")]
-    chosen = range(0, len(data), max(1, len(data) // SCORED))[:SCORED]
+    chosen = spaced(len(data), SCORED)
     differ, pace = [], Pace(len(chosen))
     for index in chosen:
         item = data[index]

@@ -103,6 +103,7 @@ def test_convolutions_are_in_integers_and_nothing_else(folder):
     assert sizes[0] < 0.6 * sizes[1]
     told = onnxruntime.InferenceSession(str(folder / "model.int8.onnx")).get_modelmeta()
     assert "classes" in told.custom_metadata_map
+    assert told.custom_metadata_map["quantization"].startswith("int8 convolutions")
     assert "onnx, int8" in (folder / "model.onnx.latency.txt").read_text()
 
 
@@ -126,6 +127,7 @@ def test_without_masks_there_is_no_score(folder, segmenter, pictures, tmp_path):
     [
         ("model.pt2", "photos", "--int8 is onnxruntime's"),
         ("model.onnx", "nowhere", "not found: nowhere"),
+        ("model.onnx", "films", "no picture, and videos alone: films"),
         ("there.onnx", "photos", r"there.int8.onnx exists, and stays"),
     ],
 )
@@ -135,12 +137,14 @@ def test_what_integers_need_is_told_first(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(folder / "photos", "photos")
     (tmp_path / "there.int8.onnx").write_text("mine")
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films/drive.mp4").touch()
     monkeypatch.setattr(sys, "argv", ["export.py", "no.pth", out, "--int8", given])
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(ROOT / "tools/export.py"), run_name="__main__")
     assert stop.value.code == 2
     assert reason in capsys.readouterr().err
-    assert {*tmp_path.iterdir()} == {tmp_path / "photos", tmp_path / "there.int8.onnx"}
+    assert {path.name for path in tmp_path.iterdir()} == {"films", "photos", "there.int8.onnx"}
 
 
 def test_the_page_reads_it(exported, pictures, monkeypatch, tmp_path):
@@ -270,6 +274,22 @@ def test_what_a_graph_does_not_have_is_refused(segmenter, what, reason):
         twin.model.data_preprocessor.mean = torch.zeros(1, 1, 1)
     with pytest.raises(UserError, match=reason):
         Portable(twin)
+
+
+def test_pictures_are_chosen_all_over_a_folder():
+    assert module.spaced(3, 32) == [0, 1, 2]
+    for count in (33, 63, 64, 1000):
+        chosen = module.spaced(count, 32)
+        assert len({*chosen}) == 32
+        assert chosen[0] == 0
+        assert max(np.diff([*chosen, count])) <= count / 32 + 1
+
+
+def test_a_picture_is_as_large_as_a_file_takes_it():
+    inputs = torch.arange(3 * 8 * 40).reshape(3, 8, 40) % 256
+    assert module.rgb(inputs).shape == (32, 40, 3)
+    larger = inputs.repeat(1, 4, 1)
+    np.testing.assert_array_equal(module.rgb(larger), larger.flip(0).permute(1, 2, 0))
 
 
 def test_bgr_and_one_channel(segmenter, pictures):
