@@ -12,8 +12,8 @@ from typing import Any
 from benchmarks.measure import options, parse, write
 from benchmarks.prediction_tiled import trained
 from psa_seg.inference import latency
-from psa_seg.inference.export import export
-from psa_seg.inference.quantized import quantize
+from psa_seg.inference.export import export, seen
+from psa_seg.inference.quantized import CALIBRATION, quantize
 from psa_seg.inference.segmenter import Segmenter
 
 
@@ -23,7 +23,8 @@ def measure(path: str, pictures: str) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         exact, smaller = (Path(folder, name) for name in ("float.onnx", "int8.onnx"))
         found, portable, runs = export(segmenter, exact)
-        cost, small = quantize(segmenter, exact, runs, smaller, pictures)
+        ranges = seen(segmenter, pictures, CALIBRATION)
+        cost, small = quantize(segmenter, exact, runs, smaller, ranges)
         sizes = [file.stat().st_size for file in (exact, smaller)]
     assert cost.miou, "the validation images of the checkpoint, and their masks, are not here"
     _, _, height, width = found.shapes[0]

@@ -36,7 +36,8 @@ def whole(path: Path, new: bool = False) -> Iterator[Path]:
             must_be_new(path)
         os.replace(part, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a write does not say where
+        if error.filename in (None, str(part)):  # a write does not say where
+            error.filename = str(path)
         raise
     finally:
         part.unlink(missing_ok=True)

@@ -27,13 +27,14 @@ def main() -> None:
 
     kind = args.out.suffix
     small, beside = args.out.with_suffix(f".int8{kind}"), Path(f"{args.out}.latency.txt")
-    for path in (beside, *[small] * bool(args.int8)):
+    for path in (args.out, beside, *[small] * bool(args.int8)):
         files.must_be_new(path)
     if args.int8:
-        export.pictures_in(args.int8)  # before minutes of work
+        export.pictures_in(args.int8)
         if kind != ".onnx":
             raise UserError(f"--int8 is onnxruntime's, and not for {args.out}\n  do         .onnx")
     segmenter = Segmenter(args.checkpoint, args.config, "cpu")
+    ranges = export.seen(segmenter, args.int8, quantized.CALIBRATION) if args.int8 else []
     found, portable, runs = export.export(segmenter, args.out, args.scores, args.images)
     print(
         f"wrote {args.out}: beside the model, {100 * found.labels:.4f} % of the pixels differ at "
@@ -42,7 +43,7 @@ def main() -> None:
     print("on", ", ".join("x".join(map(str, shape)) for shape in found.shapes))
     timed = {kind.lstrip("."): runs}
     if args.int8:
-        cost, timed["onnx, int8"] = quantized.quantize(segmenter, args.out, runs, small, args.int8)
+        cost, timed["onnx, int8"] = quantized.quantize(segmenter, args.out, runs, small, ranges)
         print(cost.text(small, args.out))
     if not args.no_latency:
         _, _, height, width = found.shapes[0]

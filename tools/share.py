@@ -19,7 +19,9 @@ def main() -> None:
     tool.import_quietly()
     from psa_seg.inference.share import share
 
-    share(args.checkpoint, args.out, args.licence, args.records)
+    scored = share(args.checkpoint, args.out, args.licence, args.records)
+    if not scored:
+        print("no record.json of this step lies beside the checkpoint: the card has no score")
     print(
         f"wrote {args.out}: model.safetensors, config.json, README.md (its card: read it)\n"
         f'load it     psa_seg.load("{args.out}")\n'

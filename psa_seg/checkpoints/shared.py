@@ -27,12 +27,18 @@ def read(path: Path) -> dict[str, Any]:
     """A checkpoint from a .safetensors file, with the `meta` that lies beside it, if it does.
 
     Raises:
-        UserError: where the package is missing, or what lies beside it is of another version.
+        UserError: where the package is missing, or what lies beside it is of another version, or
+            broken.
         Exception: whatever a broken file makes safetensors, or JSON, say.
     """
     tensors = _safetensors().load_file(path)
     beside = path.with_name(CONFIG)
-    told = json.loads(beside.read_text()) if beside.is_file() else {}
+    try:
+        told = json.loads(beside.read_text("utf-8")) if beside.is_file() else {}
+    except ValueError as error:
+        raise UserError(
+            f"cannot be read: {beside}\n  because    {error}\n  do         copy it again"
+        ) from error
     if not isinstance(told, dict) or MARK not in told:  # of another library
         return {"state_dict": tensors}
     if told[MARK] != VERSION:

@@ -79,10 +79,10 @@ def export(
         raise UserError(f"no such folder: {out.parent}\n  do         make it")
     if len(segmenter.names) > 256:
         raise UserError(f"labels of {len(segmenter.names)} classes do not fit into a byte")
-    files.must_be_new(out)
     portable = Portable(segmenter, scores).eval()
-    pictures = seen(segmenter, images)
     with files.whole(out, new=True) as part:
+        part.touch()  # where nothing can be written, before minutes of work
+        pictures = seen(segmenter, images)
         program = _traced(portable, pictures[0])
         (_to_onnx if out.suffix == ".onnx" else _to_pt2)(program, segmenter, portable, part)
         runs = run_of(part, out.suffix)
@@ -206,7 +206,16 @@ def _to_onnx(program: Any, segmenter: Segmenter, portable: Portable, path: Path)
         )
     assert made is not None
     made.model.metadata_props.update(metadata(segmenter, portable))
+    _name_axes(made.model.graph)
     made.save(str(path), external_data=False)
+
+
+def _name_axes(graph: Any) -> None:
+    """Of what goes in and comes out, which the exporter numbers."""
+    for value in (*graph.inputs, *graph.outputs):
+        sizes = list(value.shape)
+        named = {0: "batch", len(sizes) - 2: "height", len(sizes) - 1: "width"}
+        value.shape = type(value.shape)([named.get(i, size) for i, size in enumerate(sizes)])
 
 
 def _to_pt2(program: Any, segmenter: Segmenter, portable: Portable, path: Path) -> None:

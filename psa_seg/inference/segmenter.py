@@ -20,6 +20,7 @@ from psa_seg.inference.gates import Watch
 from psa_seg.inference.picture import Item, Picture, load_picture
 from psa_seg.inference.result import Segmentation
 from psa_seg.inference.tiles import whole_from_tiles
+from psa_seg.models.placement import find
 from psa_seg.models.segmentors import LeanEncoderDecoder, LeanTTAModel
 
 LEAST_TILE = 32  # pixels: networks see a map of 1/8 to 1/32 of it
@@ -138,6 +139,7 @@ class Segmenter:
         slides = ours and self.model.test_cfg.get("mode", "whole") != "whole"
         reasons = {
             "tile: tiles are seen once each, and not augmented": wanted.tile and wanted.tta,
+            "gates: the network has no attention": wanted.gates and not find(self.model),
             "gates: an attention has others for each tile": wanted.gates and wanted.tile,
             "gates: an attention has others for each view": wanted.gates and wanted.tta,
             "gates: an attention has others for each window (test_cfg.mode='slide')": (
@@ -150,10 +152,12 @@ class Segmenter:
         for reason, stands in reasons.items():
             if stands:
                 raise UserError(f"{reason}\n  do         leave one of them out")
-        if wanted.batch < 1 or 0 != wanted.tile < LEAST_TILE:
+        if wanted.batch < 1:
+            raise UserError(f"batch={wanted.batch}\n  do         give 1, or more pictures at once")
+        if 0 != wanted.tile < LEAST_TILE:
             raise UserError(
-                f"batch={wanted.batch}, tile={wanted.tile}\n  do         see one picture at once, "
-                f"or more; a tile has {LEAST_TILE} pixels a side, or more (0: no tiles)"
+                f"tile={wanted.tile}\n  do         give {LEAST_TILE} pixels a side, or more; 0: no "
+                "tiles"
             )
 
     @contextmanager
@@ -239,8 +243,9 @@ def _device(name: str | None) -> torch.device:
         torch.empty(1, device=device).tolist()  # which one without memory does not give
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0][:100]
+        here = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
         raise UserError(
-            f"no device {name!r} here: {reason}\n  do         name cpu, cuda, cuda:1"
+            f"no device {name!r} here: {reason}\n  do         name {' or '.join(here)}"
         ) from None
     return device
 

@@ -49,7 +49,7 @@ class Card:
     name: str
 
 
-def share(path: str, out: Path, licence: str = "", records: Path | None = None) -> None:
+def share(path: str, out: Path, licence: str = "", records: Path | None = None) -> bool:
     """Write the folder.
 
     Args:
@@ -57,6 +57,9 @@ def share(path: str, out: Path, licence: str = "", records: Path | None = None) 
         out: new, or empty.
         licence: of the data that it was trained on.
         records: folder with records of other seeds of the same run.
+
+    Returns:
+        Whether the card has a score: a record of this very step lies beside the checkpoint.
 
     Raises:
         UserError: where the checkpoint cannot be loaded, or something lies in the folder.
@@ -81,6 +84,7 @@ def share(path: str, out: Path, licence: str = "", records: Path | None = None) 
     licence = licence or (DRAWN if config.get("data_name") == STREETS else NOT_STATED)
     text = card(kept, held, Card(record, runs, licence, out.name))
     (out / CARD).write_text(text, encoding="utf-8")
+    return record is not None
 
 
 def portable(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,7 +153,9 @@ def card(config: Mapping[str, Any], held: stored.Stored, told: Card) -> str:
         data = config.get("data_name") or "not told"
         return "\n".join([*lines, f"- Data: {data}. No record of its training is here.", ""])
     first = told.record
-    label = f"{first.decoder} {first.backbone}, {first.label}"
+    channels = config["model"]["backbone"].get("base_channels", 64)
+    narrow = f" ({channels} channels where ResNets have 64)" if channels != 64 else ""
+    label = f"{first.decoder} {first.backbone}{narrow}, {first.label}"
     lines += [
         f"- Network: {label}; {first.parameters:,} parameters.",
         f"- Data: {first.data}, {first.train_images} training and {first.val_images} validation "

@@ -368,6 +368,9 @@ def test_a_disk_that_fills_up_names_the_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space") as error:
         files.write(tmp_path / "labels.png", b"data")
     assert f"No space left on device: {tmp_path}/labels.png" in str(files.disk_error(error.value))
+    with pytest.raises(OSError, match="denied") as error, files.whole(tmp_path / "a.png") as part:
+        raise OSError(errno.EACCES, "denied", str(part))
+    assert error.value.filename == str(tmp_path / "a.png"), "and not a name that nobody gave"
     assert not [*tmp_path.iterdir()]
 
 

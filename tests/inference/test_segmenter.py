@@ -267,6 +267,14 @@ def test_wishes_that_make_no_sense(segmenter, pictures, reason):
         segmenter(pictures[0], **WISHES[reason])
 
 
+def test_gates_of_a_network_without_attention(segmenter, pictures):
+    twin = copy.copy(segmenter)
+    twin.model = copy.deepcopy(segmenter.model)
+    twin.model.decode_head.attention = torch.nn.Identity()
+    with pytest.raises(UserError, match="gates: the network has no attention"):
+        twin(pictures[0], gates=True)
+
+
 GIVEN = {
     "not found": "no/such.png",
     "float64": np.zeros((4, 4, 3)),

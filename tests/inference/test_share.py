@@ -203,6 +203,9 @@ def test_broken_folders_are_told(folder, tmp_path):
     (tmp_path / "c/config.json").write_text(json.dumps(told | {"psa_seg": 2}))
     with pytest.raises(UserError, match="is of version 2"):
         psa_seg.load(tmp_path / "c")
+    (tmp_path / "c/config.json").write_text(json.dumps(told)[:100])
+    with pytest.raises(UserError, match=r"cannot be read: .*config.json(.|\n)*copy it again"):
+        psa_seg.load(tmp_path / "c")
     attack = {"type": "os.system", "command": "true"}
     told["cfg"]["model"]["decode_head"] = attack
     (tmp_path / "c/config.json").write_text(json.dumps(told))
