@@ -12,9 +12,16 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="new: .onnx, or .pt2 of torch.export")
     parser.add_argument("--config", help="in place of the checkpoint's; it is a program, and run")
     parser.add_argument("--scores", action="store_true", help="probabilities come out, too")
-    parser.add_argument("--images", help="pictures on which the file is compared with the model")
     parser.add_argument(
-        "--int8", metavar="PICTURES", help="OUT.int8.onnx, too: ranges are those on these pictures"
+        "--images",
+        type=tool.not_empty,
+        help="pictures on which the file is compared with the model",
+    )
+    parser.add_argument(
+        "--int8",
+        type=tool.not_empty,
+        metavar="PICTURES",
+        help="OUT.int8.onnx, too: ranges are those on these pictures",
     )
     parser.add_argument("--no-latency", action="store_true", help="do not time it")
     args = parser.parse_args()
@@ -25,9 +32,10 @@ def main() -> None:
     from psa_seg.inference import export, latency, quantized
     from psa_seg.inference.segmenter import Segmenter
 
+    export.require_place(args.out)
     kind = args.out.suffix
     small, beside = args.out.with_suffix(f".int8{kind}"), Path(f"{args.out}.latency.txt")
-    for path in (args.out, beside, *[small] * bool(args.int8)):
+    for path in (*[beside] * (not args.no_latency), *[small] * bool(args.int8)):
         files.must_be_new(path)
     if args.int8:
         export.pictures_in(args.int8)
@@ -40,7 +48,10 @@ def main() -> None:
         f"wrote {args.out}: beside the model, {100 * found.labels:.4f} % of the pixels differ at "
         f"most" + f", and scores by {found.scores:.1e}" * args.scores
     )
-    print("on", ", ".join("x".join(map(str, shape)) for shape in found.shapes))
+    own = "its validation images" if segmenter.validation() else "drawn pictures"
+    print(
+        f"on {args.images or own}:", ", ".join("x".join(map(str, shape)) for shape in found.shapes)
+    )
     timed = {kind.lstrip("."): runs}
     if args.int8:
         cost, timed["onnx, int8"] = quantized.quantize(segmenter, args.out, runs, small, ranges)

@@ -41,7 +41,7 @@ class Overrides(argparse.Action):
             parser.error("--cfg-options wants KEY=VALUE pairs, such as train_cfg.max_iters=300")
 
 
-def _not_empty(text: str) -> str:
+def not_empty(text: str) -> str:
     """An argument that a shell's unset variable must not leave out."""
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty")
@@ -56,12 +56,12 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data",
-        type=_not_empty,
+        type=not_empty,
         metavar="FOLDER_OR_YAML",
         help="images and masks of your own, in the place of the config's: docs/your_data.md",
     )
     parser.add_argument(
-        "--classes", type=_not_empty, help="of a --data FOLDER without a data.yaml: road,car"
+        "--classes", type=not_empty, help="of a --data FOLDER without a data.yaml: road,car"
     )
     parser.add_argument(
         "--allow-absent", action="store_true", help="classes may never occur in the masks"

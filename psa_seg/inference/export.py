@@ -73,10 +73,7 @@ def export(
     Raises:
         UserError: where it cannot be exported, a package is missing, or they differ.
     """
-    if out.suffix not in KINDS:
-        raise UserError(f"{out} is neither {' nor '.join(KINDS)}\n  do         name one so")
-    if not out.parent.is_dir():
-        raise UserError(f"no such folder: {out.parent}\n  do         make it")
+    require_place(out)
     if len(segmenter.names) > 256:
         raise UserError(f"labels of {len(segmenter.names)} classes do not fit into a byte")
     portable = Portable(segmenter, scores).eval()
@@ -94,6 +91,15 @@ def export(
                 "  do         report it, with the checkpoint's config"
             )
     return found, portable, runs
+
+
+def require_place(out: Path) -> None:
+    """Raise UserError where no such file can be."""
+    if out.suffix not in KINDS:
+        raise UserError(f"{out} is neither {' nor '.join(KINDS)}\n  do         name one so")
+    if not out.parent.is_dir():
+        raise UserError(f"no such folder: {out.parent}\n  do         make it")
+    files.must_be_new(out)
 
 
 def compare(segmenter: Segmenter, runs: Runs, pictures: Sequence[np.ndarray]) -> Difference:

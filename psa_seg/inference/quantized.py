@@ -52,7 +52,7 @@ class Cost:
         where = f"{self.images} validation images"
         if self.miou:
             before, after = self.miou
-            told = f"mIoU {after:.2f} instead of {before:.2f} on {where}"
+            told = f"mIoU {after:.2f} instead of {before:.2f} on {where}, labels enlarged to masks"
         else:
             where = f"those {self.calibration}"
             told = "mIoU not measured: the checkpoint's validation masks are not on this disk"
@@ -88,7 +88,7 @@ def quantize(
     with files.whole(out, new=True) as part:
         _write(exact, part, pictures)
         smaller = run_of(part, out.suffix)
-        data = segmenter.validation()
+        data = segmenter.validation(masks=True)
         cost = (
             _scored(data, runs, smaller, pictures) if data else _compared(pictures, runs, smaller)
         )
@@ -132,8 +132,8 @@ def _write(exact: Path, out: Path, pictures: Sequence[np.ndarray]) -> None:
 
 
 def _compared(pictures: Sequence[np.ndarray], exact: Runs, smaller: Runs) -> Cost:
-    differ = [_differ(*_both(picture, exact, smaller)) for picture in pictures]
-    return Cost(float(np.mean(differ)), 0, None, len(pictures))
+    maps = [_both(picture, exact, smaller) for picture in pictures]
+    return Cost(_differing(maps), 0, None, len(pictures))
 
 
 def _scored(
@@ -141,14 +141,12 @@ def _scored(
 ) -> Cost:
     metrics = [ConfusionMetric(prefix=kind) for kind in ("float32", "int8")]
     chosen = spaced(len(data), SCORED)
-    differ, pace = [], Pace(len(chosen))
+    maps, pace = [], Pace(len(chosen))
     for index in chosen:
         item = data[index]
-        sample = item["data_samples"]
-        truth = sample.gt_sem_seg.data
-        maps = _both(rgb(item["inputs"]), exact, smaller)
-        differ.append(_differ(*maps))
-        for metric, labels in zip(metrics, maps, strict=True):
+        truth = item["data_samples"].gt_sem_seg.data
+        maps.append(_both(rgb(item["inputs"]), exact, smaller))
+        for metric, labels in zip(metrics, maps[-1], strict=True):
             metric.dataset_meta = data.metainfo
             enlarged = cv2.resize(labels, truth.shape[:0:-1], interpolation=cv2.INTER_NEAREST)
             found = dict(data=torch.from_numpy(enlarged)[None])
@@ -156,7 +154,7 @@ def _scored(
         pace.step()
     pace.clear()
     before, after = (float(scores(one.results[0].tolist())["mIoU"]) for one in metrics)
-    return Cost(float(np.mean(differ)), len(chosen), (before, after), len(pictures))
+    return Cost(_differing(maps), len(chosen), (before, after), len(pictures))
 
 
 def _both(picture: np.ndarray, exact: Runs, smaller: Runs) -> tuple[np.ndarray, np.ndarray]:
@@ -165,5 +163,7 @@ def _both(picture: np.ndarray, exact: Runs, smaller: Runs) -> tuple[np.ndarray, 
     return exact(batch)["labels"][0], smaller(batch)["labels"][0]
 
 
-def _differ(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.mean(one != other))
+def _differing(maps: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Share of all pixels."""
+    differ = sum(int(np.count_nonzero(one != other)) for one, other in maps)
+    return differ / sum(one.size for one, _ in maps)

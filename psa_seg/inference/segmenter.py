@@ -173,17 +173,21 @@ class Segmenter:
             if before:
                 model.scored, model.confident = before
 
-    def validation(self) -> NamingDataset | None:
-        """The images that the model was validated on, and their masks; None if not on this disk."""
+    def validation(self, masks: bool = False) -> NamingDataset | None:
+        """The images that the model was validated on, if they are on this disk; else None.
+
+        Args:
+            masks: whether theirs must be here, too.
+        """
         if not self._validation:
             return None
         try:
-            with stored.told(self.path):
-                found = DATASETS.build(self._validation)
+            found = DATASETS.build(self._validation)
             places = [found.get_data_info(index) for index in range(len(found))]
-        except (UserError, OSError):
+            needed = KEYS if masks else KEYS[:1]
+            there = all(Path(info[key]).is_file() for info in places for key in needed)
+        except Exception:  # whatever data that are elsewhere make a data set say
             return None
-        there = all(Path(info[key]).is_file() for info in places for key in KEYS)
         return NamingDataset(found) if places and there else None
 
     def pipeline(self, tta: bool = False) -> tuple[Any, Compose]:

@@ -15,7 +15,7 @@ from psa_seg.engine import work_dir
 from psa_seg.engine.doctor.data import leaves
 from psa_seg.errors import UserError
 from psa_seg.files import must_be_free
-from psa_seg.inference import stored
+from psa_seg.inference import stored, untrusted
 from psa_seg.records import Record
 from psa_seg.records import read as read_record
 from psa_seg.records.files import NAME, find
@@ -27,7 +27,7 @@ KEPT = (
     *("model", "test_pipeline", "tta_pipeline", "tta_model", "channels_last", "data_name", "label"),
     *("default_scope", "custom_imports", "randomness", "optim_wrapper", "train_cfg"),
 )
-PLACES = ("data_root", *stored.STARTS)  # of this disk
+PLACES = ("data_root", *untrusted.STARTS, *untrusted.LOADERS)  # of this disk
 DRAWN = "drawn by psa_seg, Apache-2.0"
 NOT_STATED = "not stated: ask whoever trained it before you use it"
 

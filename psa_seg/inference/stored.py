@@ -5,18 +5,20 @@ register, and nothing else is imported: a config could name any function there i
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS, MODELS, TRANSFORMS
+from mmseg.registry import MODELS, TRANSFORMS
 from torch import nn
 
 import psa_seg.registered  # noqa: F401
@@ -28,20 +30,14 @@ from psa_seg.datasets.folder import as_read
 from psa_seg.datasets.transforms import without_masks
 from psa_seg.engine.config import load_config
 from psa_seg.engine.doctor import check_checkpoint
-from psa_seg.engine.doctor.data import first_steps, leaves
+from psa_seg.engine.doctor.data import first_steps
 from psa_seg.engine.explain import explaining, register
 from psa_seg.errors import UserError, stop_at
+from psa_seg.inference.untrusted import STARTS, is_plain, names_of, nodes, require_known, told
 from psa_seg.models.placement import decode_heads, name_of, settled
 
 HUB = re.compile(r"[\w.-]+/[\w.-]+(?<!\.pth)(?<!\.pt)(?<!\.ckpt)(?<!\.safetensors)")
-SCOPES = ("mmseg", "mmengine", "mmcv")
-HOMES = (*SCOPES, "psa_seg", "torch")  # of what is registered here
 LEAN = {kind: f"Lean{kind}" for kind in ("EncoderDecoder", "CascadeEncoderDecoder")}
-# What names files of weights, which those of the checkpoint replace.
-STARTS = ("init_cfg", "pretrained", "checkpoint_path")
-# How files are read, and pixels chosen in training: mmengine's backends import what they are told.
-LOADERS = ("backend_args", "file_client_args", "io_backend", "sampler")
-DOORS = {"TIMMBackbone", "VPD"}  # whose options fetch weights, or import by name
 
 
 @dataclass(frozen=True)
@@ -81,29 +77,45 @@ def read(path: str, config: str | None = None) -> Stored:
     """
     path = _file(path)
     checkpoint = load_checkpoint(path)
-    found = _of_file(config) if config else _of_checkpoint(checkpoint, path)
-    with told(found.filename):
-        steps, views = _test_pipeline(found), found.get("tta_pipeline") or []
-        names, palette = _classes(checkpoint, decode_heads(found.model)[-1].num_classes)
-        data, validation = _own_data(found), _validation(found)
-    with explaining(found):
-        found.model = _for_inference(found.model)
-        model = revert_sync_batchnorm(MODELS.build(found.model))
-        stop_at(check_checkpoint(found.model, checkpoint, path, built=model))
+    if config:
+        return _stored(path, checkpoint, _of_file(config))
+    with told(path):
+        found = _stored(path, checkpoint, _of_checkpoint(checkpoint, path))
+        for steps in filter(None, (found.steps, found.views)):
+            _try(steps)
+    return found
+
+
+def _stored(path: str, checkpoint: Mapping[str, Any], config: Config) -> Stored:
+    """The checkpoint as `config` tells it."""
+    with explaining(config):
+        config.model = _for_inference(config.model)
+        model = revert_sync_batchnorm(MODELS.build(config.model))
+        stop_at(check_checkpoint(config.model, checkpoint, path, built=model))
     model.load_state_dict(state_dict(checkpoint))
-    if found.get("channels_last"):  # as it was tested: other layouts round otherwise
+    if config.get("channels_last"):  # as it was tested: other layouts round otherwise
         model.to(memory_format=torch.channels_last)
+    names, palette = _classes(checkpoint, decode_heads(config.model)[-1].num_classes)
     return Stored(
         path=path,
         checkpoint=checkpoint,
         model=model.eval().requires_grad_(False),
-        steps=without_masks(steps),
-        views=without_masks(views),
+        steps=without_masks(_test_pipeline(config)),
+        views=without_masks(config.get("tta_pipeline") or []),
         names=names,
         palette=palette,
-        data=data,
-        validation=validation,
+        data=_own_data(config),
+        validation=_validation(config),
     )
+
+
+def _try(steps: Sequence[Any]) -> None:
+    """Send a black picture through a pipeline: that of a stranger may not be one."""
+    first, *rest = steps
+    TRANSFORMS.build(first)
+    shape = (64, 64)
+    black = np.zeros((*shape, 3), np.uint8)
+    Compose(rest)(dict(img=black, img_path=None, img_shape=shape, ori_shape=shape))["inputs"]
 
 
 def _file(name: str) -> str:
@@ -159,86 +171,26 @@ def _of_checkpoint(checkpoint: Mapping[str, Any], path: str) -> Config:
             "  do         give it: --config FILE"
         )
     init_default_scope("mmseg")
-    with told(path):
-        config = Config(held, cfg_text="# of a checkpoint", filename=path)
-        _require_known(config.model, _names(MODELS), path)
-        steps = first_steps(_dataset(config, "test_dataloader"))
-        pipelines = [steps, config.get("test_pipeline") or [], config.get("tta_pipeline") or []]
-        _require_known(pipelines, _names(TRANSFORMS), path)
-        _, validation = next(leaves(_dataset(config, "val_dataloader")))
-        validation.pop("pipeline", None)  # it is the test's
-        try:
-            _require_known(validation, _names(DATASETS), path)
-        except UserError:  # it is not needed to predict
-            config.val_dataloader = None
+    config = Config(held, cfg_text="# of a checkpoint", filename=path)
+    require_known(config.model, names_of(MODELS), path)
+    steps = first_steps(_dataset(config, "test_dataloader"))
+    pipelines = [steps, config.get("test_pipeline") or [], config.get("tta_pipeline") or []]
+    require_known(pipelines, names_of(TRANSFORMS), path)
+    if not is_plain(_dataset(config, "val_dataloader"), path):
+        config.val_dataloader = None  # it is not needed to predict
     return config
-
-
-@contextmanager
-def told(path: str) -> Iterator[None]:
-    """Turn what a config of another shape makes these lines raise into a message."""
-    try:
-        yield
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(
-            f"the config is not such as MMSegmentation takes: {path}\n"
-            f"  because    {type(error).__name__}: {error}\n"
-            "  do         give the one it was trained with: --config FILE"
-        ) from error
-
-
-def _names(registry: Any) -> set[str]:
-    """What a registry builds; a name of another's would be imported, as a module of that name."""
-    found: set[str] = set()
-    while registry is not None:
-        registry.import_from_location()
-        found |= registry.module_dict.keys()
-        registry = registry.parent
-    return found - DOORS
-
-
-def _require_known(part: Any, known: set[str], path: str) -> None:
-    """Leave nothing in a part of a config that names files; raise UserError for unknown types."""
-    for node in _nodes([part]):
-        for key in (*STARTS, *LOADERS):
-            node.pop(key, None)
-        if node.get("_scope_", SCOPES[0]) not in SCOPES:
-            raise _unknown(path, f"_scope_={node['_scope_']!r}")
-        if "type" in node:
-            # mmengine would import what a dotted name leads to, whatever it is, and call it.
-            kind = str(node["type"])
-            home, name = kind.partition(".")[0], kind.rpartition(".")[2]
-            if name not in known or (name != kind and home not in HOMES):
-                raise _unknown(path, kind)
-            node["type"] = name
-
-
-def _unknown(path: str, what: str) -> UserError:
-    return UserError(
-        f"the config in the checkpoint names what is not registered here: {what}\n"
-        f"  where      {path}\n"
-        "  do         if it is a module of yours, give the config itself: --config FILE; what its\n"
-        "             custom_imports name is imported then"
-    )
-
-
-def _nodes(node: Any) -> Iterator[Any]:
-    """All mappings in a config."""
-    if isinstance(node, Mapping):
-        yield node
-    for value in node.values() if isinstance(node, Mapping) else node:
-        if isinstance(value, Mapping | list | tuple):
-            yield from _nodes(value)
 
 
 def _for_inference(model: Any) -> Any:
     """Config of the same model, without files that a training starts from."""
     result = settled(model)
-    for node in _nodes(result):
+    for node in nodes(result):
         for key in STARTS:
             node.pop(key, None)
         if isinstance(node.get("class_weight"), str):  # a file, of a loss
             node["class_weight"] = None
+    if not isinstance(result.get("test_cfg"), Mapping):
+        result["test_cfg"] = dict(mode="whole")
     result["type"] = LEAN.get(name_of(result["type"]), result["type"])
     return result
 
@@ -282,7 +234,7 @@ def _own_data(config: Config) -> DataFile | None:
 
 
 def _validation(config: Config) -> dict[str, Any] | None:
-    _, dataset = next(leaves(_dataset(config, "val_dataloader")))
+    dataset = _dataset(config, "val_dataloader")
     if not dataset.get("data_root"):  # of a model that was shared, too
         return None
     return {**dataset, "pipeline": _test_pipeline(config), "lazy_init": False, "test_mode": True}

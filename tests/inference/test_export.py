@@ -69,7 +69,7 @@ def exported(folder):
 def test_integers_cost_what_is_told(folder, exported, segmenter, pictures):
     """The float file scores as the model does, whose labels are those of `tools/test.py`."""
     after, before, count, differ = re.search(
-        r"mIoU ([\d.]+) instead of ([\d.]+) on (\d+) validation images; ([\d.]+) %",
+        r"mIoU ([\d.]+) instead of ([\d.]+) on (\d+) validation images, labels enlarged to masks; ([\d.]+) %",
         (folder / "said.txt").read_text(),
     ).groups()
     assert int(count) == len(pictures)
@@ -109,12 +109,9 @@ def test_convolutions_are_in_integers_and_nothing_else(folder):
 
 
 def test_without_masks_there_is_no_score(folder, segmenter, pictures, tmp_path):
-    """Images whose masks are elsewhere, and a checkpoint whose data are."""
     twin = copy.copy(segmenter)
     twin._validation = {**segmenter._validation, "data_root": str(tmp_path)}
-    assert twin.validation() is None
     shutil.copytree(pictures[0].parents[1], tmp_path / "leftImg8bit/val")
-    assert twin.validation() is None
     runs = module.run_of(folder / "model.onnx", ".onnx")
     photos = module.seen(segmenter, str(folder / "photos"), 2)
     cost, _ = quantize(twin, folder / "model.onnx", runs, tmp_path / "small.onnx", photos)
@@ -127,6 +124,8 @@ def test_without_masks_there_is_no_score(folder, segmenter, pictures, tmp_path):
 @pytest.mark.parametrize(
     ("out", "given", "reason"),
     [
+        (".", "photos", "is neither .onnx nor .pt2"),
+        ("model.onnx", "", "it is empty"),
         ("model.pt2", "photos", "--int8 is onnxruntime's"),
         ("model.onnx", "nowhere", "not found: nowhere"),
         ("model.onnx", "films", "no picture, and videos alone: films"),

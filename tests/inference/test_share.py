@@ -95,6 +95,8 @@ def test_values_of_a_data_yaml_travel_too(checkpoint, streets, tmp_path):
     data = read_data_file(own.describe(tmp_path / "photos", "values: {0: a, 1: b, 2: c}"))
     config = small(NAME, streets, tmp_path / "run")
     use_data(config, data)
+    bucket = dict(backend="local", path_mapping={"data/": "s3://bucket/jane/"})
+    config.test_dataloader.dataset.pipeline[0].backend_args = bucket
     model = MODELS.build(config.model)
     meta = {
         "cfg": config.pretty_text,
@@ -105,7 +107,9 @@ def test_values_of_a_data_yaml_travel_too(checkpoint, streets, tmp_path):
     found = psa_seg.load(tmp_path / "out")
     assert found.names == ("a", "b", "c")
     assert dict(found.data.ids) == {0: 0, 1: 1, 2: 2}
-    assert str(tmp_path) not in (tmp_path / "out/config.json").read_text()
+    text = (tmp_path / "out/config.json").read_text()
+    assert str(tmp_path) not in text
+    assert "jane" not in text
 
 
 def card(checkpoint, folder, **options):

@@ -2,6 +2,7 @@
 
 import copy
 import re
+import shutil
 import sys
 
 import numpy as np
@@ -48,6 +49,9 @@ ATTACKS = {
     "a step": with_text("type='PackSegInputs'", "type='os.mkdir', path='ran'"),
     "a name of another registry": with_text("type='PolarizedASPPHead'", "type='FolderDataset'"),
     "a backbone that fetches": with_text("type='PolarizedASPPHead'", "type='TIMMBackbone'"),
+    "a step that unpickles": with_text(
+        "type='LoadImageFromFile'", "type='LoadBiomedicalData', decode_backend='pickle'"
+    ),
     "a scope": with_text(
         "type='LeanEncoderDecoder'", "type='LeanEncoderDecoder', _scope_='victim'"
     ),
@@ -156,6 +160,17 @@ MALFORMED = {
     "a text for a data set": set_to("test_dataloader", "dict(dataset='cityscapes')"),
     "steps that are none": set_to("test_dataloader", "dict(dataset=dict(pipeline=[1, 2]))"),
     "a step without a type": set_to("test_dataloader", "dict(dataset=dict(pipeline=[dict(a=1)]))"),
+    "a step that is a text": set_to(
+        "test_dataloader", "dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile'), 'x']))"
+    ),
+    "a step that does nothing so": set_to(
+        "test_dataloader",
+        "dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile'), dict(type='Resize')]))",
+    ),
+    "a size that is a list": with_text("type='Resize'", "type='Resize', scale_factor=[2]"),
+    "views that are none": set_to("tta_pipeline", "'x'"),
+    "a backbone that is a text": with_text("backbone=dict(", "backbone='x', _=dict("),
+    "channels that are none": with_text("num_classes=19", "num_classes=-1"),
     "a list for a data.yaml": set_to(
         "test_dataloader",
         "dict(dataset=dict(type='FolderDataset', pipeline=[dict(type='LoadImageFromFile')]))",
@@ -185,6 +200,15 @@ STRANGE = {
     "options of a data set": set_to(
         "val_dataloader", "dict(dataset=dict(type='FolderDataset', data_root='.'))"
     ),
+    "a list of images that is elsewhere": set_to(
+        "val_dataloader",
+        "dict(dataset=dict(type='PascalVOCDataset', data_root='no', ann_file='val.txt'))",
+    ),
+    "names in a file": set_to(
+        "val_dataloader", "dict(dataset=dict(type='FolderDataset', metainfo=dict(classes='c.txt')))"
+    ),
+    "several data sets": set_to("val_dataloader", "dict(dataset=dict(datasets=5, data_root='.'))"),
+    "a number for a data set": set_to("val_dataloader", "dict(dataset=5)"),
 }
 
 
@@ -193,3 +217,24 @@ def test_what_prediction_does_not_need_may_be_strange(changed, case, pictures, s
     found = psa_seg.load(changed(STRANGE[case]))
     np.testing.assert_array_equal(found(pictures[0]).labels, segmenter(pictures[0]).labels)
     assert (found.validation() is None) == (case != "no loader")
+
+
+@pytest.mark.parametrize("place", ["metainfo=dict(classes='{}')", "ann_file='{}', metainfo={{}}"])
+def test_nothing_is_fetched(changed, monkeypatch, place):
+    """... nor a library imported that would: mmengine does both for what begins as an address."""
+    for address in ("http://127.0.0.1:9/names.txt", "s3://bucket/names.txt"):
+        text = f"type='CamVidDataset', data_root='.', {place.format(address)}"
+        path = changed(set_to("val_dataloader", f"dict(dataset=dict({text}))"))
+        monkeypatch.setattr("mmengine.fileio.backends.HTTPBackend.get_text", pytest.fail)
+        monkeypatch.setitem(sys.modules, "petrel_client", None)
+        assert psa_seg.load(path)._validation is None
+
+
+def test_validation_images_are_there_without_their_masks(segmenter, streets, tmp_path, pictures):
+    twin = copy.copy(segmenter)
+    twin._validation = {**segmenter._validation, "data_root": str(tmp_path)}
+    assert twin.validation() is None
+    shutil.copytree(streets / "leftImg8bit/val", tmp_path / "leftImg8bit/val")
+    assert len(twin.validation()) == len(pictures)
+    assert twin.validation(masks=True) is None
+    assert len(segmenter.validation(masks=True)) == len(pictures)
