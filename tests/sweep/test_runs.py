@@ -25,7 +25,7 @@ SWEEP = [sys.executable, str(ROOT / "tools/sweep.py")]
 @pytest.fixture
 def trial(tiny, tmp_path, monkeypatch):
     """Path of an experiment of two short runs; the current directory is its folder."""
-    tiny("baseline_deeplabv3plus_cityscapes").dump(str(tmp_path / "tiny.py"))
+    tiny("baseline_deeplabv3plus_r18_cityscapes").dump(str(tmp_path / "tiny.py"))
     read = dict(
         config="tiny.py",
         records="records",
