@@ -73,7 +73,7 @@ def int8() -> str:
             "",
             f"Validation images, {rows[0]['images']}, of {rows[0]['seen']}; ranges of "
             f"{rows[0]['calibration']} training images; after {rows[0]['steps']} steps of "
-            f"training. onnxruntime, {told(rows[0])} (`{source}`; "
+            f"training. onnxruntime {rows[0]['onnxruntime']}, {told(rows[0])} (`{source}`; "
             "`python -m benchmarks.prediction_int8`). On processors with 8-bit units (VNNI, Arm's "
             "dot products): not measured.",
         ]

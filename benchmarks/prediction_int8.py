@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
+
 from benchmarks.measure import options, parse, write
 from benchmarks.prediction_tiled import trained
 from psa_seg.inference import latency
@@ -43,6 +45,7 @@ def measure(path: str, pictures: str) -> Iterator[dict[str, Any]]:
             "MB": round(size / 1e6, 1),
             "ms": times[name],
             "ms_pytorch": times["PyTorch"],
+            "onnxruntime": onnxruntime.__version__,
         }
 
 
