@@ -132,8 +132,8 @@ def _write(exact: Path, out: Path, pictures: Sequence[np.ndarray]) -> None:
 
 
 def _compared(pictures: Sequence[np.ndarray], exact: Runs, smaller: Runs) -> Cost:
-    maps = [_both(picture, exact, smaller) for picture in pictures]
-    return Cost(_differing(maps), 0, None, len(pictures))
+    differ = [_differing(*_both(picture, exact, smaller)) for picture in pictures]
+    return Cost(_share(differ), 0, None, len(pictures))
 
 
 def _scored(
@@ -141,12 +141,13 @@ def _scored(
 ) -> Cost:
     metrics = [ConfusionMetric(prefix=kind) for kind in ("float32", "int8")]
     chosen = spaced(len(data), SCORED)
-    maps, pace = [], Pace(len(chosen))
+    differ, pace = [], Pace(len(chosen))
     for index in chosen:
         item = data[index]
         truth = item["data_samples"].gt_sem_seg.data
-        maps.append(_both(rgb(item["inputs"]), exact, smaller))
-        for metric, labels in zip(metrics, maps[-1], strict=True):
+        maps = _both(rgb(item["inputs"]), exact, smaller)
+        differ.append(_differing(*maps))
+        for metric, labels in zip(metrics, maps, strict=True):
             metric.dataset_meta = data.metainfo
             enlarged = cv2.resize(labels, truth.shape[:0:-1], interpolation=cv2.INTER_NEAREST)
             found = dict(data=torch.from_numpy(enlarged)[None])
@@ -154,7 +155,7 @@ def _scored(
         pace.step()
     pace.clear()
     before, after = (float(scores(one.results[0].tolist())["mIoU"]) for one in metrics)
-    return Cost(_differing(maps), len(chosen), (before, after), len(pictures))
+    return Cost(_share(differ), len(chosen), (before, after), len(pictures))
 
 
 def _both(picture: np.ndarray, exact: Runs, smaller: Runs) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +164,11 @@ def _both(picture: np.ndarray, exact: Runs, smaller: Runs) -> tuple[np.ndarray, 
     return exact(batch)["labels"][0], smaller(batch)["labels"][0]
 
 
-def _differing(maps: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Share of all pixels."""
-    differ = sum(int(np.count_nonzero(one != other)) for one, other in maps)
-    return differ / sum(one.size for one, _ in maps)
+def _differing(one: np.ndarray, other: np.ndarray) -> tuple[int, int]:
+    """Pixels that differ, and all."""
+    return int(np.count_nonzero(one != other)), one.size
+
+
+def _share(counts: Sequence[tuple[int, int]]) -> float:
+    """Of all pixels of all pictures, which may differ in size."""
+    return sum(differ for differ, _ in counts) / sum(every for _, every in counts)

@@ -24,7 +24,7 @@ from psa_seg.inference import latency
 from psa_seg.inference.export import compare, export
 from psa_seg.inference.latency import measure, table
 from psa_seg.inference.portable import Portable, metadata
-from psa_seg.inference.quantized import quantize
+from psa_seg.inference.quantized import _compared, quantize
 from psa_seg.records.scores import scores
 from tests.conftest import ROOT
 
@@ -344,3 +344,14 @@ def test_compare_sees_the_largest_difference(segmenter, pictures):
     found = compare(segmenter, lambda batch: {"labels": np.full((1,), 255)}, seen)
     assert found.labels == 1
     assert set(metadata(segmenter, portable)) >= {"classes", "palette", "input", "output"}
+
+
+def test_pixels_are_counted_and_not_pictures():
+    large, small = np.zeros((3, 90, 10), np.uint8), np.zeros((3, 10, 10), np.uint8)
+    large, small = large.transpose(1, 2, 0), small.transpose(1, 2, 0)
+
+    def said(value):
+        return lambda batch: {"labels": np.full((1, *batch.shape[2:]), value(batch), np.uint8)}
+
+    cost = _compared([large, small], said(lambda _: 0), said(lambda batch: batch.shape[2] == 10))
+    assert cost.labels == pytest.approx(0.1), "half of the pictures, a tenth of the pixels"
