@@ -29,7 +29,8 @@ def whole(path: Path, new: bool = False) -> Iterator[Path]:
     """
     if new:
         must_be_new(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    short = os.fsdecode(os.fsencode(path.name)[:200])  # a name has 255 bytes at most
+    part = path.with_name(f".{short}.{os.getpid()}.part")
     try:
         yield part
         if new:
@@ -44,9 +45,11 @@ def whole(path: Path, new: bool = False) -> Iterator[Path]:
 
 
 def write(path: Path, content: bytes | str, new: bool = False) -> None:
-    """Write a file as `whole` does; text is UTF-8."""
+    """Write a file as `whole` does; text is UTF-8, names of files in it the bytes that they are."""
     with whole(path, new) as part:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        if isinstance(content, str):
+            content = content.encode(errors="surrogateescape")
+        part.write_bytes(content)
 
 
 def must_be_new(path: Path) -> None:

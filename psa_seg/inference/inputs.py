@@ -2,7 +2,9 @@
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ VIDEOS = {
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv"),
 }
 TABLE = "shares.csv"  # in a folder of results, which are no pictures to be labelled
+HEADING = "picture"  # of its first column
 RATE = 25.0  # frames a second of a video that does not say
 
 
@@ -79,11 +82,7 @@ def _meant(text: str) -> Iterator[tuple[Path, Path]]:
     """Files that a word of the command line means, each with the folder it is named from."""
     path = Path(text).expanduser()
     if path.is_dir():
-        files = [*walk(path)]
-        written = {one.parent for one in files if one.name == TABLE}  # by an earlier prediction
-        for one in files:
-            if one.suffix.lower() in IMAGES | VIDEOS and written.isdisjoint(one.parents):
-                yield one, path
+        yield from ((one, path) for one in _own(walk(path), path))
     elif path.suffix.lower() in LISTS and path.is_file():
         for line in lines(path):
             beside = path.parent / line
@@ -93,12 +92,29 @@ def _meant(text: str) -> Iterator[tuple[Path, Path]]:
         yield path, path.parent
     elif glob.has_magic(text):
         base = Path(*_fixed(path.parts))
-        for match in sorted(glob.glob(str(path), recursive=True)):
-            one = Path(match)
-            inside = walk(one) if one.is_dir() and "**" not in text else [one]
-            yield from ((file, base) for file in inside if file.suffix.lower() in IMAGES | VIDEOS)
+        matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+        inside = (walk(one) if one.is_dir() and "**" not in text else [one] for one in matches)
+        yield from ((one, base) for one in _own(chain.from_iterable(inside), base))
     else:
         raise UserError(f"not found: {text}\n  do         correct the path")
+
+
+def _own(files: Iterable[Path], base: Path) -> Iterator[Path]:
+    """Pictures and videos, but for those that an earlier prediction wrote below `base`."""
+    found = [one for one in files if one.suffix.lower() in IMAGES | VIDEOS]
+    folders = {folder for one in found for folder in one.parents if folder.is_relative_to(base)}
+    written = {folder for folder in folders if _is_result(folder)}
+    for folder in sorted(written):
+        print(f"left out: {folder}, results of an earlier prediction", file=sys.stderr)
+    yield from (one for one in found if written.isdisjoint(one.parents))
+
+
+def _is_result(folder: Path) -> bool:
+    try:
+        with (folder / TABLE).open("rb") as file:
+            return file.readline().startswith(HEADING.encode())
+    except OSError:
+        return False
 
 
 def _fixed(parts: Sequence[str]) -> Iterator[str]:

@@ -112,8 +112,11 @@ class Film:
         path = self.outputs.place(kind, self.name).with_suffix(".mp4")
         part = path.with_name(f".{path.stem}.part.mp4")
         codec = cv2.VideoWriter.fourcc(*CODEC)
-        writer = cv2.VideoWriter(str(part), codec, self.rate, size[1::-1])
-        if not writer.isOpened():
+        for rate in (self.rate, round(self.rate, 1), round(self.rate)):  # some it does not take
+            writer = cv2.VideoWriter(str(part), codec, rate, size[1::-1])
+            if writer.isOpened():
+                break
+        else:
             raise UserError(
                 f"OpenCV cannot write a video here: {path}\n"
                 "  do         save other kinds: --save labels"

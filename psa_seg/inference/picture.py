@@ -81,7 +81,14 @@ def _read(load: Any, path: Path) -> dict[str, Any]:
 
 def _as_bgr(picture: Any, bgr: bool) -> np.ndarray:
     if isinstance(picture, Image.Image):
-        picture, bgr = ImageOps.exif_transpose(picture), False
+        try:
+            picture, bgr = ImageOps.exif_transpose(picture), False
+            picture.load()
+        except OSError as error:  # a file is decoded when it is needed
+            raise DataError(
+                f"no picture: a PIL image that cannot be decoded\n  because    {error}\n"
+                "  do         copy or export it again"
+            ) from error
         if picture.mode.startswith("I;16"):  # Pillow would clip; files are scaled, 65535 is white
             picture = (np.asarray(picture) >> 8).astype(np.uint8)
         elif picture.mode in ("I", "F"):

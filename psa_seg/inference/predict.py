@@ -14,7 +14,7 @@ from prettytable import PrettyTable
 from psa_seg import files
 from psa_seg.engine import work_dir
 from psa_seg.errors import UserError
-from psa_seg.inference.inputs import TABLE, Source, Video, find
+from psa_seg.inference.inputs import HEADING, TABLE, Source, Video, find
 from psa_seg.inference.outputs import Outputs
 from psa_seg.inference.pace import Pace
 from psa_seg.inference.result import Segmentation
@@ -58,7 +58,7 @@ class Tally:
         """Percent of each class, a row a picture or video, all together in the last one."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["picture", *self.names])
+        writer.writerow([HEADING, *self.names])
         for name, counts in [*self.rows.items(), ("all", np.sum([*self.rows.values()], axis=0))]:
             writer.writerow([name, *(f"{share:.4f}" for share in 100 * counts / counts.sum())])
         return text.getvalue()

@@ -82,7 +82,7 @@ def share(path: str, out: Path, licence: str = "", records: Path | None = None) 
     work_dir.make(out)
     shared.write(out, state_dict(held.checkpoint), {"cfg": kept, **told})
     licence = licence or (DRAWN if config.get("data_name") == STREETS else NOT_STATED)
-    text = card(kept, held, Card(record, runs, licence, out.name))
+    text = card(kept, held, Card(record, runs, licence, out.resolve().name))
     (out / CARD).write_text(text, encoding="utf-8")
     return record is not None
 
@@ -123,9 +123,14 @@ def _same_runs(own: Record | None, folder: Path | None) -> tuple[Record, ...]:
     if not own:
         return ()
     others = find(folder).records.values() if folder else ()
-    same = [one for one in others if one.config_hash == own.config_hash and one.is_complete]
+    same = [one for one in others if _run_of(one) == _run_of(own) and one.is_complete]
     by_seed = {one.seed: one for one in [*same, own]}
     return tuple(by_seed[seed] for seed in sorted(by_seed))
+
+
+def _run_of(record: Record) -> tuple[str, str]:
+    """What runs that differ in their seed alone have in common."""
+    return record.config_hash, record.data_hash
 
 
 def card(config: Mapping[str, Any], held: stored.Stored, told: Card) -> str:

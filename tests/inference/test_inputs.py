@@ -71,12 +71,18 @@ def test_a_folder_without_pictures_is_told(disk):
         find(["empty"])
 
 
-def test_results_that_lie_among_pictures_are_no_pictures(disk):
+def test_results_that_lie_among_pictures_are_no_pictures(disk, capsys):
     for name in ("out/overlay/1.png", "out/shares.csv"):
         (disk / "alone" / name).parent.mkdir(parents=True, exist_ok=True)
         (disk / "alone" / name).touch()
-    assert names("alone") == ["1", "2"]
+    assert names("alone") == ["1", "2", "out/overlay/1"], "a table of another's says nothing"
+    assert not capsys.readouterr().err
+    (disk / "alone/out/shares.csv").write_text("picture,sky\n")
+    for given in ("alone", "alone/**/*.png", f"{disk}/alone/**/*.png", "a*/**"):
+        assert [name.rpartition("alone/")[2] for name in names(given)] == ["1", "2"], given
+        assert "alone/out, results of an earlier prediction" in capsys.readouterr().err
     assert names("alone/out/overlay") == ["1"], "unless they are meant"
+    assert names("alone/out/overlay/*.png") == ["1"]
 
 
 def test_no_result_leads_out_of_its_folder(disk):

@@ -1,6 +1,7 @@
 """tools/predict.py: what lies on the disk when it has ended, and what it has said."""
 
 import csv
+import os
 import shutil
 import subprocess
 import sys
@@ -84,6 +85,16 @@ def test_a_broken_picture_is_one_line_and_the_rest_goes_on(checkpoint, photos, t
     assert len([*(out / "labels").rglob("*.png")]) == 3
 
 
+@pytest.mark.parametrize("name", [b"b\xff.png", b"n" * 251 + b".png"])
+def test_names_that_a_disk_allows(checkpoint, photos, tmp_path, name):
+    """Not of UTF-8; as long as they may be."""
+    given = os.fsdecode(name)
+    shutil.copy(photos / "a/frame_0001.png", photos / given)
+    assert predict(Order(str(checkpoint), [str(photos)], tmp_path / "out")) == 0
+    assert (tmp_path / "out/overlay" / given).is_file()
+    assert b"/" + name + b"," in (tmp_path / "out/shares.csv").read_bytes()
+
+
 def write_film(path, codec="MJPG"):
     """Five frames, 12.5 a second."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 12.5, own.SIZE)
@@ -115,6 +126,17 @@ def test_a_video_comes_out_as_one_of_the_same_rate(checkpoint, tmp_path):
     assert [path.stem for path in labels] == [f"{i:06d}" for i in range(5)]
     assert read(labels[0]).shape == (height, width)
     assert [p.name for p in (out / "overlay").iterdir()] == ["drive.mp4"]
+
+
+@pytest.mark.parametrize("rate", [100.123, 59.94, 0.1])
+def test_a_rate_that_the_codec_does_not_take_is_rounded(segmenter, pictures, tmp_path, rate):
+    found = segmenter(pictures[0])
+    with Outputs(tmp_path, ["colours"], None, 0.5).film(Path("film"), rate) as film:
+        for _ in range(3):
+            film.write(found)
+    capture = cv2.VideoCapture(str(tmp_path / "colours/film.mp4"))
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(rate, rel=1e-3)
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
 
 
 def test_frames_of_odd_sides_lose_no_pixel(tmp_path, segmenter):

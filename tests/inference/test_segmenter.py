@@ -1,6 +1,7 @@
 """Pictures through a checkpoint: what a test says of them, however they come, in whatever parts."""
 
 import copy
+import io
 import itertools
 
 import cv2
@@ -293,6 +294,15 @@ GIVEN = {
 def test_what_is_no_picture_is_told(segmenter, reason):
     with pytest.raises(UserError, match=reason):
         segmenter(GIVEN[reason])
+
+
+def test_a_picture_that_is_cut_short_is_told(segmenter, pictures):
+    """A PIL image is decoded when it is needed; the rest goes on."""
+    whole = pictures[0].read_bytes()
+    cut = Image.open(io.BytesIO(whole[: len(whole) // 2]))
+    first, second = segmenter.each([cut, pictures[0]], Wanted())
+    assert "cannot be decoded" in str(first)
+    assert second.labels.shape == (128, 256)
 
 
 def test_memory_that_does_not_suffice_is_told(segmenter, pictures, monkeypatch):

@@ -5,6 +5,7 @@ import re
 import runpy
 import shlex
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -149,6 +150,8 @@ def test_other_seeds_give_an_interval(checkpoint, tmp_path):
     for seed, share_of in enumerate((60, 61, 64)):
         write(others / f"{seed}.json", record(seed=seed, share=share_of, max_iterations=STEPS))
     write(others / "another.json", record("SE", seed=3, share=90))
+    elsewhere = record(seed=4, share=90, max_iterations=STEPS)
+    write(others / "elsewhere.json", replace(elsewhere, data_hash="of other images"))
     text = card(checkpoint, tmp_path, records=others)
     values = [record(share=each, max_iterations=STEPS).figure() for each in (60, 61, 64)]
     low, high = scipy.stats.t.interval(0.95, 2, np.mean(values), scipy.stats.sem(values))
