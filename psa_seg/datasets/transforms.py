@@ -13,6 +13,7 @@ from psa_seg.datasets import masks
 from psa_seg.datasets.headers import header
 from psa_seg.datasets.labels import IGNORED
 from psa_seg.errors import DataError
+from psa_seg.registry import name_of
 
 MASK_LOADERS = ("LoadLabelIds", "LoadAnnotations")
 
@@ -112,16 +113,11 @@ def without_masks(steps: Sequence[Any]) -> list[Any]:
             step = without_masks(step)
         elif "transforms" in step:
             step = {**step, "transforms": without_masks(step["transforms"])}
-        elif _name(step["type"]) in MASK_LOADERS:
+        elif name_of(step["type"]) in MASK_LOADERS:
             continue
         if step:  # of alternatives none may be left
             kept.append(step)
     return kept
-
-
-def _name(kind: Any) -> str:
-    """Of a step's type, which is a class, or its name, dotted or not."""
-    return getattr(kind, "__name__", str(kind)).rpartition(".")[2]
 
 
 @TRANSFORMS.register_module()

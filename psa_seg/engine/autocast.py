@@ -11,7 +11,7 @@ from mmseg.registry import OPTIM_WRAPPERS
 from torch import nn
 
 from psa_seg.engine.dilated import mend_dilated
-from psa_seg.models.placement import name_of
+from psa_seg.registry import name_of
 
 # Names of units for bfloat16 in `torch.cpu.get_capabilities`: x86-64 and ARM.
 UNITS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")

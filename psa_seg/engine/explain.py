@@ -14,8 +14,8 @@ from mmengine.config import Config
 from mmengine.registry import Registry, init_default_scope
 
 from psa_seg.errors import UserError
-from psa_seg.models.placement import name_of
 from psa_seg.records.fingerprint import look_up
+from psa_seg.registry import name_of
 
 FOREIGN = "\n             where it belongs to another type: {0}._delete_=True {0}.type=..."
 BUILT_OF_A_CONFIG = ("psa_seg.", "mmseg.", "mmengine.", "mmcv.", "torch.optim.")

@@ -13,7 +13,7 @@ from psa_seg.engine.hooks import ProfileHook
 from psa_seg.engine.tool import BACKENDS
 from psa_seg.errors import UserError
 from psa_seg.evaluation import further
-from psa_seg.models.placement import name_of
+from psa_seg.registry import name_of
 
 WRAPPERS = ("OptimWrapper", "AmpOptimWrapper", "CPUAmpOptimWrapper")  # that --amp may displace
 # Time of a step in bfloat16, as a multiple of float32's: benchmarks/training.py measures it.

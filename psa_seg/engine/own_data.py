@@ -17,7 +17,7 @@ from psa_seg.engine.doctor.classes import heads
 from psa_seg.engine.doctor.data import leaves
 from psa_seg.engine.doctor.masks import counts_of
 from psa_seg.errors import UserError
-from psa_seg.models.placement import name_of
+from psa_seg.registry import name_of
 
 TYPICAL = 64  # images, spread over the set, of which the commonest size is that of all
 MOST_UNNAMED = 64  # classes; more values than that are a photograph's

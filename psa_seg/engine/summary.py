@@ -14,7 +14,8 @@ from psa_seg.engine.describe import environment
 from psa_seg.engine.doctor.data import first_steps
 from psa_seg.engine.doctor.sizes import VARYING, crops, seen
 from psa_seg.engine.flops import count_flops
-from psa_seg.models.placement import find, name_of
+from psa_seg.models.placement import find
+from psa_seg.registry import name_of
 
 NOT_COUNTED = "FLOPs not counted"
 PARTS = ("backbone", "neck", "decode_head")

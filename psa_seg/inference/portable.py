@@ -10,8 +10,8 @@ from torch.nn.functional import interpolate
 
 from psa_seg.errors import UserError
 from psa_seg.inference.segmenter import Segmenter
-from psa_seg.models.placement import name_of
 from psa_seg.models.segmentors import LeanEncoderDecoder
+from psa_seg.registry import name_of
 
 LEAST = 32  # pixels of a side
 

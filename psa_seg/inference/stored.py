@@ -34,7 +34,8 @@ from psa_seg.engine.doctor.data import first_steps
 from psa_seg.engine.explain import explaining, register
 from psa_seg.errors import UserError, stop_at
 from psa_seg.inference.untrusted import STARTS, is_plain, names_of, nodes, require_known, told
-from psa_seg.models.placement import decode_heads, name_of, settled
+from psa_seg.models.placement import decode_heads, settled
+from psa_seg.registry import name_of
 
 HUB = re.compile(r"[\w.-]+/[\w.-]+(?<!\.pth)(?<!\.pt)(?<!\.ckpt)(?<!\.safetensors)")
 LEAN = {kind: f"Lean{kind}" for kind in ("EncoderDecoder", "CascadeEncoderDecoder")}

@@ -10,7 +10,8 @@ from typing import Any
 
 from mmseg.registry import MODELS
 
-from psa_seg.models.placement import name_of, placed, settled, without_attention
+from psa_seg.models.placement import placed, settled, without_attention
+from psa_seg.registry import name_of
 
 # What may differ: how a model is trained, how its logits are read, how its weights started.
 FREE = {

@@ -3,7 +3,8 @@
 import math
 from typing import Any
 
-from psa_seg.models.placement import PLAIN, attentions, decode_heads, name_of
+from psa_seg.models.placement import PLAIN, attentions, decode_heads
+from psa_seg.registry import name_of
 
 
 def backbone(model: Any) -> str:

@@ -19,6 +19,7 @@ from psa_seg.models.backbones import Attending
 from psa_seg.models.decode_heads import PolarizedASPPHead
 from psa_seg.models.necks import DEFAULT_ATTENTION, PolarizedNeck
 from psa_seg.records.fingerprint import look_up
+from psa_seg.registry import name_of
 
 PARTS = {
     "backbone": "backbone",
@@ -96,12 +97,6 @@ def _walk(node: Any, where: str) -> Iterator[tuple[str, Config]]:
 def _is_one(key: Any, kind: Any) -> bool:
     found = MODELS.get(kind) if isinstance(kind, str) else kind
     return key == "attention" or (isinstance(found, type) and issubclass(found, Attention))
-
-
-def name_of(kind: Any) -> str:
-    """Name of a type in a config, without that of its library; empty if there is none."""
-    name = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
-    return name.rpartition(".")[2]
 
 
 def settled(model: Config) -> Any:

@@ -22,9 +22,10 @@ from psa_seg.checkpoints.reading import (
 from psa_seg.engine.doctor.classes import class_names, heads
 from psa_seg.errors import UserError
 from psa_seg.models import function
-from psa_seg.models.placement import find, name_of, placed, settled
+from psa_seg.models.placement import find, placed, settled
 from psa_seg.records.fingerprint import SAME_RUN, difference, parts
 from psa_seg.records.schema import OF_A_DEMO, STREETS
+from psa_seg.registry import name_of
 
 CLASSIFIER = re.compile(r"decode_head\.(\d+\.)?conv_seg\.weight")
 REMEDY = "  do         give the config (and options) that the checkpoint was trained with"

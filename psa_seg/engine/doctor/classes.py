@@ -9,7 +9,7 @@ from mmseg.registry import DATASETS
 from psa_seg.datasets.labels import IGNORED
 from psa_seg.engine.doctor.data import WHOLE, leaves, within
 from psa_seg.engine.doctor.masks import ignored_id
-from psa_seg.models.placement import name_of
+from psa_seg.registry import name_of
 
 BOUNDARIES = {"STDCHead"}  # which tells borders from the rest, whatever the classes are
 FILLING = {  # steps that fill masks: the option, and what it is by default

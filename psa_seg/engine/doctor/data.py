@@ -17,7 +17,7 @@ from psa_seg.datasets.transforms import of_another_size
 from psa_seg.engine.doctor.masks import Survey, survey, wrong_classes
 from psa_seg.errors import DataError, UserError
 from psa_seg.files import disk_error
-from psa_seg.models.placement import name_of
+from psa_seg.registry import name_of
 
 WHOLE = dict(pipeline=[], serialize_data=False, indices=None)  # a set as it lies on the disk
 KEEPS_SIZE = (2, 3, 4)  # orientations that do not show in an image's size

@@ -12,7 +12,7 @@ from packaging.version import Version
 
 from psa_seg.engine.autocast import has_bfloat16
 from psa_seg.engine.describe import environment
-from psa_seg.models.placement import name_of
+from psa_seg.registry import name_of
 
 LEAST_FREE = 5e9  # bytes: checkpoints of a ResNet-50 with its optimizer, and pictures
 # Two packages of which one breaks the other: name and specifier of each, and what then fails.

@@ -8,7 +8,7 @@ from mmengine.dist import get_world_size
 
 from psa_seg.engine.doctor.data import leaves, within
 from psa_seg.engine.loop import split_batch
-from psa_seg.models.placement import name_of
+from psa_seg.registry import name_of
 
 SIZE = "model.data_preprocessor.size"
 # Options of steps that fix a size, and whether it is of columns and rows.

@@ -8,8 +8,8 @@ from mmseg.registry import HOOKS
 from psa_seg.engine.doctor.classes import class_names
 from psa_seg.engine.explain import meant_by, near
 from psa_seg.evaluation import ConfusionMetric, further
-from psa_seg.models.placement import name_of
 from psa_seg.records.scores import needed
+from psa_seg.registry import name_of
 
 LIBRARIES = ("mmengine.", "mmseg.", "psa_seg.")  # whose hooks, but for one, add no score
 
