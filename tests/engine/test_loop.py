@@ -48,6 +48,8 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tiny, tmp_path, monkeyp
     after = PairedRunner.train
     monkeypatch.setattr(PairedRunner, "train", lambda self: (after(self), ended.append(self)))
     options = {"param_scheduler.0.end": 4, "custom_hooks": [], "optim_wrapper.type": wrapper}
+    options |= {"train_dataloader.dataset.pipeline.3.crop_size": (64, 64)}
+    options |= {"model.data_preprocessor.size": (64, 64), "val_dataloader.dataset.indices": 1}
 
     def run(folder, iterations):
         config = tiny(NAME, **options, **{"train_cfg.max_iters": iterations})
