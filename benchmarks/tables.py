@@ -241,13 +241,21 @@ def render(page: Path) -> str:
     return text
 
 
+@cache
+def shipped() -> dict[str, Config]:
+    """All config files, with what their models are, by path."""
+    found = {f"configs/{path.name}": load_config(str(path)) for path in CONFIGS.glob("*.py")}
+    for config in found.values():
+        config.model = settled(config.model)
+    return found
+
+
 def trained_by(record: Record) -> str | None:
     """Path of the config file that trains just what `record` is of, if there is one."""
-    for path in sorted(CONFIGS.glob("*.py")):
-        config = load_config(str(path))
-        config.model, config.start = settled(config.model), record.start
+    for path, config in sorted(shipped().items()):
+        config.start = record.start
         if fingerprint(config) == record.config_hash:
-            return f"configs/{path.name}"
+            return path
     return None
 
 
