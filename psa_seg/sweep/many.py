@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -117,13 +118,12 @@ def run_all(experiment: Experiment, free: list[str]) -> None:
                 if all(run.label != other.label for other in waiting):
                     looking.buildable(config)
             waiting.append(run)
-    for number in (signal.SIGTERM, signal.SIGHUP):  # or runs would go on alone
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
     print(f"{experiment.path.stem}: {len(steps)} runs, {len(steps) - len(waiting)} finished")
     if not waiting:
         return
     order = list(steps)
-    ended = _train(experiment, waiting, free, steps)
+    with _signals_as_exits():
+        ended = _train(experiment, waiting, free, steps)
     ended.sort(key=lambda one: order.index(one.run.name))
     failed = [one for one in ended if one.process.returncode not in (0, BUSY)]
     if failed:
@@ -138,6 +138,21 @@ def run_all(experiment: Experiment, free: list[str]) -> None:
             f"{len(elsewhere)} of {len(steps)} runs are other processes', {elsewhere[0]} first\n"
             "  do         wait until --list has them all"
         )
+
+
+@contextmanager
+def _signals_as_exits() -> Iterator[None]:
+    """What ends this process ends its runs, too, which would go on alone."""
+
+    def leave(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _train(

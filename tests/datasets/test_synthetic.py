@@ -3,6 +3,7 @@
 import hashlib
 import json
 import multiprocessing
+import signal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,21 @@ def test_workers_write_the_same(
     cv2.GaussianBlur(np.zeros((2000, 2000), np.float32), (9, 9), 0)
     assert contents(prepare_few(tmp_path / "two", workers=2)) == contents(few)
     assert capfd.readouterr().err.count("\n") <= 6
+
+
+def test_workers_end_by_a_signal_that_their_parent_has_a_handler_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(seed: int, size: tuple[int, int]) -> Scene:
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        return draw_scene(seed, size)
+
+    monkeypatch.setattr("psa_seg.datasets.synthetic.writer.draw_scene", draw)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        prepare_few(tmp_path / "two", workers=2)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_interrupted_run_is_completed(

@@ -164,6 +164,21 @@ def test_runs_of_other_processes_are_no_success(trial, monkeypatch):
         many.run_all(read_experiment(str(trial)), ["", ""])
 
 
+def test_a_signal_ends_its_runs_too_and_is_its_own_alone(trial, monkeypatch):
+    before, popen, begun = signal.getsignal(signal.SIGTERM), subprocess.Popen, []
+
+    def start(_, **options):
+        begun.append(popen([sys.executable, "-c", "import time; time.sleep(600)"], **options))
+        return begun[-1]
+
+    monkeypatch.setattr(many.subprocess, "Popen", start)
+    monkeypatch.setattr(many.time, "sleep", lambda _: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)):
+        many.run_all(read_experiment(str(trial)), ["", ""])
+    assert [one.wait(60) for one in begun] == [-signal.SIGTERM] * 2
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_progress_is_of_this_sitting(tmp_path):
     tally = many.Tally({"a": 100, "b": 100, "c": 100})
     (tmp_path / "last_checkpoint").write_text("/elsewhere/iter_60.pth")

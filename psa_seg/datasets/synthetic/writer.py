@@ -156,8 +156,10 @@ def _draw_all(jobs: list[Job], workers: int) -> None:
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)
-    # Ctrl-C reaches every process: the parent alone answers, and ends its workers.
+    # Ctrl-C reaches every process: the parent alone answers, and ends its workers. They end by a
+    # signal that it may have a handler for: inherited, that can miss a worker that begins to wait.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _shown(steps: Iterable[None], total: int) -> Iterator[None]:
