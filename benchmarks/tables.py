@@ -244,7 +244,8 @@ def render(page: Path) -> str:
 @cache
 def shipped() -> dict[str, Config]:
     """All config files, with what their models are, by path."""
-    found = {f"configs/{path.name}": load_config(str(path)) for path in CONFIGS.glob("*.py")}
+    paths = sorted(CONFIGS.glob("*.py"))
+    found = {f"configs/{path.name}": load_config(str(path)) for path in paths}
     for config in found.values():
         config.model = settled(config.model)
     return found
@@ -252,7 +253,7 @@ def shipped() -> dict[str, Config]:
 
 def trained_by(record: Record) -> str | None:
     """Path of the config file that trains just what `record` is of, if there is one."""
-    for path, config in sorted(shipped().items()):
+    for path, config in shipped().items():
         config.start = record.start
         if fingerprint(config) == record.config_hash:
             return path

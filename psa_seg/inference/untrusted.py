@@ -27,7 +27,8 @@ READERS = {"LoadImageFromFile", "LoadLabelIds", "LoadAnnotations"}
 def is_plain(validation: Any, path: str) -> bool:
     """Whether a config is of one data set that is registered here, and of files on this disk.
 
-    A text in `metainfo` would be read as the name of a file.
+    A text in `metainfo` would be read as the name of a file. Like `require_known`, it takes out of
+    the config what it does not look at.
     """
     if not isinstance(validation, dict) or {"dataset", "datasets"} & validation.keys():
         return False
