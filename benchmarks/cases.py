@@ -1,8 +1,7 @@
 """What is compared: one registry of attentions, each `[B, C, H, W]` → `[B, C, H, W]`."""
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from psa_seg.attention import CBAM, PolarizedSelfAttention
 from psa_seg.models import GlobalContext, NonLocal, SqueezeExcitation
-from psa_seg.ops.implementation import VARIABLE
+from psa_seg.ops import implementation
 
 
 class Case(NamedTuple):
@@ -18,7 +17,7 @@ class Case(NamedTuple):
 
     build: Callable[[int], nn.Module]  # of the number of channels
     compiled: bool = False  # by torch.compile
-    implementation: str = ""  # PSA_SEG_IMPL while it runs
+    implementation: str | None = None  # that runs; None for what suits the device
     is_psa: bool = False  # then it is compared with the textbook
 
     def ready(self, channels: int) -> nn.Module:
@@ -33,15 +32,9 @@ class Case(NamedTuple):
         """What the case is compared with."""
         return self._replace(compiled=False, implementation="naive")
 
-    @contextlib.contextmanager
-    def chosen(self) -> Iterator[None]:
+    def chosen(self) -> AbstractContextManager:
         """For as long as the case runs."""
-        before = os.environ.get(VARIABLE, "")
-        os.environ[VARIABLE] = self.implementation
-        try:
-            yield
-        finally:
-            os.environ[VARIABLE] = before
+        return implementation(self.implementation)
 
 
 class Copy(nn.Module):

@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from psa_seg.attention import PolarizedSelfAttention
     from psa_seg.attention.blocks import attend_in_blocks
     from psa_seg.inference import load
+    from psa_seg.ops import implementation
 
-__all__ = ["PolarizedSelfAttention", "__version__", "attend_in_blocks", "load"]
+__all__ = ["PolarizedSelfAttention", "__version__", "attend_in_blocks", "implementation", "load"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "PolarizedSelfAttention": "psa_seg.attention",
     "attend_in_blocks": "psa_seg.attention.blocks",
+    "implementation": "psa_seg.ops",
     "load": "psa_seg.inference",
 }
 

@@ -1,8 +1,11 @@
 """What the attentions have in common: a signature, a start that can be drawn again, one message."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor, fx, nn
+
+Device = torch.device | str | int | None
 
 
 class Gates(NamedTuple):
@@ -49,7 +52,12 @@ class Attention(nn.Module):
                 module.reset_parameters()  # type: ignore[operator]
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` `[B, C, H, W]` attended to, in the same shape and dtype."""
+        """`x` `[B, C, H, W]` attended to, in the same shape and dtype.
+
+        To `torch.fx`, which traces symbolically, it is a layer like those of PyTorch: one node.
+        """
+        if isinstance(x, fx.Proxy):
+            return self._as_node(x)
         if not x.is_floating_point():
             raise ValueError(f"expected an input of floating-point numbers, not {x.dtype}")
         if x.ndim != 4 or x.shape[1] != self.in_channels or 0 in x.shape[2:]:
@@ -58,6 +66,16 @@ class Attention(nn.Module):
                 f"not {list(x.shape)}"
             )
         return self.attend(x)
+
+    def _as_node(self, x: fx.Proxy) -> fx.Proxy:
+        tracer: Any = x.tracer
+        path = tracer.path_of_module(self)
+        if not path:
+            raise TypeError(
+                f"torch.fx cannot look into a {type(self).__name__}: trace the network around it, "
+                "or use torch.export"
+            )
+        return tracer.create_proxy("call_module", path, (x,), {})
 
     def attend(self, x: Tensor) -> Tensor:
         """What `forward` does with an input that fits."""

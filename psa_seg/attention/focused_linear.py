@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psa_seg.attention.base import Attention, check_divides
-from psa_seg.ops.eager import wide_dtype
+from psa_seg.ops.eager import autocast_off, wide_dtype
 
 EPS = 1e-6
 
@@ -74,7 +74,7 @@ class FocusedLinearAttention(Attention):
         """`x + Attention(LN(x))`; D is C over the heads."""
         tokens = self.norm(x.flatten(2).transpose(1, 2))  # [B, N, C]
         query, key, value = self.qkv(tokens).chunk(3, dim=2)
-        with torch.autocast(x.device.type, enabled=False):
+        with autocast_off(x):
             q = self._split(self._focus(query))  # [B, heads, N, D]
             k = self._split(self._focus(key))
             v = self._split(value.to(k.dtype))

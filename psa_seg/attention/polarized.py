@@ -10,19 +10,31 @@ multiply-adds remains, and is made twice (`psa_seg.ops.values`).
 `psa_seg.ops.naive` is the textbook it is tested against.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psa_seg.attention.base import Attention, Gates
+from psa_seg.attention import parts
+from psa_seg.attention.base import Attention, Device, Gates
 from psa_seg.ops import gate, naive, pool, value_logits
-from psa_seg.ops.implementation import prepare, requested
+from psa_seg.ops.choice import chosen, prepare
+from psa_seg.ops.eager import autocast_off
 
 FORMS = ("paper", "official")
 LAYOUTS = ("parallel", "sequential")
 BRANCHES = ("both", "channel", "spatial")
 INITS = ("default", "identity")
 RATIO = 4  # of `PSA_s`, by which the hidden layer of its channel gate is narrower
+# Parts that the textbook applies to every pixel, of the channel branch and of the spatial one.
+PER_PIXEL = {
+    "paper": {"channel": ("ch_wq", "ch_wv"), "spatial": ("sp_wq", "sp_wv")},
+    "official": {
+        "channel": ("conv_q_right", "conv_v_right"),
+        "spatial": ("conv_q_left", "conv_v_left"),
+    },
+}
 
 
 class PolarizedSelfAttention(Attention):
@@ -34,8 +46,13 @@ class PolarizedSelfAttention(Attention):
     `official`, of the released classes (`conv_q_right conv_v_right conv_up conv_q_left
     conv_v_left`, without bias but for `PSA_s`'s `conv_up`).
 
-    Its gradients can be differentiated again, and `torch.func` applied, with `PSA_SEG_IMPL=naive`
-    alone.
+    Whatever is done to its parts acts. The four convolutions that the paper applies to every pixel
+    are read as matrices while they are plain `nn.Conv2d`, parametrized or not; with hooks on them,
+    wrapped or replaced, the textbook calls them: exact too, slower, and said once. Hooks added
+    after `torch.compile` are not seen, as in any compiled module.
+
+    Its gradients can be differentiated again, and `torch.func` applied, within
+    `psa_seg.implementation("naive")` alone.
 
     Args:
         in_channels: C, even, at least 2; 8 for the channel gate of `PSA_s`.
@@ -47,6 +64,10 @@ class PolarizedSelfAttention(Attention):
             one then do not exist.
         init: `default` is PyTorch's, or the released classes'; `identity` starts as out = x
             exactly, and learns from there (form `paper`, layout `parallel`, branches `both` only).
+        residual: return `x + γ (out - x)` with one parameter γ `[1]`, `gamma`, that starts at 0:
+            as the identity, exactly, whatever the rest is.
+        device: of the parameters, as of PyTorch's layers.
+        dtype: of the parameters.
 
     Raises:
         ValueError: for an unknown name (of `PSA_SEG_IMPL`, too), an odd or too small
@@ -61,8 +82,12 @@ class PolarizedSelfAttention(Attention):
         layout: str = "parallel",
         branches: str = "both",
         init: str = "default",
+        residual: bool = False,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(in_channels, form=form, layout=layout, branches=branches)
+        more = {"residual": True} if residual else {}
+        super().__init__(in_channels, form=form, layout=layout, branches=branches, **more)
         _check_choice("form", form, FORMS)
         _check_choice("layout", layout, LAYOUTS)
         _check_choice("branches", branches, BRANCHES)
@@ -78,39 +103,46 @@ class PolarizedSelfAttention(Attention):
                 f"there do two half-open gates add up to 1; form={form!r}, layout={layout!r}, "
                 f"branches={branches!r} has no such start"
             )
+        if init == "identity" and residual:
+            raise ValueError(
+                "residual=True starts as the identity by itself: with init='identity' as well, "
+                "nothing would learn"
+            )
         self.form, self.layout, self.branches, self.init = form, layout, branches, init
-        (self._build_paper if form == "paper" else self._build_official)()
+        factory: Any = {"device": device, "dtype": dtype}
+        (self._build_paper if form == "paper" else self._build_official)(factory)
+        self.gamma = nn.Parameter(torch.zeros(1, **factory)) if residual else None
         if (form, init) != ("paper", "default"):
             self.init_weights()
 
-    def _build_paper(self) -> None:
+    def _build_paper(self, factory: Any) -> None:
         channels, inner = self.in_channels, self.in_channels // 2
         if self.branches != "spatial":
-            self.ch_wv = nn.Conv2d(channels, inner, 1)
-            self.ch_wq = nn.Conv2d(channels, 1, 1)
-            self.ch_wz = nn.Conv2d(inner, channels, 1)
-            self.ln = nn.LayerNorm(channels)
+            self.ch_wv = nn.Conv2d(channels, inner, 1, **factory)
+            self.ch_wq = nn.Conv2d(channels, 1, 1, **factory)
+            self.ch_wz = nn.Conv2d(inner, channels, 1, **factory)
+            self.ln = nn.LayerNorm(channels, **factory)
         if self.branches != "channel":
-            self.sp_wv = nn.Conv2d(channels, inner, 1)
-            self.sp_wq = nn.Conv2d(channels, inner, 1)
+            self.sp_wv = nn.Conv2d(channels, inner, 1, **factory)
+            self.sp_wq = nn.Conv2d(channels, inner, 1, **factory)
 
-    def _build_official(self) -> None:
+    def _build_official(self, factory: Any) -> None:
         channels, inner = self.in_channels, self.in_channels // 2
         if self.branches != "spatial":
-            self.conv_q_right = nn.Conv2d(channels, 1, 1, bias=False)
-            self.conv_v_right = nn.Conv2d(channels, inner, 1, bias=False)
+            self.conv_q_right = nn.Conv2d(channels, 1, 1, bias=False, **factory)
+            self.conv_v_right = nn.Conv2d(channels, inner, 1, bias=False, **factory)
             if self.layout == "parallel":
-                self.conv_up: nn.Module = nn.Conv2d(inner, channels, 1, bias=False)
+                self.conv_up: nn.Module = nn.Conv2d(inner, channels, 1, bias=False, **factory)
             else:
                 self.conv_up = nn.Sequential(
-                    nn.Conv2d(inner, inner // RATIO, 1),
-                    nn.LayerNorm([inner // RATIO, 1, 1]),
+                    nn.Conv2d(inner, inner // RATIO, 1, **factory),
+                    nn.LayerNorm([inner // RATIO, 1, 1], **factory),
                     nn.ReLU(inplace=True),
-                    nn.Conv2d(inner // RATIO, channels, 1),
+                    nn.Conv2d(inner // RATIO, channels, 1, **factory),
                 )
         if self.branches != "channel":
-            self.conv_q_left = nn.Conv2d(channels, inner, 1, bias=False)
-            self.conv_v_left = nn.Conv2d(channels, inner, 1, bias=False)
+            self.conv_q_left = nn.Conv2d(channels, inner, 1, bias=False, **factory)
+            self.conv_v_left = nn.Conv2d(channels, inner, 1, bias=False, **factory)
 
     def init_weights(self) -> None:
         """Draw the weights anew as `form` and `init` say."""
@@ -119,6 +151,8 @@ class PolarizedSelfAttention(Attention):
             # σ(LN(·)) = σ(0) and σ(u·x + β) = σ(0): each gate is 1/2, and x/2 + x/2 = x exactly.
             for parameter in (*self.ln.parameters(), *self.sp_wv.parameters()):
                 nn.init.zeros_(parameter)
+        if self.gamma is not None:
+            nn.init.zeros_(self.gamma)
         for name, parameter in self.named_parameters():
             if name.startswith(("conv_q", "conv_v")):
                 nn.init.kaiming_normal_(parameter, mode="fan_in", nonlinearity="relu")
@@ -127,34 +161,65 @@ class PolarizedSelfAttention(Attention):
         """`x` `[B, C, H, W]` gated, in the same shape, dtype and memory format."""
         # A trace cannot hold the passes: TorchScript refuses to save their autograd functions, and
         # ONNX's exporter of before torch 2.9 makes a constant of what they write.
-        if requested() == "naive" or torch.jit.is_tracing():  # type: ignore[attr-defined]
-            parameters = {name: p.to(x.dtype) for name, p in self.named_parameters()}
-            return naive.polarized_self_attention(
-                x, parameters, self.form, self.layout, self.branches
-            )
-        with torch.autocast(x.device.type, enabled=False):  # the passes keep float32 themselves
+        if chosen() == "naive" or torch.jit.is_tracing():  # type: ignore[attr-defined]
+            return self._textbook(x)
+        if called := next(self._to_be_called(), None):
+            if not torch.compiler.is_compiling():
+                what = f"its part {called} has hooks, is wrapped, or is no plain 1x1 nn.Conv2d"
+                parts.tell(self, f"PolarizedSelfAttention runs as its textbook, slower: {what}")
+            return self._textbook(x)
+        with autocast_off(x):  # the passes keep float32 themselves
             if self.branches == "spatial":
                 a, (_, mean, pooled) = None, pool(x)
             else:
                 g, mean, pooled = pool(x, *self._channel_query())
                 a = self._channel_gate(g)
             if self.branches == "channel":
-                return gate(pooled, a)
+                return gate(pooled, a, gamma=self.gamma)
             seen = a if self.layout == "sequential" else None
-            return gate(pooled, a, self._spatial(x, mean, seen), self.layout)
+            spatial = self._spatial(x, mean, seen)
+            return gate(pooled, a, **spatial, layout=self.layout, gamma=self.gamma)
 
     @torch.no_grad()
     def gates_of(self, x: Tensor) -> Gates:
         """Both gates for `x` `[B, C, H, W]`, in float32, as the textbook computes them."""
-        parameters = {name: parameter.float() for name, parameter in self.named_parameters()}
         channel, spatial = naive.GATES[self.form, self.layout]
-        x, a, s = x.float(), None, None
-        if self.branches != "spatial":
-            a = channel(x, parameters)  # [B, C, 1, 1]
-            x = a * x if self.layout == "sequential" else x
-        if self.branches != "channel":
-            s = spatial(x, parameters)  # [B, 1, H, W]
+        with autocast_off(x):
+            x, a, s = x.float(), None, None
+            call = self._calling(x)
+            if self.branches != "spatial":
+                a = channel(x, call)  # [B, C, 1, 1]
+                x = a * x if self.layout == "sequential" else x
+            if self.branches != "channel":
+                s = spatial(x, call)  # [B, 1, H, W]
         return Gates(None if a is None else a.flatten(1), None if s is None else s[:, 0])
+
+    def _textbook(self, x: Tensor) -> Tensor:
+        """`attend` as the paper and the released classes have it: every part is called."""
+        out = naive.equations(x, self._calling(x), self.form, self.layout, self.branches)
+        if self.gamma is not None:
+            out = x + self.gamma * (out - x)
+        return out.to(x.dtype)
+
+    def _calling(self, x: Tensor) -> naive.Call:
+        """Calls of the parts, by name, in their own dtypes; all results have one."""
+        if parts.is_autocasting(x):
+            return lambda name, given: getattr(self, name)(given)
+        dtype = parts.common_dtype(self.children(), x)
+        return lambda name, given: parts.call(getattr(self, name), given).to(dtype)
+
+    def _to_be_called(self) -> Iterator[str]:
+        """Parts that act on every pixel, and are not just their weights and biases.
+
+        To pool before them is exact only if they are linear. No bias counts behind the softmax
+        over the pixels of the official forms, which is left to the textbook to say.
+        """
+        for branch, names in PER_PIXEL[self.form].items():
+            for name in names if self.branches in ("both", branch) else ():
+                part = getattr(self, name)
+                bias_first = name == "conv_v_left" and part.bias is not None
+                if not parts.is_pointwise(part) or bias_first:
+                    yield name
 
     def _channel_query(self) -> tuple[Tensor, Tensor | None]:
         """`w_q` `[C]` and, in form `paper`, `b_q` `[1]`."""
@@ -164,48 +229,28 @@ class PolarizedSelfAttention(Attention):
     def _channel_gate(self, g: Tensor) -> Tensor:
         """Pooled pixels `g` `[B, C]` → channel gate `a` `[B, C]` (eq. 2)."""
         if self.form == "paper":
-            return _normalize(self.ln, _project(self.ch_wz, _project(self.ch_wv, g))).sigmoid()
-        value = _project(self.conv_v_right, g)
-        if isinstance(self.conv_up, nn.Sequential):
-            first, norm, _, last = self.conv_up
-            return _project(last, _normalize(norm, _project(first, value)).relu()).sigmoid()
-        return _project(self.conv_up, value).sigmoid()
+            z = parts.of_pixel(self.ch_wz, parts.of_pixel(self.ch_wv, g))
+            return parts.of_pixel(self.ln, z, is_map=False).sigmoid()
+        return parts.of_pixel(self.conv_up, parts.of_pixel(self.conv_v_right, g)).sigmoid()
 
-    def _spatial(
-        self, x: Tensor, mean: Tensor, a: Tensor | None
-    ) -> tuple[Tensor, Tensor | None] | Tensor:
+    def _spatial(self, x: Tensor, mean: Tensor, a: Tensor | None) -> dict[str, Any]:
         """What `gate` is told of the spatial branch (eq. 3), which sees `x`, or, with `a`, `a ⊙ x`.
 
         The mean of y = a ⊙ x is a ⊙ μ, and u·y_n = (u ⊙ a)·x_n: no further pass over x.
         """
         paper = self.form == "paper"
         query, value = (self.sp_wq, self.sp_wv) if paper else (self.conv_q_left, self.conv_v_left)
-        s = _project(query, mean if a is None else a * mean)  # [B, C/2]
+        s = parts.of_pixel(query, mean if a is None else a * mean)  # [B, C/2]
+        weight, bias = parts.matrix_and_bias(value, s.dtype)
         if paper:
             s = s.softmax(dim=1)
-        weight, bias = _weight_and_bias(value, s.dtype)
-        if (self.form, self.layout) == ("official", "sequential"):
+        elif self.layout == "sequential":
             weights = weight.expand(s.shape[0], -1, -1) if a is None else weight * a.unsqueeze(1)
-            return value_logits(x, weights, s)
-        u = s @ weight
-        return u if a is None else u * a, None if bias is None else s @ bias
-
-
-def _project(conv: nn.Module, vector: Tensor) -> Tensor:
-    """A 1x1 convolution of one pixel `[B, in]`, in the dtype of the sums."""
-    return F.linear(vector, *_weight_and_bias(conv, vector.dtype))
-
-
-def _weight_and_bias(conv: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-    """Of a 1x1 convolution, the weight as `[out, in]`."""
-    weight, *bias = (parameter.to(dtype) for parameter in conv.parameters())
-    return weight.flatten(1), bias[0] if bias else None
-
-
-def _normalize(norm: nn.Module, vector: Tensor) -> Tensor:
-    """A layer norm of the channels of one pixel `[B, C]`, in the dtype of the sums."""
-    weight, bias = (parameter.flatten().to(vector.dtype) for parameter in norm.parameters())
-    return F.layer_norm(vector, weight.shape, weight, bias)
+            return {"logits": value_logits(x, weights, s)}
+        u = s @ weight if a is None else (s @ weight) * a
+        if not paper:
+            return {"u": u}
+        return {"u": u, "beta": s.new_zeros(len(s)) if bias is None else s @ bias}
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

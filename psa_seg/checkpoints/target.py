@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from mmseg.models.backbones import ResNet
@@ -64,7 +65,7 @@ def of_attentions(kind: str, state: State, layout: str | None) -> tuple[str, Sta
     for prefix in prefixes:
         held = {name: t for name, t in state.items() if name.startswith(prefix)}
         channels = max((size for t in held.values() for size in t.shape), default=0)
-        options = {"form": "paper", "layout": layout or "parallel"}
+        options: dict[str, Any] = {"form": "paper", "layout": layout or "parallel"}
         if kind == "official":
             parallel = f"{prefix}conv_up.weight" in held
             options = {"form": "official", "layout": "parallel" if parallel else "sequential"}

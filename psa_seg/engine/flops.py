@@ -7,7 +7,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from psa_seg.ops.implementation import TRITON
+from psa_seg.ops.choice import TRITON
 
 CPU_ATTENTION = {  # PyTorch counts this product on a GPU alone
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: (

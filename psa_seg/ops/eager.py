@@ -10,6 +10,7 @@ x is never allocated: its pages alone cost a CPU more than all the arithmetic he
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -218,6 +219,13 @@ def _over_pixels(weights: Tensor, block: Tensor) -> Tensor:
 def wide_dtype(x: Tensor) -> torch.dtype:
     """Of all sums over `x`: float32, or that of `x` if it is wider."""
     return torch.promote_types(x.dtype, torch.float32)
+
+
+def autocast_off(x: Tensor) -> AbstractContextManager:
+    """For what is computed from `x`; some devices, such as meta, have no autocast to turn off."""
+    if torch.amp.is_autocast_available(x.device.type):
+        return torch.autocast(x.device.type, enabled=False)
+    return nullcontext()
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from psa_seg.ops.eager import block_size, wide_dtype
-from psa_seg.ops.pool import refuse_to_be_differentiated_twice
+from psa_seg.ops.eager import autocast_off, block_size, wide_dtype
+from psa_seg.ops.passes import refuse_to_be_differentiated_twice
 
 
 def value_logits(x: Tensor, weight: Tensor, query: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class _ValueLogits(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, query: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with autocast_off(x):
             largest = torch.full_like(query, float("-inf"))
             mass = torch.zeros_like(query)
             factor = _factor(weight, x)
@@ -60,7 +60,7 @@ class _ValueLogits(torch.autograd.Function):
         # With θ the softmax: dq_i = Σ_n θ_in dt_n, and dv_in = q_i θ_in (dt_n - dq_i).
         refuse_to_be_differentiated_twice()
         x, weight, query, largest, mass = ctx.saved_tensors
-        with torch.autocast(x.device.type, enabled=False):
+        with autocast_off(x):
             dquery, dweight = torch.zeros_like(query), torch.zeros_like(weight)
             factor = _factor(weight, x)
             for n, pixels in _blocks(x, weight):

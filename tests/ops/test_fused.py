@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from psa_seg.ops import eager, gate, pool, values
-from psa_seg.ops.implementation import VARIABLE
+from psa_seg.ops import eager, gate, implementation, pool, values
 from tests.parity import (
     DEVICE,
     FORMATS,
@@ -31,8 +30,9 @@ formats = pytest.mark.parametrize("memory_format", FORMATS.values(), ids=FORMATS
 
 
 @pytest.fixture(autouse=True)
-def triton(monkeypatch):
-    monkeypatch.setenv(VARIABLE, "triton")
+def triton():
+    with implementation("triton"):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -76,11 +76,11 @@ def test_all_the_channels_there_may_be():
     b_q, beta = torch.zeros(2, 1, device=DEVICE)
     inputs = (x, w_q, a, u[None], beta)
 
-    def both(implementation, dtype):
+    def both(which, dtype):
         leaves = [value.to(dtype).requires_grad_() for value in inputs]
         x, w_q, a, u, beta = leaves
-        g, mean, pooled = pool(x, w_q, b_q.to(dtype), impl=implementation)
-        out = g, mean, gate(pooled, a, (u, beta), impl=implementation)
+        g, mean, pooled = pool(x, w_q, b_q.to(dtype), impl=which)
+        out = g, mean, gate(pooled, a, u=u, beta=beta, impl=which)
         upstream = [value.to(dtype) for value in (dg, dmean, dout)]
         return *out, *torch.autograd.grad(out, leaves, upstream)
 
@@ -287,31 +287,31 @@ def test_pool_alone_and_gate_alone_have_right_gradients():
     """`gate` hands its gradient of x to `pool`: what only one of them is used for is right, too."""
     x = torch.randn(2, 6, 3, 4, device=DEVICE)
     a, w_q, b_q = torch.rand(2, 6, device=DEVICE), torch.randn(6, device=DEVICE), torch.zeros(1)
-    for implementation in ("eager", "triton"):
+    for which in ("eager", "triton"):
         leaf = x.clone().requires_grad_()
-        g, mean, _ = pool(leaf, w_q, b_q.to(DEVICE), impl=implementation)
+        g, mean, _ = pool(leaf, w_q, b_q.to(DEVICE), impl=which)
         (gradient,) = torch.autograd.grad((g + mean).sum(), leaf)
         plain = x.clone().requires_grad_()
         pixels = plain.flatten(2)
         query = (w_q @ pixels).softmax(1)
         total = (pixels * query[:, None]).sum() + pixels.mean(2).sum()
         torch.testing.assert_close(gradient, torch.autograd.grad(total, plain)[0])
-        *_, pooled = pool(leaf, impl=implementation)
-        out = gate(pooled, a, impl=implementation)
+        *_, pooled = pool(leaf, impl=which)
+        out = gate(pooled, a, impl=which)
         (gradient,) = torch.autograd.grad(out.sum(), leaf)
         torch.testing.assert_close(gradient, a[:, :, None, None].expand_as(x))
         with pytest.raises(RuntimeError, match="for one `gate`"):
-            gate(pooled, a, impl=implementation)
+            gate(pooled, a, impl=which)
 
 
-@pytest.mark.parametrize("implementation", ["eager", "triton"])
-def test_autocast_does_not_reach_the_passes(implementation):
+@pytest.mark.parametrize("which", ["eager", "triton"])
+def test_autocast_does_not_reach_the_passes(which):
     x, a, w_q = torch.randn(1, 6, 5, 7), torch.rand(1, 6), torch.randn(6)
     x, a, w_q = x.to(DEVICE), a.to(DEVICE), w_q.to(DEVICE)
 
     def both():
-        g, mean, pooled = pool(x, w_q, impl=implementation)
-        return g, mean, gate(pooled, a, (a, a[:, 0]), impl=implementation)
+        g, mean, pooled = pool(x, w_q, impl=which)
+        return g, mean, gate(pooled, a, u=a, beta=a[:, 0], impl=which)
 
     expected = both()
     with torch.autocast(DEVICE, torch.bfloat16):

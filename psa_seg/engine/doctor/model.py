@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from psa_seg.engine.explain import meant, meant_by, near, options
 from psa_seg.models import LeanEncoderDecoder
-from psa_seg.ops.implementation import VARIABLE, interpreted, requested
+from psa_seg.ops.choice import VARIABLE, chosen, interpreted
 
 CHANNELS = 256  # of an attention, which its place will give it: any width splits into its parts
 
@@ -25,7 +25,7 @@ def check_model(config: Config) -> list[str]:
     `PSA_SEG_IMPL` cannot be followed.
     """
     try:
-        implementation = requested()
+        implementation = chosen()
     except ValueError as error:
         return [f"{error}\n  do         correct it, or leave it unset"]
     if implementation == "triton" and not (torch.cuda.is_available() or interpreted()):

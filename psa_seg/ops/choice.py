@@ -1,12 +1,16 @@
-"""Which code runs: `PSA_SEG_IMPL=naive|eager|triton`, or, without it, what suits the tensor.
+"""Which code runs: what `pool` and `gate` are told, else what is chosen, else what suits x.
 
 `naive` is the textbook (`psa_seg.ops.naive`), `eager` plain PyTorch on any device, `triton` the
 fused kernels: they need a GPU, or `TRITON_INTERPRET=1`, which runs them on a CPU, slowly.
+`with implementation("naive"):` chooses; `PSA_SEG_IMPL=naive|eager|triton`, read once when this is
+imported, is the choice outside of any.
 """
 
 import importlib.util
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 import torch
@@ -21,15 +25,35 @@ FUSED_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 FUSED_CHANNELS = 4096  # the kernels hold a tile of all channels in registers
 FUSED_IMAGES = 65535  # the programs of a grid's second axis
 no_launcher = ""  # why Triton cannot launch here, once `prepare` has tried
+# A global, for Dynamo guards it, and the threads of DataParallel see it.
+_chosen = os.environ.get(VARIABLE) or None
 
 
-def requested() -> str | None:
-    """What `PSA_SEG_IMPL` says; None if it is unset or empty.
+def chosen() -> str | None:
+    """What is chosen; None leaves it to the tensor.
 
     Raises:
-        ValueError: for any other word than the three.
+        ValueError: where `PSA_SEG_IMPL` says any other word than the three.
     """
-    return _known(os.environ.get(VARIABLE) or None)
+    return _known(_chosen, VARIABLE)
+
+
+@contextmanager
+def implementation(name: str | None) -> Iterator[None]:
+    """Within it, `name` runs: `naive`, `eager`, `triton`; None for what suits each tensor.
+
+    For all threads of the process. What is compiled compiles anew for another choice; backward
+    passes belong to the choice of their forward pass.
+
+    Raises:
+        ValueError: for any other word.
+    """
+    global _chosen
+    before, _chosen = _chosen, _known(name)
+    try:
+        yield
+    finally:
+        _chosen = before
 
 
 def interpreted() -> bool:
@@ -38,16 +62,16 @@ def interpreted() -> bool:
 
 
 def prepare() -> None:
-    """Before any compiler looks: is the request known, and can Triton launch kernels here?
+    """Before any compiler looks: is the choice known, and can Triton launch kernels here?
 
     It builds its launcher with a C compiler, which a machine need not have: then plain PyTorch
     runs instead, after a warning.
 
     Raises:
-        ValueError: as `requested`.
+        ValueError: as `chosen`.
     """
     global no_launcher
-    if requested() or no_launcher or interpreted() or not TRITON or not torch.cuda.is_available():
+    if chosen() or no_launcher or interpreted() or not TRITON or not torch.cuda.is_available():
         return
     try:
         _build_launcher()
@@ -57,12 +81,12 @@ def prepare() -> None:
 
 
 def passes(x: Tensor, impl: str | None = None) -> ModuleType:
-    """The module with the passes over `x`: `impl`, else what is requested, else what suits.
+    """The module with the passes over `x`: `impl`, else what is chosen, else what suits.
 
     Raises:
         ValueError: for an unknown name, or where the Triton kernels are asked for and cannot run.
     """
-    name = _known(impl) or requested()
+    name = _known(impl) or chosen()
     if x.shape[0] == 0:
         return eager  # no images, no program to launch
     if name == "triton":
@@ -75,9 +99,9 @@ def passes(x: Tensor, impl: str | None = None) -> ModuleType:
     return fused
 
 
-def _known(name: str | None) -> str | None:
+def _known(name: str | None, what: str = "an implementation") -> str | None:
     if name not in (None, *IMPLEMENTATIONS):
-        raise ValueError(f"{VARIABLE} must be one of {', '.join(IMPLEMENTATIONS)}, not {name!r}")
+        raise ValueError(f"{what} must be one of {', '.join(IMPLEMENTATIONS)}, not {name!r}")
     return name
 
 
