@@ -69,10 +69,10 @@ def test_a_network_of_timms_or_torchvisions_kind(monkeypatch):
     network(x)
     run(recipe("timm"), **run(recipe("from psa_seg import")))
     assert asked == [("resnet50",)]
-    assert [type(block.attention) for block in network] == [PolarizedSelfAttention] * 2
+    assert [type(block.conv3.attention) for block in network] == [PolarizedSelfAttention] * 2
     assert network.load_state_dict(plain, strict=False).unexpected_keys == []
     for block in network:
-        block.attention.sp_wv.bias.data.fill_(2)
+        block.conv3.attention.sp_wv.bias.data.fill_(2)
     network(x)
     assert not torch.allclose(*seen), "the last convolution is given the attended map"
 
@@ -115,9 +115,11 @@ def test_mmsegmentation(tmp_path):
     config = load_config(str(path))
     shrink(config, tmp_path)
     found = find(MODELS.build(config.model))
-    assert {"neck.attentions.3", "decode_head.attention", "backbone.layer4.2.attention"} < set(
-        found
-    )
+    assert {
+        "neck.attentions.3",
+        "decode_head.attention",
+        "backbone.layer4.2.conv3.attention",
+    } < set(found)
     assert {type(attention) for attention in found.values()} == {PolarizedSelfAttention}
 
 

@@ -6,10 +6,12 @@ HRNet's BasicBlocks (`deattn` in github.com/DeLightCMU/PSA), and MMSegmentation'
 `after_conv2` puts it in Bottlenecks.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 BLOCKS = ("BasicBlock", "Bottleneck")
 
@@ -22,9 +24,14 @@ def attend_in_blocks(
 ) -> list[str]:
     """Give every residual block of `network` an attention of its own, in place.
 
-    A block's becomes its child `attention`; all other names in the state dict stay as they are, so
-    that weights of the plain network fit but for those of the attentions. It acts by a hook on the
-    convolution: `torch.fx` does not see it, and whoever replaces that convolution takes it away.
+    It becomes the child `attention` of the layer at which it acts, and so part of every copy,
+    trace and pickle: the convolution's class becomes one that attends first (`Attends`). All names
+    in the plain network's state dict stay, so that its weights fit but for those of the attentions.
+    Of these, `BLOCK.attention.*` is read as well: earlier versions, and MMSegmentation's plugins,
+    write them so.
+
+    What wraps that convolution, such as a LoRA adapter, wraps its attention, too; what looks for
+    exactly `nn.Conv2d`, as eager-mode quantization does, passes it by.
 
     Args:
         network: of MMSegmentation, torchvision or timm, say: one whose blocks call their
@@ -34,15 +41,17 @@ def attend_in_blocks(
             brought to the convolution's device and dtype.
         blocks: names of the classes (or of a parent of theirs) that are residual blocks;
             `('InvertedResidual',)` for a MobileNetV2.
-        at_end: see what the block adds to its shortcut instead, in blocks that have one part for
-            all their convolutions, such as a MobileNetV2's: the narrow map after its last norm.
+        at_end: see what the block adds to its shortcut instead, in blocks that have one
+            `nn.Sequential` for all their convolutions, such as a MobileNetV2's: the narrow map
+            after its last norm.
 
     Returns:
         Names of the blocks.
 
     Raises:
         ValueError: where there is no such block, one has no convolution that takes what a 3x3 one
-            gives, or no such part, or has an attention already; `network` is then as it was.
+            gives, or no such part, or has an attention already, or where that convolution is
+            parametrized (attend first); `network` is then as it was.
     """
     blocks = (blocks,) if isinstance(blocks, str) else blocks
     found = {
@@ -55,29 +64,73 @@ def attend_in_blocks(
             f"{type(network).__name__} has no residual blocks named {', '.join(blocks)}"
         )
     for name, block in found.items():
-        if hasattr(block, "attention"):
+        if any(inner.rpartition(".")[2] == "attention" for inner, _ in block.named_modules()):
             raise ValueError(f"block {name} has an attention already")
-    if at_end:
-        bodies = [_body(name, block) for name, block in found.items()]
-        ends = [_convolutions(body)[-1] for body in bodies]
-        attentions = [build(end.out_channels).to(end.weight) for end in ends]
-        for block, body in zip(found.values(), bodies, strict=True):
-            body.register_forward_hook(_Attend(block))
-    else:
-        places = [_following(name, block) for name, block in found.items()]
-        attentions = [build(place.in_channels).to(place.weight) for place in places]
-        for block, place in zip(found.values(), places, strict=True):
-            place.register_forward_pre_hook(_Attend(block))
-    for block, attention in zip(found.values(), attentions, strict=True):
-        block.attention = attention.train(block.training)
+    find: Callable[[str, nn.Module], Any] = _body if at_end else _following
+    places = [find(name, block) for name, block in found.items()]
+    ends = [_convolutions(place)[-1] if at_end else place for place in places]
+    attentions = [
+        build(end.out_channels if at_end else end.in_channels).to(end.weight) for end in ends
+    ]
+    for block, place, attention in zip(found.values(), places, attentions, strict=True):
+        if not at_end:
+            kind: Any = type(place)
+            place.__class__ = _attending(kind)
+        place.add_module("attention", attention.train(block.training))
+        (inside,) = (inner for inner, part in block.named_modules() if part is place)
+        block.register_load_state_dict_pre_hook(functools.partial(_read_former, inside))
     return list(found)
+
+
+class Attends:
+    """A layer that gives what it is given to its child `attention` first.
+
+    No wrapper: the layer keeps its names, its hooks, and whatever else knows it.
+    """
+
+    plain: Any
+    attention: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer of the map attended to."""
+        return super().forward(self.attention(x))  # type: ignore[misc]
+
+    def init_weights(self) -> None:
+        """Draw the attention's start anew: mmengine asks a block's parts, and no part's parts."""
+        if hasattr(self.attention, "init_weights"):
+            self.attention.init_weights()  # type: ignore[operator]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """A pickle names the plain class: `_attending` makes this one where it is read."""
+        reduced: Any = super().__reduce_ex__(protocol)
+        known = type(self) is _attending(self.plain)
+        return (_bare, (self.plain,), *reduced[2:]) if known else reduced
+
+
+@functools.cache
+def _attending(plain: Any) -> Any:
+    """The class of layers of class `plain` that attend."""
+    return type(f"Attending{plain.__name__}", (Attends, plain), {"plain": plain})
+
+
+def _bare(plain: Any) -> nn.Module:
+    kind = _attending(plain)
+    return kind.__new__(kind)
+
+
+def _read_former(place: str, block: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """When the block's weights are read, `attention.*` is that of its layer `place`."""
+    former = f"{prefix}attention."
+    for key in [key for key in state if key.startswith(former)]:
+        state[f"{prefix}{place}.attention.{key.removeprefix(former)}"] = state.pop(key)
 
 
 def _body(name: str, block: nn.Module) -> nn.Module:
     """The one part of the block that has all its convolutions."""
     wanted = len(_convolutions(block))
     for part in block.children():
-        if wanted and len(_convolutions(part)) == wanted:
+        listed = isinstance(part, nn.Sequential) and type(part).forward is nn.Sequential.forward
+        if wanted and listed and len(_convolutions(part)) == wanted:
             return part
     raise ValueError(f"block {name} has no part with all its convolutions, at whose end to attend")
 
@@ -94,23 +147,11 @@ def _following(name: str, block: nn.Module) -> nn.Conv2d:
         inner = [c for part in parts if len(own := _convolutions(part)) > 1 for c in own]
         for convolution in convolutions[index + 1 :]:
             if convolution not in inner and convolution.in_channels == first.out_channels:
+                if is_parametrized(convolution):
+                    raise ValueError(f"block {name}: attend before its layers are parametrized")
                 return convolution
     raise ValueError(f"block {name} has no convolution that takes what a 3x3 one gives")
 
 
 def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
     return [part for part in module.modules() if isinstance(part, nn.Conv2d)]
-
-
-class _Attend:
-    """What a layer is given, or gives, passes its block's attention.
-
-    An object, and no closure: a deep copy of the network must attend with its own attention.
-    """
-
-    def __init__(self, block: nn.Module) -> None:
-        self.block = block
-
-    def __call__(self, layer: nn.Module, inputs: tuple[Any, ...], out: Any = None) -> Any:
-        seen = inputs if out is None else (out,)
-        return self.block.attention(*seen)  # type: ignore[operator]

@@ -137,7 +137,7 @@ class PolarizedSelfAttention(Attention):
                 self.conv_up = nn.Sequential(
                     nn.Conv2d(inner, inner // RATIO, 1, **factory),
                     nn.LayerNorm([inner // RATIO, 1, 1], **factory),
-                    nn.ReLU(inplace=True),
+                    nn.ReLU(),  # theirs is in place, which hooks before it forbid
                     nn.Conv2d(inner // RATIO, channels, 1, **factory),
                 )
         if self.branches != "channel":
@@ -217,8 +217,9 @@ class PolarizedSelfAttention(Attention):
         for branch, names in PER_PIXEL[self.form].items():
             for name in names if self.branches in ("both", branch) else ():
                 part = getattr(self, name)
-                bias_first = name == "conv_v_left" and part.bias is not None
-                if not parts.is_pointwise(part) or bias_first:
+                if not parts.is_pointwise(part) or (
+                    name == "conv_v_left" and part.bias is not None
+                ):
                     yield name
 
     def _channel_query(self) -> tuple[Tensor, Tensor | None]:

@@ -77,7 +77,11 @@ def convert(order: Order, build: Build, dry_run: bool = False) -> list[str]:
     moves = _renamed(state, order)
     if not order.back:
         moves = {key: new and names.to_ours(order.kind, new) for key, new in moves.items()}
-    ours, fits = _fitted(order, build, _apply(state, moves))
+    model = build(order.config) if order.config else None
+    if model:
+        current = names.current(filter(None, moves.values()), target.keys(model))
+        moves = {key: new and current[new] for key, new in moves.items()}
+    ours, fits = _fitted(order, model, _apply(state, moves))
     final = {key: names.to_theirs(order.kind, key) if order.back else key for key in ours}
     result = _apply(ours, final)
     moves = {key: final.get(new or "") for key, new in moves.items()}
@@ -182,13 +186,14 @@ def _apply(state: State, moves: Mapping[str, str | None]) -> dict[str, Tensor]:
     return {new: state[key] for key, new in moves.items() if new}
 
 
-def _fitted(order: Order, build: Build, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+def _fitted(
+    order: Order, model: nn.Module | None, state: dict[str, Tensor]
+) -> tuple[dict[str, Tensor], str]:
     """`state`, in our names, with attentions put in or taken out, and what it fits.
 
     Raises:
         UserError: where it is not, to the last tensor, what it has to be.
     """
-    model = build(order.config) if order.config else None
     added = order.kind == "deeplabv3plus"  # the attention is
     if model and added and not order.back:
         state = plain.insert(state, model)

@@ -1,6 +1,7 @@
 """What others call a tensor, and what it is called here."""
 
 import re
+from collections.abc import Iterable
 
 KINDS = ("port", "official", "torchvision", "deeplabv3plus")
 LAYOUTS = ("parallel", "sequential")
@@ -9,6 +10,7 @@ PARTS = {  # by which an attention is known; the port and the form `paper` have 
     "official": r"conv_[qv]_(?:left|right)",
 }
 EXAMPLES = {"port": "ch_wv.weight, sp_wq.bias", "official": "conv_q_left.weight"}
+ATTENTION = ".attention."
 CLASSIFIERS = ("fc.", "features.18.", "classifier.")  # torchvision's; a backbone ends before them
 MOBILENET_V2 = (1, 2, 3, 4, 3, 3, 1)  # blocks in mmseg's layer1 to layer7
 
@@ -33,7 +35,22 @@ def to_theirs(kind: str, key: str) -> str:
     """The way back of `to_ours`."""
     if kind == "torchvision":
         return _in_module(key, {ours: theirs for theirs, ours in TO_MMSEG.items()})
-    return _child(key, "attention", "deattn") if kind == "official" else key
+    return _child(key, r"(?:conv\d+\.)?attention", "deattn") if kind == "official" else key
+
+
+def current(keys: Iterable[str], own: Iterable[str]) -> dict[str, str]:
+    """What each of `keys` is called in a model that has the keys `own`.
+
+    The attention in a block, now its layer's, was the block's: earlier versions wrote
+    `BLOCK.attention.*`, as MMSegmentation's plugins do.
+    """
+    own, former = set(own), {}
+    for key in own:
+        path, mark, rest = key.rpartition(ATTENTION)
+        while mark and "." in path:
+            path = path.rpartition(".")[0]
+            former[path + mark + rest] = key
+    return {key: key if key in own else former.get(key, key) for key in keys}
 
 
 def _child(key: str, old: str, new: str) -> str:

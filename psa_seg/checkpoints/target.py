@@ -16,11 +16,18 @@ from psa_seg.errors import UserError
 from psa_seg.models.placement import find
 
 State = Mapping[str, Tensor]
+BACKBONE = "backbone."
 
 
 def attentions(model: nn.Module) -> dict[str, nn.Module]:
     """A model's attentions, by their prefix in its state dict."""
     return {f"{name}.": attention for name, attention in find(model).items()}
+
+
+def keys(model: nn.Module) -> set[str]:
+    """Of its state dict, and of its backbone's."""
+    whole = set(model.state_dict())
+    return whole | {key.removeprefix(BACKBONE) for key in whole if key.startswith(BACKBONE)}
 
 
 def of_model(kind: str, state: State, model: nn.Module) -> tuple[str, State]:
@@ -29,10 +36,10 @@ def of_model(kind: str, state: State, model: nn.Module) -> tuple[str, State]:
     It is the model, its backbone, or its attentions alone; of `deeplabv3plus` the model, and of
     `torchvision` the backbone without attentions.
     """
-    whole, inside, start = model.state_dict(), tuple(attentions(model)), "backbone."
-    backbone = {k.removeprefix(start): t for k, t in whole.items() if k.startswith(start)}
+    whole, inside = model.state_dict(), tuple(attentions(model))
+    backbone = {k.removeprefix(BACKBONE): t for k, t in whole.items() if k.startswith(BACKBONE)}
     if kind == "torchvision":
-        plain = {k: t for k, t in backbone.items() if not (start + k).startswith(inside)}
+        plain = {k: t for k, t in backbone.items() if not (BACKBONE + k).startswith(inside)}
         return "the backbone without attentions", plain
     parts = {"the model": whole}
     if kind != "deeplabv3plus":

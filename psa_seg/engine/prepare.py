@@ -142,7 +142,7 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
         here = weights.digests_here(config)  # some may be gone: no file of a start is needed now
         config.start = {key: value for key, value in (held | here).items() if key in named}
         stop_at(check_same_run(config, checkpoint, resumed))
-        stop_at(check_checkpoint(config.model, checkpoint, resumed))
+        stop_at(check_checkpoint(config.model, checkpoint, resumed, in_order=True))
         return Run(config, Claim(Path()), checkpoint=resumed, resumed=True)
     if folder:
         stop_at(work_dir.check_foreign(config, folder))

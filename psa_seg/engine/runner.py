@@ -17,6 +17,7 @@ from mmseg.registry import DATASETS, MODELS, OPTIMIZERS
 from torch import nn
 from torch.utils.data import DataLoader
 
+from psa_seg.checkpoints import names
 from psa_seg.checkpoints.reading import load_checkpoint, state_dict
 from psa_seg.datasets.loading import NamingDataset
 from psa_seg.engine.doctor.masks import ignored_id
@@ -247,6 +248,8 @@ def _require_pretrained(plain: BaseModule, attending: BaseModule) -> None:
     given = state_dict(load_checkpoint(init["checkpoint"]))
     prefix = init["prefix"].rstrip(".") + "." if init.get("prefix") else ""
     given = {name.removeprefix(prefix): tensor for name, tensor in given.items()}
+    current = names.current(given, attending.state_dict())
+    given = {current[name]: tensor for name, tensor in given.items()}
     inside = tuple(f"{name}." for name in find(attending))
     backbone = attending if any(name.startswith(inside) for name in given) else plain
     missing = [

@@ -130,7 +130,10 @@ def test_flops_that_cannot_be_counted_stop_nothing(tiny, monkeypatch):
     [
         ("head", r"decode_head: 1 x PolarizedSelfAttention \(form='paper', .*\), decode_head"),
         ("neck", r"neck: 2 x PolarizedSelfAttention .*, neck.attentions.0, ..."),
-        ("backbone", r"backbone: 16 x PolarizedSelfAttention .*, backbone.layer1.0.attention, ..."),
+        (
+            "backbone",
+            r"backbone: 16 x PolarizedSelfAttention .*, backbone.layer1.0.conv3",
+        ),
         (None, "attention  none"),
     ],
 )

@@ -92,10 +92,11 @@ def test_weights_with_another_attention_are_refused(tiny, tmp_path):
     config = tiny(BASELINE)
     place(config.model, "backbone", {"type": "PolarizedSelfAttention", "form": "official"})
     state = MODELS.build(config.model.backbone).state_dict()
-    torch.save(state, tmp_path / "ours.pth")
+    former = {name.replace("conv3.attention.", "attention."): t for name, t in state.items()}
+    torch.save(former, tmp_path / "ours.pth")
     config.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(tmp_path / "ours.pth"))
     weights = started(PairedRunner.from_cfg(config)).model.backbone.state_dict()
     assert all(torch.equal(weights[name], tensor) for name, tensor in state.items())
     config.model.backbone.attention.layout = "sequential"
-    with pytest.raises(UserError, match=r"layer1\.0\.attention\.conv_up\.0\.weight first"):
+    with pytest.raises(UserError, match=r"layer1\.0\.conv3\.attention\.conv_up\.0\.weight first"):
         started(PairedRunner.from_cfg(config))

@@ -4,12 +4,13 @@ import copy
 
 import pytest
 import torch
+from mmengine.runner.checkpoint import load_state_dict as mmengine_load
 from mmseg.registry import MODELS
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from psa_seg import PolarizedSelfAttention
-from psa_seg.attention.blocks import attend_in_blocks
+from psa_seg.attention.blocks import Attends, attend_in_blocks
 from psa_seg.models.naming import label
 
 BN = dict(type="BN")
@@ -97,26 +98,29 @@ def test_a_basic_block_attends_between_its_convolutions():
     network = attending(BACKBONES["R-18"][0])
     block = network.layer2[0].eval()
     x = torch.randn(2, 8, 9, 9)
-    y = block.attention(block.bn1(block.conv1(x)).relu())
+    y = block.conv2.attention(block.bn1(block.conv1(x)).relu())
     y = block.bn2(nn.functional.conv2d(y, block.conv2.weight, padding=1))
     expected = (y + block.downsample(x)).relu()
     torch.testing.assert_close(block(x), expected)
 
 
 def test_in_bottlenecks_it_is_mmsegmentations_plugin():
-    """Same names, same function: checkpoints of the one are checkpoints of the other."""
+    """Same function; and their checkpoints, as ours of earlier versions, are read strictly."""
     plain, _ = BACKBONES["R-50 v1c"]
     ours = attending(plain)
     plugin = dict(cfg=ATTENTION, stages=(True,) * 4, position="after_conv2")
     theirs = MODELS.build({**plain, "plugins": [plugin]})
-    theirs.load_state_dict(ours.state_dict())
+    ours.load_state_dict(theirs.state_dict())
+    mmengine_load(ours, theirs.state_dict(), strict=True)
     for one, other in zip(outputs(ours), outputs(theirs), strict=True):
         assert torch.equal(one, other)
 
 
 def test_resnext_attends_at_the_width_of_its_grouped_convolution():
     network = attending(BACKBONES["X-50"][0])
-    assert network.layer1[0].attention.in_channels == network.layer1[0].conv2.out_channels == 16
+    assert (
+        network.layer1[0].conv3.attention.in_channels == network.layer1[0].conv2.out_channels == 16
+    )
 
 
 def test_a_mobilenet_attends_on_the_narrow_map_at_the_end_of_its_blocks():
@@ -127,9 +131,9 @@ def test_a_mobilenet_attends_on_the_narrow_map_at_the_end_of_its_blocks():
     assert keys.unexpected_keys == []
     assert all(".attention." in key for key in keys.missing_keys)
     twin, block = copy.deepcopy(network), network.layer3[1].eval()
-    x = torch.randn(2, block.conv[-1].conv.out_channels, 9, 9)
-    body = nn.Sequential(*block.conv)  # without the hook
-    torch.testing.assert_close(block(x), x + block.attention(body(x)))
+    *body, attention = block.conv
+    x = torch.randn(2, attention.in_channels, 9, 9)
+    torch.testing.assert_close(block(x), x + attention(nn.Sequential(*body)(x)))
     before = outputs(network)
     for attention in attentions(twin):
         nn.init.constant_(attention.sp_wv.bias, 5.0)
@@ -170,7 +174,7 @@ def test_what_stands_in_an_attentions_place_acts():
     network = attending(BACKBONES["R-18"][0])
     before = outputs(network)
     for module in network.modules():
-        if hasattr(module, "attention"):
+        if isinstance(module, Attends):
             module.attention = nn.Identity()
     assert not torch.allclose(outputs(network)[-1], before[-1])
 
@@ -202,7 +206,7 @@ class Squeezed(nn.Module):
 def test_a_squeeze_and_excite_is_not_what_follows():
     block, seen = Squeezed(), []
     attend_in_blocks(block, PolarizedSelfAttention, "Squeezed")
-    block.attention.register_forward_hook(lambda module, inputs, out: seen.append(out.shape))
+    block.conv3.attention.register_forward_hook(lambda module, inputs, out: seen.append(out.shape))
     block(torch.randn(1, 8, 5, 6))
     assert seen == [(1, 8, 5, 6)]
 
@@ -232,4 +236,4 @@ def test_what_has_no_place_for_an_attention_is_named():
     network = nn.Sequential(BasicBlock(*fine), BasicBlock(*lone))
     with pytest.raises(ValueError, match="block 1 has no convolution that takes what a 3x3 one"):
         attend_in_blocks(network, PolarizedSelfAttention)
-    assert not hasattr(network[0], "attention"), "all or nothing"
+    assert not attentions(network), "all or nothing"

@@ -86,7 +86,7 @@ CASES = {
     "backbone": (
         BASELINE,
         {"backbone": dict(attention=PSA)},
-        {"backbone": "backbone.layer1.0.attention"},
+        {"backbone": "backbone.layer1.0.conv3.attention"},
     ),
     "two plugins": (
         BASELINE,
@@ -114,7 +114,7 @@ CASES = {
             "decode_head": dict(attention=PSA),
         },
         {
-            "backbone": "backbone.layer1.0.attention",
+            "backbone": "backbone.layer1.0.conv3.attention",
             "neck": "neck.attentions.0",
             "head": "decode_head.attention",
         },

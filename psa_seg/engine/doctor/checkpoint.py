@@ -11,6 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from psa_seg.checkpoints import names
 from psa_seg.checkpoints.reading import (
     classes_of,
     config_of,
@@ -40,6 +41,7 @@ def check_checkpoint(
     path: str,
     new_attention: bool = False,
     built: nn.Module | None = None,
+    in_order: bool = False,
 ) -> list[str]:
     """What keeps a checkpoint from being of just the model that this config describes.
 
@@ -49,9 +51,13 @@ def check_checkpoint(
         path: where from.
         new_attention: whether the checkpoint may lack the attentions.
         built: of that config, if it has been.
+        in_order: whether its tensors must come in the model's order, by which an optimizer's state
+            knows its parameters.
     """
     built = MODELS.build(model) if built is None else built
-    given, own = state_dict(checkpoint), built.state_dict()
+    own, given = built.state_dict(), state_dict(checkpoint)
+    current = names.current(given, own)
+    given = {current[key]: tensor for key, tensor in given.items()}
     attentions = tuple(f"{name}." for name in find(built)) if new_attention else ()
     wrong = differences(given, own, may_lack=lambda key: key.startswith(attentions))
     if wrong:
@@ -69,6 +75,13 @@ def check_checkpoint(
     if others:
         lines = [f"checkpoint is of another function: {path}", f"  differs    {others[0]}", REMEDY]
         return ["\n".join(lines)]
+    if in_order and list(given) != [key for key in own if key in given]:
+        return [
+            f"{path} is of an earlier version of psa_seg, which put attentions elsewhere\n"
+            "  why        an optimizer's state goes by the order of the parameters\n"
+            "  do         finish the run with the version that it began with, or start from its\n"
+            "             weights: --cfg-options load_from=..."
+        ]
     return []
 
 
