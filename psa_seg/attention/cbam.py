@@ -10,10 +10,12 @@ do, which is the same for 1x1 convolutions as for the code's linear layers (unif
 channel at least.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from psa_seg.attention.base import Attention, Gates
+from psa_seg.attention.base import Attention, Device, Gates
 
 
 class CBAM(Attention):
@@ -23,18 +25,30 @@ class CBAM(Attention):
         in_channels: C.
         reduction: how many times narrower the hidden layer of the channel gate is.
         kernel_size: of the spatial gate's convolution, odd.
+        device: of the parameters, as of PyTorch's layers.
+        dtype: of the parameters.
 
     Raises:
         ValueError: for an option that does not fit; in `forward`, as `Attention`.
     """
 
-    def __init__(self, in_channels: int, reduction: int = 16, kernel_size: int = 7) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        reduction: int = 16,
+        kernel_size: int = 7,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        factory: Any = {"device": device, "dtype": dtype}
         super().__init__(in_channels, reduction=reduction, kernel_size=kernel_size)
         inner = max(in_channels // reduction, 1)
         self.mlp = nn.Sequential(
-            nn.Conv2d(in_channels, inner, 1), nn.ReLU(), nn.Conv2d(inner, in_channels, 1)
+            nn.Conv2d(in_channels, inner, 1, **factory),
+            nn.ReLU(),
+            nn.Conv2d(inner, in_channels, 1, **factory),
         )
-        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2)
+        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, **factory)
 
     def attend(self, x: Tensor) -> Tensor:
         """Channel gate, then spatial gate."""

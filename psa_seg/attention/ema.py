@@ -8,10 +8,12 @@ As published, the softmax over the first branch's means is that of its norm's bi
 channel leaves each map with that mean. The branch weighs the other one by learnt constants.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from psa_seg.attention.base import Attention, check_divides
+from psa_seg.attention.base import Attention, Device, check_divides
 
 
 class EfficientMultiScaleAttention(Attention):
@@ -20,19 +22,28 @@ class EfficientMultiScaleAttention(Attention):
     Args:
         in_channels: C, a multiple of `groups` or less than it.
         groups: how many groups the channels are split into, all with the same weights.
+        device: of the parameters, as of PyTorch's layers.
+        dtype: of the parameters.
 
     Raises:
         ValueError: for channels that do not split into groups; in `forward`, as `Attention`.
     """
 
-    def __init__(self, in_channels: int, groups: int = 32) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        groups: int = 32,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        factory: Any = {"device": device, "dtype": dtype}
         super().__init__(in_channels, groups=groups)
         self.groups = min(groups, in_channels)
         check_divides(in_channels, "groups", self.groups)
         width = in_channels // self.groups
-        self.conv1x1 = nn.Conv2d(width, width, 1)
-        self.conv3x3 = nn.Conv2d(width, width, 3, padding=1)
-        self.norm = nn.GroupNorm(width, width)
+        self.conv1x1 = nn.Conv2d(width, width, 1, **factory)
+        self.conv3x3 = nn.Conv2d(width, width, 3, padding=1, **factory)
+        self.norm = nn.GroupNorm(width, width, **factory)
 
     def attend(self, x: Tensor) -> Tensor:
         """Each group of channels, D of them, gated by pixel; G is B times the groups."""

@@ -13,11 +13,13 @@ map: position comes with the depthwise convolution. The length is taken out befo
 after it, which is the same function and cannot overflow or vanish.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psa_seg.attention.base import Attention, check_divides
+from psa_seg.attention.base import Attention, Device, check_divides
 from psa_seg.ops.eager import autocast_off, wide_dtype
 
 EPS = 1e-6
@@ -33,6 +35,8 @@ class FocusedLinearAttention(Attention):
         num_heads: into how many parts queries, keys and values are split.
         focusing_factor: the power that sharpens queries and keys.
         kernel_size: of the depthwise convolution of the values, odd.
+        device: of the parameters, as of PyTorch's layers.
+        dtype: of the parameters.
 
     Raises:
         ValueError: for channels that do not split into heads, an even `kernel_size`; in
@@ -45,7 +49,10 @@ class FocusedLinearAttention(Attention):
         num_heads: int = 8,
         focusing_factor: float = 3,
         kernel_size: int = 5,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
+        factory: Any = {"device": device, "dtype": dtype}
         super().__init__(
             in_channels,
             num_heads=num_heads,
@@ -55,11 +62,13 @@ class FocusedLinearAttention(Attention):
         check_divides(in_channels, "num_heads", num_heads)
         self.num_heads, self.focusing_factor = num_heads, focusing_factor
         width = in_channels // num_heads
-        self.norm = nn.LayerNorm(in_channels)
-        self.qkv = nn.Linear(in_channels, 3 * in_channels)
-        self.scale = nn.Parameter(torch.zeros(in_channels))
-        self.dwc = nn.Conv2d(width, width, kernel_size, padding=kernel_size // 2, groups=width)
-        self.proj = nn.Linear(in_channels, in_channels)
+        self.norm = nn.LayerNorm(in_channels, **factory)
+        self.qkv = nn.Linear(in_channels, 3 * in_channels, **factory)
+        self.scale = nn.Parameter(torch.zeros(in_channels, **factory))
+        self.dwc = nn.Conv2d(
+            width, width, kernel_size, padding=kernel_size // 2, groups=width, **factory
+        )
+        self.proj = nn.Linear(in_channels, in_channels, **factory)
         self.init_weights()
 
     def init_weights(self) -> None:

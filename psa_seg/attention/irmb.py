@@ -14,10 +14,13 @@ taking one head of them all.
 Its BatchNorm needs more than one pixel, all images of a batch together, in training.
 """
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psa_seg.attention.base import Attention, check_divides
+from psa_seg.attention.base import Attention, Device, check_divides
 
 
 class InvertedResidualMobileBlock(Attention):
@@ -29,6 +32,8 @@ class InvertedResidualMobileBlock(Attention):
         head_channels: channels of a query and a key.
         window_size: rows and columns of a window.
         kernel_size: of the depthwise convolution, odd.
+        device: of the parameters, as of PyTorch's layers.
+        dtype: of the parameters.
 
     Raises:
         ValueError: for an option that does not fit the channels; in `forward`, as `Attention`, and
@@ -42,7 +47,10 @@ class InvertedResidualMobileBlock(Attention):
         head_channels: int = 32,
         window_size: int = 7,
         kernel_size: int = 5,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
+        factory: Any = {"device": device, "dtype": dtype}
         super().__init__(
             in_channels,
             expansion=expansion,
@@ -53,17 +61,24 @@ class InvertedResidualMobileBlock(Attention):
         self.head_channels = min(head_channels, in_channels)
         check_divides(in_channels, "head_channels", self.head_channels)
         self.window_size, inner = window_size, expansion * in_channels
-        self.norm = nn.LayerNorm(in_channels, eps=1e-6)
-        self.qk = nn.Linear(in_channels, 2 * in_channels)
-        self.value = nn.Sequential(nn.Conv2d(in_channels, inner, 1), nn.GELU())
+        self.norm = nn.LayerNorm(in_channels, eps=1e-6, **factory)
+        self.qk = nn.Linear(in_channels, 2 * in_channels, **factory)
+        self.value = nn.Sequential(nn.Conv2d(in_channels, inner, 1, **factory), nn.GELU())
+        pad = kernel_size // 2
         self.local = nn.Sequential(
             nn.Conv2d(
-                inner, inner, kernel_size, padding=kernel_size // 2, groups=inner, bias=False
+                inner,
+                inner,
+                kernel_size,
+                padding=kernel_size // 2,
+                groups=inner,
+                bias=False,
+                **factory,
             ),
-            nn.BatchNorm2d(inner, eps=1e-6),
+            nn.BatchNorm2d(inner, eps=1e-6, **factory),
             nn.SiLU(),
         )
-        self.proj = nn.Conv2d(inner, in_channels, 1, bias=False)
+        self.proj = nn.Conv2d(inner, in_channels, 1, bias=False, **factory)
 
     def attend(self, x: Tensor) -> Tensor:
         """`x + W_p(y + DW(y))` of the widened attention `y`."""

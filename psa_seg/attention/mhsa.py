@@ -9,10 +9,13 @@ kept, the MLP that follows in a transformer is not, and there is no positional e
 fix the size of the map: position comes with the convolutions before it.
 """
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psa_seg.attention.base import Attention, check_divides
+from psa_seg.attention.base import Attention, Device, check_divides
 
 
 class MultiHeadSelfAttention(Attention):
@@ -21,18 +24,27 @@ class MultiHeadSelfAttention(Attention):
     Args:
         in_channels: C, a multiple of `num_heads`.
         num_heads: into how many parts queries, keys and values are split.
+        device: of the parameters, as of PyTorch's layers.
+        dtype: of the parameters.
 
     Raises:
         ValueError: for channels that do not split into heads; in `forward`, as `Attention`.
     """
 
-    def __init__(self, in_channels: int, num_heads: int = 8) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        num_heads: int = 8,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        factory: Any = {"device": device, "dtype": dtype}
         super().__init__(in_channels, num_heads=num_heads)
         check_divides(in_channels, "num_heads", num_heads)
         self.num_heads = num_heads
-        self.norm = nn.LayerNorm(in_channels, eps=1e-6)
-        self.qkv = nn.Linear(in_channels, 3 * in_channels)
-        self.proj = nn.Linear(in_channels, in_channels)
+        self.norm = nn.LayerNorm(in_channels, eps=1e-6, **factory)
+        self.qkv = nn.Linear(in_channels, 3 * in_channels, **factory)
+        self.proj = nn.Linear(in_channels, in_channels, **factory)
         self.init_weights()
 
     def init_weights(self) -> None:

@@ -6,6 +6,7 @@ for no other.
 """
 
 import functools
+import itertools
 import math
 import warnings
 import weakref
@@ -77,8 +78,7 @@ def call(part: nn.Module, x: Tensor) -> Tensor:
 
 def is_autocasting(x: Tensor) -> bool:
     """Whether layers called with `x` choose their dtypes themselves."""
-    device = x.device.type
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return not x.is_meta and torch.is_autocast_enabled(x.device.type)
 
 
 def common_dtype(parts: Iterable[nn.Module], x: Tensor) -> torch.dtype:
@@ -89,11 +89,11 @@ def common_dtype(parts: Iterable[nn.Module], x: Tensor) -> torch.dtype:
 
 
 def _own_dtype(part: nn.Module, default: torch.dtype) -> torch.dtype:
-    for module in part.modules():
-        # The copies that DataParallel makes have no parameters, but attributes of their names.
-        for tensor in (*module._parameters.values(), *module.__dict__.values()):
-            if isinstance(tensor, Tensor) and tensor.is_floating_point():
-                return tensor.dtype
+    # The copies that DataParallel makes have no parameters, but attributes of their names.
+    attributes = (getattr(module, "weight", None) for module in part.modules())
+    for tensor in itertools.chain(part.parameters(), attributes):
+        if isinstance(tensor, Tensor) and tensor.is_floating_point():
+            return tensor.dtype
     return default
 
 

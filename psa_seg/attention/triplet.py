@@ -9,10 +9,12 @@ official one.
 Its BatchNorms see one number per pixel of a gate: in training, the batch must have two at least.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from psa_seg.attention.base import Attention
+from psa_seg.attention.base import Attention, Device
 
 
 class TripletAttention(Attention):
@@ -21,18 +23,27 @@ class TripletAttention(Attention):
     Args:
         in_channels: C.
         kernel_size: of the gates' convolutions, odd.
+        device: of the parameters, as of PyTorch's layers.
+        dtype: of the parameters.
 
     Raises:
         ValueError: for an even `kernel_size`; in `forward`, as `Attention`, and for a single image
             of 1x1 pixels in training.
     """
 
-    def __init__(self, in_channels: int, kernel_size: int = 7) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        kernel_size: int = 7,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        factory: Any = {"device": device, "dtype": dtype}
         super().__init__(in_channels, kernel_size=kernel_size)
         self.gates = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False),
-                nn.BatchNorm2d(1, momentum=0.01),
+                nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False, **factory),
+                nn.BatchNorm2d(1, momentum=0.01, **factory),
             )
             for _ in range(3)
         )

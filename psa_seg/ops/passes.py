@@ -73,7 +73,10 @@ def pool(
     w_q, b_q = (given if given is None else given.to(wide_dtype(x)) for given in (w_q, b_q))
     outputs = _Pool.apply(x.flatten(2), w_q, b_q, passes(x, impl))
     mean, g, pixels, *carriers = outputs
-    return mean if g is None else g, mean, Pooled(pixels, x.shape[2:], carriers)
+    weighted = mean if g is None else g
+    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+        weighted = _once(weighted)
+    return weighted, weighted if g is None else mean, Pooled(pixels, x.shape[2:], carriers)
 
 
 class _Pool(torch.autograd.Function):
@@ -201,8 +204,28 @@ def refuse_to_be_differentiated_twice() -> None:
     Raises:
         RuntimeError: rather than second derivatives that leave something out.
     """
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+    if torch.is_grad_enabled():
         raise RuntimeError(
             "pool and gate are differentiable once: for second derivatives (create_graph=True) "
             'call the attention within psa_seg.implementation("naive"), or set PSA_SEG_IMPL=naive'
         )
+
+
+# Dynamo traces the backward passes without gradients, whoever asks for these later. Only an
+# operator's own backward pass runs when it is asked for: so in what is compiled there is one.
+@torch.library.custom_op("psa_seg::once", mutates_args=())
+def _once(vector: Tensor) -> Tensor:
+    return vector.clone()
+
+
+@_once.register_fake
+def _(vector: Tensor) -> Tensor:
+    return torch.empty_like(vector)
+
+
+def _once_backward(ctx: Any, grad: Tensor) -> Tensor:
+    refuse_to_be_differentiated_twice()
+    return grad
+
+
+_once.register_autograd(_once_backward)
