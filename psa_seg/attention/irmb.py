@@ -66,15 +66,7 @@ class InvertedResidualMobileBlock(Attention):
         self.value = nn.Sequential(nn.Conv2d(in_channels, inner, 1, **factory), nn.GELU())
         pad = kernel_size // 2
         self.local = nn.Sequential(
-            nn.Conv2d(
-                inner,
-                inner,
-                kernel_size,
-                padding=kernel_size // 2,
-                groups=inner,
-                bias=False,
-                **factory,
-            ),
+            nn.Conv2d(inner, inner, kernel_size, padding=pad, groups=inner, bias=False, **factory),
             nn.BatchNorm2d(inner, eps=1e-6, **factory),
             nn.SiLU(),
         )
