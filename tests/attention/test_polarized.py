@@ -1,5 +1,6 @@
 """The module against the oracle, and everything it promises to survive."""
 
+import copy
 import subprocess
 import sys
 
@@ -182,6 +183,48 @@ def test_identity_start_changes_nothing_and_learns():
         optimizer.step()
     still = [n for n, p in module.named_parameters() if torch.equal(p, initial[n])]
     assert still in ([], ["ch_wq.bias"])
+
+
+@pytest.mark.parametrize("which", ["naive", "eager", "triton"])
+@variants
+def test_a_residual_starts_as_the_identity_and_has_the_textbooks_gradients(variant, which):
+    form, layout, branches = variant
+    channels = build(8, variant).in_channels
+    module = PolarizedSelfAttention(channels, form, layout, branches, residual=True)
+    x, upstream = torch.randn(2, 2, channels, 5, 6)
+    upstream += x  # the gradient of γ is a sum of products of both: it should not cancel out
+    with implementation(which):
+        for dtype in (torch.float32, torch.bfloat16):
+            assert torch.equal(module(x.to(dtype)), x.to(dtype))
+        for gamma in (0.0, -1.5):
+            for parameter in module.parameters():
+                torch.nn.init.normal_(parameter, std=0.5)
+            torch.nn.init.constant_(module.gamma, gamma)
+            exact = copy.deepcopy(module).double()
+            reference = run_naive(exact, x.double(), upstream.double())
+            if which == "naive":
+                reference.pop("ch_wq.bias", None)  # 0, but for its rounding
+            plain, actual = run_naive(module, x, upstream), run_module(module, x, upstream)
+            assert_errs_like_plain_pytorch(actual, plain, reference)
+            assert actual["gamma"].abs() > 0
+
+
+def test_a_residual_learns_and_begins_again():
+    module = PolarizedSelfAttention(16, "official", "sequential", residual=True)
+    x = torch.randn(2, 16, 5, 7)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    initial = {n: p.detach().clone() for n, p in module.named_parameters()}
+    for _ in range(3):
+        optimizer.zero_grad()
+        (module(x) - x.flip(0)).square().mean().backward()
+        optimizer.step()
+    assert not [n for n, p in module.named_parameters() if torch.equal(p, initial[n])]
+    assert "residual=True" in repr(module)
+    assert "residual" not in repr(PolarizedSelfAttention(16))
+    module.init_weights()
+    assert torch.equal(module(x), x)
+    with pytest.raises(ValueError, match="starts as the identity by itself"):
+        PolarizedSelfAttention(16, init="identity", residual=True)
 
 
 def test_init_weights_restores_the_start_that_a_parent_overwrote():
