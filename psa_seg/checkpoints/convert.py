@@ -78,9 +78,9 @@ def convert(order: Order, build: Build, dry_run: bool = False) -> list[str]:
     if not order.back:
         moves = {key: new and names.to_ours(order.kind, new) for key, new in moves.items()}
     model = build(order.config) if order.config else None
-    if model:
-        current = names.current(filter(None, moves.values()), target.keys(model))
-        moves = {key: new and current[new] for key, new in moves.items()}
+    given = list(filter(None, moves.values()))
+    current = names.current(given, target.keys(model)) if model else names.in_layers(given)
+    moves = {key: new and current[new] for key, new in moves.items()}
     ours, fits = _fitted(order, model, _apply(state, moves))
     final = {key: names.to_theirs(order.kind, key) if order.back else key for key in ours}
     result = _apply(ours, final)
@@ -198,6 +198,14 @@ def _fitted(
     if model and added and not order.back:
         state = plain.insert(state, model)
     part, own = _target(order, state, model)
+    if model and not added:
+        gammas = target.gammas(own, model)
+        if gammas and order.back:
+            raise UserError(
+                f"{gammas[0]} has no counterpart in {order.kind}: {order.config}\n"
+                "  do         keep the weights here: no attention of theirs has residual=True"
+            )
+        state = state | {key: torch.ones(1) for key in gammas if key not in state}
     wrong = differences(state, own, may_lack=lambda key: COUNTERS in key)
     if wrong:
         remedy = "  do         move modules with --rename OLD=NEW, leave them out with --drop NAME"

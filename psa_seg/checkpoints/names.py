@@ -53,6 +53,18 @@ def current(keys: Iterable[str], own: Iterable[str]) -> dict[str, str]:
     return {key: key if key in own else former.get(key, key) for key in keys}
 
 
+def in_layers(keys: Iterable[str]) -> dict[str, str]:
+    """What each of `keys` is called where no model tells: by the last convolution of its block."""
+    known = set(keys)
+
+    def renamed(key: str) -> str:
+        block, mark, rest = key.rpartition(ATTENTION)
+        last = next((n for n in (3, 2) if mark and f"{block}.conv{n}.weight" in known), None)
+        return f"{block}.conv{last}{mark}{rest}" if last else key
+
+    return {key: renamed(key) for key in known}
+
+
 def _child(key: str, old: str, new: str) -> str:
     """The attention in a block, in whatever block, by its other name."""
     return re.sub(rf"(?<![^.]){old}(?=\.(?:{PARTS['official']}|conv_up)\.)", new, key)

@@ -29,7 +29,8 @@ def insert(state: State, model: nn.Module) -> dict[str, Tensor]:
                 raise UserError(
                     f"{type(attention).__name__} at {prefix}* does not start as the identity, and "
                     f"would change the outputs\n{DO},\n"
-                    "             with init='identity', layout='parallel' and branches='both'"
+                    "             with init='identity', layout='parallel' and branches='both',\n"
+                    "             or, of any form, with residual=True"
                 )
             start = {prefix + name: tensor for name, tensor in attention.state_dict().items()}
             held = [name for name in start if name in state]

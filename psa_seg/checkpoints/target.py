@@ -30,6 +30,15 @@ def keys(model: nn.Module) -> set[str]:
     return whole | {key.removeprefix(BACKBONE) for key in whole if key.startswith(BACKBONE)}
 
 
+def gammas(own: State, model: nn.Module) -> list[str]:
+    """Keys in a part `own` of a model that hold the γ of an attention; 1 gives what it is without.
+
+    No code but ours has it.
+    """
+    inside = {f"{prefix}gamma" for prefix in attentions(model)}
+    return [key for key in own if inside & {key, BACKBONE + key}]
+
+
 def of_model(kind: str, state: State, model: nn.Module) -> tuple[str, State]:
     """What of a model `state` is, by the most keys in common: its name, and its state dict.
 

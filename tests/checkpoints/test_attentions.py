@@ -123,9 +123,15 @@ def test_official_in_hrnet(tmp_path, layout):
     x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
     for found, expected in zip(ours(x), theirs(x), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    assert torch.load(order.out)["state_dict"].keys() == ours.state_dict().keys()
 
     convert(Order("official", order.out, tmp_path / "back.pth", back=True))
     assert same(theirs.state_dict(), tmp_path / "back.pth")
+    state = torch.load(order.out)["state_dict"].items()  # as earlier versions wrote it
+    former = {name.replace("conv2.attention.", "attention."): t for name, t in state}
+    torch.save(former, tmp_path / "former.pth")
+    convert(Order("official", tmp_path / "former.pth", tmp_path / "again.pth", back=True))
+    assert same(theirs.state_dict(), tmp_path / "again.pth")
 
 
 def broken(change):

@@ -9,9 +9,10 @@ from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
 
 from psa_seg.checkpoints.convert import Order
+from psa_seg.engine.config import load_config
 from psa_seg.errors import UserError
 from tests import vision
-from tests.checkpoints.foreign import MobileNetV2, Port, convert, randomize
+from tests.checkpoints.foreign import MobileNetV2, Official, Port, convert, randomize
 from tests.conftest import ROOT
 from tests.engine.test_reading import Trap
 from tools import convert_checkpoint as convert_tool
@@ -210,6 +211,47 @@ def test_the_layout_is_checked_against_a_config(tmp_path, written):
     order.drop = ["decode_head.attention.ln."]
     with pytest.raises(UserError, match=r"missing +2: decode_head\.attention\.ln\.weight"):
         convert(order)
+
+
+RESIDUAL = {
+    "model.decode_head.attention.form": "official",
+    "model.decode_head.attention.layout": "sequential",
+    "model.decode_head.attention.residual": True,
+}
+
+
+def test_a_residual_takes_any_form_into_a_plain_model(tmp_path, plain, written):
+    config = written("psa_deeplabv3plus_cityscapes", **RESIDUAL)
+    order = Order("deeplabv3plus", tmp_path / "plain.pth", tmp_path / "ours.pth", config=config)
+    convert(order)
+    ours = revert_sync_batchnorm(MODELS.build(load_config(config).model)).eval()
+    ours.load_state_dict(torch.load(order.out)["state_dict"], strict=True)
+    images = torch.randn(1, 3, 64, 128)
+    with torch.no_grad():
+        assert torch.equal(ours(images, mode="tensor"), plain(images, mode="tensor"))
+    convert(Order("deeplabv3plus", order.out, tmp_path / "back.pth", True, config))
+    assert torch.load(tmp_path / "back.pth").keys() == plain.state_dict().keys()
+
+
+def test_official_weights_in_a_residual_are_the_official_function(tmp_path, written):
+    config = written("psa_deeplabv3plus_cityscapes", **RESIDUAL)
+    channels = MODELS.build(load_config(config).model).decode_head.attention.in_channels
+    official = randomize(Official(channels, "sequential"))
+    state = {f"decode_head.attention.{k}": t for k, t in official.state_dict().items()}
+    torch.save(state, tmp_path / "official.pth")
+    order = Order("official", tmp_path / "official.pth", tmp_path / "ours.pth", config=config)
+    assert "added    decode_head.attention.* (1)" in convert(order)
+    ours = MODELS.build(load_config(config).model).decode_head.attention.double()
+    found = torch.load(order.out)["state_dict"].items()
+    ours.load_state_dict({k.removeprefix("decode_head.attention."): t for k, t in found})
+    x = torch.randn(1, channels, 5, 6, dtype=torch.float64)
+    torch.testing.assert_close(ours(x), official(x))
+    back = Order("official", order.out, tmp_path / "back.pth", True, config)
+    with pytest.raises(UserError, match=r"attention\.gamma has no counterpart in official"):
+        convert(back)
+    back.config = None
+    with pytest.raises(UserError, match=r"left over +1: decode_head\.attention\.gamma"):
+        convert(back)
 
 
 def test_the_tool_tells_what_it_would_do(tmp_path, monkeypatch, capsys):
