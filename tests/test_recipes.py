@@ -92,11 +92,26 @@ for name in ("resnet18", "resnet50", "resnext50_32x4d", "hrnet_w18_small", "regn
             block.register_forward_hook(lambda module, inputs, out: seen.append(out.shape[2]))
     out = network.eval()(torch.randn(1, 3, 96, 96))
     print(name, len(seen), min(seen), len(keys.missing_keys), keys.unexpected_keys, len(out))
+
+options = dict(attn_layer=PolarizedSelfAttention)  # timm's own way, with device and dtype
+network = timm.models.resnet.ResNet(
+    timm.models.resnet.BasicBlock, [1, 1, 1, 1], block_args=options, device="meta"
+)
+print([name for name, m in network.named_modules() if isinstance(m, PolarizedSelfAttention)])
+
+from torchvision.models import resnet18
+from torchvision.models.feature_extraction import create_feature_extractor
+
+network = resnet18().eval()
+attend_in_blocks(network, PolarizedSelfAttention)
+extractor, x = create_feature_extractor(network, ["layer2", "fc"]), torch.randn(1, 3, 64, 64)
+attentions = [name for name, _ in extractor.named_parameters() if ".attention." in name]
+print(len(attentions), torch.equal(extractor(x)["fc"], network(x)))
 """
 
 
 @vision.needed
-def test_timm_itself():
+def test_timm_and_torchvision_themselves():
     printed = vision.run(TIMM, recipe("timm"))
     assert printed.splitlines() == [
         "resnet18 8 3 96 [] 1",
@@ -104,6 +119,8 @@ def test_timm_itself():
         "resnext50_32x4d 16 3 192 [] 1",
         "hrnet_w18_small 23 3 276 [] 1",
         "regnety_002 13 3 156 [] 1",
+        "['layer1.0.se', 'layer2.0.se', 'layer3.0.se', 'layer4.0.se']",
+        "96 True",
     ]
 
 

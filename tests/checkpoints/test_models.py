@@ -230,7 +230,8 @@ def test_a_residual_takes_any_form_into_a_plain_model(tmp_path, plain, written):
     with torch.no_grad():
         assert torch.equal(ours(images, mode="tensor"), plain(images, mode="tensor"))
     convert(Order("deeplabv3plus", order.out, tmp_path / "back.pth", True, config))
-    assert torch.load(tmp_path / "back.pth").keys() == plain.state_dict().keys()
+    found = torch.load(tmp_path / "back.pth")["state_dict"]
+    assert found.keys() == plain.state_dict().keys()
 
 
 def test_official_weights_in_a_residual_are_the_official_function(tmp_path, written):

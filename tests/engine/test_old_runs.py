@@ -7,9 +7,11 @@ two of four steps left it, and the record of the same run without the kill.
 import shutil
 
 import pytest
+from mmseg.registry import MODELS
 
 from psa_seg.engine import prepare
 from psa_seg.engine.config import load_config
+from psa_seg.engine.doctor import check_checkpoint
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.leaderboard import read_boards
 from psa_seg.records import read
@@ -66,3 +68,18 @@ def test_its_records_stand_on_a_board_of_their_own(old):
     shutil.rmtree(old / "work")
     (board,) = read_boards(str(old)).boards
     assert board.about.version == 1
+
+
+def test_attentions_in_blocks_are_read_by_their_former_names(tiny):
+    """But a run does not go on with them: they came last in their blocks then."""
+    model = tiny("psa_backbone_deeplabv3plus_cityscapes").model
+    state = MODELS.build(model).state_dict()
+    inside = {name: ".conv3.attention." in name for name in state}
+    assert sum(inside.values()) == 16 * 12
+    names = sorted(state, key=inside.get)
+    former = {name.replace(".conv3.attention.", ".attention."): state[name] for name in names}
+    for given in (state, former):
+        assert check_checkpoint(model, {"state_dict": given}, "iter_2.pth") == []
+    assert check_checkpoint(model, {"state_dict": state}, "iter_2.pth", in_order=True) == []
+    (finding,) = check_checkpoint(model, {"state_dict": former}, "iter_2.pth", in_order=True)
+    assert "is of an earlier version of psa_seg, which put attentions elsewhere" in finding
