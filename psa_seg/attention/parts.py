@@ -29,7 +29,7 @@ def is_plain(part: nn.Module, kind: type[Layer]) -> TypeGuard[Layer]:
     count: PyTorch's own counter of FLOPs has them.
     """
     return (
-        type_before_parametrizations(part) is kind
+        (type(part) is kind or type_before_parametrizations(part) is kind)
         and not (part._forward_pre_hooks or part._forward_hooks)
         and not (part._backward_pre_hooks or part._backward_hooks)
         and "forward" not in part.__dict__  # by which some libraries wrap a layer
@@ -56,12 +56,12 @@ def of_pixel(part: nn.Module, vector: Tensor, is_map: bool = True) -> Tensor:
     Plain parts are computed in this dtype, whatever their own; any other is called, with a map of
     one pixel `[B, in, 1, 1]`, or, unless it `is_map`, with the vector.
     """
+    if is_pointwise(part):
+        return F.linear(vector, *matrix_and_bias(part, vector.dtype))
     if is_plain(part, nn.Sequential):
         for inner in part.children():
             vector = of_pixel(inner, vector)
         return vector
-    if is_pointwise(part):
-        return F.linear(vector, *matrix_and_bias(part, vector.dtype))
     if is_plain(part, nn.LayerNorm) and math.prod(part.normalized_shape) == vector.shape[1]:
         dtype, size = vector.dtype, vector.shape[1:]
         weight = None if part.weight is None else part.weight.flatten().to(dtype)

@@ -88,10 +88,11 @@ class _Pool(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         with autocast_off(x):
             mean, query = backend.pool_forward(x, w_q)
-        ctx.save_for_backward(x, w_q, *(query or (None, None, None)))
+        ctx.save_for_backward(x, w_q, *(query or ()))
         ctx.backend = backend
         shapes = [mean.shape] * 3 + [(x.shape[0], x.shape[2])] * 2
-        return mean, query and query[0], x, *(mean.new_empty(()).expand(shape) for shape in shapes)
+        hole = mean.new_empty(())
+        return mean, query and query[0], x, *(hole.expand(shape) for shape in shapes)
 
     @staticmethod
     def backward(ctx: Any, dmean: Any, dg: Any, dout: Any, *carried: Any) -> Any:

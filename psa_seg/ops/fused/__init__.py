@@ -15,10 +15,12 @@ from psa_seg.ops.fused import kernels
 from psa_seg.ops.fused.tiles import COMBINE, Launch, launch
 
 
-def pool_forward(
-    x: Tensor, w_q: Tensor | None
-) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor] | None]:
-    """See `psa_seg.ops.eager.pool_forward`."""
+def pool_forward(x: Tensor, w_q: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+    """See `psa_seg.ops.eager.pool_forward`.
+
+    Of q, it keeps the logits `[B, N]`, and `[B, 2]` the largest of them and the sum of
+    `exp(logit - largest)`.
+    """
     mean, *query = _pool_forward(x, w_q)
     return mean, None if w_q is None else tuple(query)
 
@@ -73,10 +75,10 @@ def pool_backward(
     m: Tensor,
     dt: Tensor,
     dmean: Tensor,
-    query: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | None,
+    query: tuple[Tensor, ...] | None,
 ) -> tuple[Tensor, Tensor | None]:
     """See `psa_seg.ops.eager.pool_backward`."""
-    parts = query or (None,) * 5
+    parts: tuple[Tensor | None, ...] = query or (None,) * 5
     dx, dw_q = _pool_backward(x, dout, p, r, u, m, dt, dmean, *parts)
     return dx, None if query is None else dw_q
 
