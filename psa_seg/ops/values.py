@@ -1,14 +1,16 @@
 """The spatial logits of the released `PSA_s`, whose softmax stands between projection and sum.
 
 `t_n = Σ_i q_i softmax_n(w_i·x_n)`: a softmax over the pixels for each of I value channels, so here
-the sum cannot go first. The values `[B, I, N]` are made a block of pixels at a time (`block_size`
-elements), instead of being kept: twice forward, C·I·N multiply-adds each time, and twice backward.
-Under `torch.compile` all of them are one block. Of bfloat16 maps on a GPU the factors of a product
-are bfloat16, for the matrix units, and its sums float32. Not so of float16: small gradients would
-be zero.
+the sum cannot go first. The values `[B, I, N]`, of C·I·N multiply-adds, are made image by image,
+once forward and once backward, and kept no longer than that; those of an image that has more than
+`KEPT` a block of pixels at a time (`block_size` elements), twice forward and twice backward. Under
+`torch.compile` all of them are one block. Of bfloat16 maps on a GPU the factors of a product are
+bfloat16, for the matrix units, and its sums float32. Not so of float16: small gradients would be
+zero.
 Source: class `PSA_s` of github.com/DeLightCMU/PSA.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +20,8 @@ from torch.utils.flop_counter import register_flop_formula
 
 from psa_seg.ops.eager import autocast_off, block_size, wide_dtype
 from psa_seg.ops.passes import refuse_to_be_differentiated_twice
+
+KEPT = 2**24  # values of an image: 64 MiB
 
 
 def value_logits(x: Tensor, weight: Tensor, query: Tensor) -> Tensor:
@@ -40,52 +44,71 @@ class _ValueLogits(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, query: Tensor) -> Tensor:
+        largest, mass = torch.full_like(query, float("-inf")), torch.zeros_like(query)
+        t = query.new_empty(x.shape[0], x.shape[2])
         with autocast_off(x):
-            largest = torch.full_like(query, float("-inf"))
-            mass = torch.zeros_like(query)
-            factor = _factor(weight, x)
-            for _, pixels in _blocks(x, weight):
-                values = _product(factor, pixels)
-                before, largest = largest, torch.maximum(largest, values.amax(2))
-                mass = mass * (before - largest).exp() + _exp(values, largest).sum(2)
-            share = (query / mass).unsqueeze(1)  # [B, 1, I]
-            t = [
-                share @ _exp(_product(factor, pixels), largest) for _, pixels in _blocks(x, weight)
-            ]
+            for b, runs in _runs(x, weight):
+                make = functools.partial(_values, x[b], _factor(weight[b], x))
+                for n in runs:
+                    values = make(n)
+                    before, most = largest[b], torch.maximum(largest[b], values.amax(2))
+                    exps = _exp(values, most)
+                    mass[b] = mass[b] * (before - most).exp() + exps.sum(2)
+                    largest[b] = most
+                share = (query[b] / mass[b]).unsqueeze(1)  # [b, 1, I]
+                for n in runs:
+                    exps = exps if len(runs) == 1 else _exp(make(n), most)
+                    t[b, n] = (share @ exps).squeeze(1)
         ctx.save_for_backward(x, weight, query, largest, mass)
-        return torch.cat(t, dim=2).squeeze(1)
+        return t
 
     @staticmethod
     def backward(ctx: Any, dt: Tensor) -> Any:
         # With θ the softmax: dq_i = Σ_n θ_in dt_n, and dv_in = q_i θ_in (dt_n - dq_i).
         refuse_to_be_differentiated_twice()
         x, weight, query, largest, mass = ctx.saved_tensors
+        dx, dquery, dweight = torch.empty_like(x), torch.zeros_like(query), torch.zeros_like(weight)
         with autocast_off(x):
-            dquery, dweight = torch.zeros_like(query), torch.zeros_like(weight)
-            factor = _factor(weight, x)
-            for n, pixels in _blocks(x, weight):
-                dquery += (_exp(_product(factor, pixels), largest) @ dt[:, n, None]).squeeze(2)
-            dquery /= mass
-            dx = torch.empty_like(x)
-            for n, pixels in _blocks(x, weight):
-                dvalues = _exp(_product(factor, pixels), largest) * (query / mass)[:, :, None]
-                dvalues *= dt[:, None, n] - dquery[:, :, None]
-                dvalues = _factor(dvalues, x)
-                dx[:, :, n] = _product(factor.mT, dvalues)
-                dweight += _product(dvalues, pixels.mT)
+            for b, runs in _runs(x, weight):
+                factor = _factor(weight[b], x)
+                make = functools.partial(_values, x[b], factor)
+                for n in runs:
+                    exps = _exp(make(n), largest[b])
+                    dquery[b] += (exps @ dt[b, n, None]).squeeze(2)
+                dquery[b] /= mass[b]
+                share = (query[b] / mass[b])[:, :, None]
+                for n in runs:
+                    exps = exps if len(runs) == 1 else _exp(make(n), largest[b])
+                    dvalues = exps.mul_(share).mul_(dt[b, None, n] - dquery[b, :, None])
+                    dvalues = _factor(dvalues, x)
+                    dx[b, :, n] = _product(factor.mT, dvalues)
+                    dweight[b] += _product(dvalues, _factor(x[b, :, n], x).mT)
         return dx, dweight, dquery
 
 
-def _blocks(x: Tensor, weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Runs of pixels whose values fit into a block, and those pixels as factors of a product."""
+def _runs(x: Tensor, weight: Tensor) -> Iterator[tuple[slice, list[slice]]]:
+    """Images, and the runs of their pixels whose values are made at a time: one, where all are."""
+    images, inner, channels = weight.shape
+    pixels = x.shape[2]
+    everything = [slice(None)]
     if torch.compiler.is_compiling():  # for any size
-        yield slice(None), _factor(x, x)
+        yield slice(None), everything
         return
-    batch, _, pixels = x.shape
-    step = max(1, block_size(x) // max(1, batch * max(weight.shape[1:])))
-    for start in range(0, pixels, step):
-        n = slice(start, start + step)
-        yield n, _factor(x[:, :, n], x)
+    size, values = block_size(x), max(1, inner * pixels)
+    step = max(1, size // max(inner, channels))
+    runs = [slice(n, n + step) for n in range(0, pixels, step)]
+    together = max(1, size // values)
+    for b in range(0, images, together):
+        yield slice(b, b + together), everything if values <= max(KEPT, size) else runs
+
+
+def _values(x: Tensor, factor: Tensor, n: slice) -> Tensor:
+    return _product(factor, _factor(x[:, :, n], x))
+
+
+def _exp(values: Tensor, largest: Tensor) -> Tensor:
+    """`exp(v - largest)`, in their memory."""
+    return values.sub_(largest[:, :, None]).exp_()
 
 
 def _factor(tensor: Tensor, x: Tensor) -> Tensor:
@@ -119,7 +142,3 @@ def _(a: Tensor, b: Tensor) -> Tensor:
 @register_flop_formula(torch.ops.psa_seg.wide_product)
 def _(a: torch.Size, b: torch.Size, **_: object) -> int:
     return 2 * a.numel() * b[2]
-
-
-def _exp(values: Tensor, largest: Tensor) -> Tensor:
-    return (values - largest[:, :, None]).exp()

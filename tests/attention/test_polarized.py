@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from psa_seg import PolarizedSelfAttention
-from psa_seg.ops import eager, implementation, naive
+from psa_seg.ops import eager, implementation, naive, values
 from tests.parity import (
     FORMATS,
     assert_errs_like_plain_pytorch,
@@ -106,6 +106,7 @@ def test_nothing_of_the_size_of_x_is_made_or_kept(memory_format, variant, monkey
     The values of `PSA_s` have a gradient of x to themselves, which is then added.
     """
     monkeypatch.setattr(eager, "CPU_BLOCK", 64 // torch.get_num_threads())
+    monkeypatch.setattr(values, "KEPT", 0)
     module = build(32, variant, torch.float32)
     x = torch.randn(2, 32, 8, 9).contiguous(memory_format=memory_format).requires_grad_()
     kept = []
@@ -124,6 +125,18 @@ def test_nothing_of_the_size_of_x_is_made_or_kept(memory_format, variant, monkey
     assert {t.data_ptr() for t in kept if t.numel() >= x.numel() / 2} == {x.data_ptr()}
     assert out.is_contiguous(memory_format=memory_format)
     assert x.grad.is_contiguous(memory_format=memory_format)
+
+
+@pytest.mark.parametrize("kept", [0, 2**24])
+@pytest.mark.parametrize("branches", ["both", "spatial"])
+def test_images_and_pixels_in_blocks_are_the_same_function(branches, kept, monkeypatch):
+    monkeypatch.setattr(eager, "CPU_BLOCK", 600 // torch.get_num_threads())
+    monkeypatch.setattr(values, "KEPT", kept)
+    module = build(32, ("official", "sequential", branches))
+    x, upstream = torch.randn(2, 3, 32, 8, 9, dtype=torch.float64)
+    expected = run_naive(module, x, upstream)
+    for name, value in run_module(module, x, upstream).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("which", ["eager", "triton"])

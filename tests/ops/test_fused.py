@@ -219,23 +219,30 @@ def test_every_operator_equals_the_eager_function(memory_format):
     p, r, u, dg, dmean = torch.randn(5, 2, 6, device=DEVICE)
     beta, w_q = torch.randn(2, device=DEVICE), torch.randn(6, device=DEVICE)
     dt = torch.randn(2, 20, device=DEVICE)
-    _, (g, logits, norm) = eager.pool_forward(x, w_q)
+    _, (g, q) = eager.pool_forward(x, w_q)
+    _, (_, *kept) = fused.pool_forward(x, w_q)
+    torch.testing.assert_close((kept[0] - kept[1][:, :1]).exp() / kept[1][:, 1:], q)
     _, m = eager.gate_forward(x, p, r, u, beta)
     t = eager.dot(x, u).softmax(1)
-    query = (w_q, dg, g, logits, norm)
+    queries = {eager: (w_q, dg, g, q), fused: (w_q, dg, g, *kept)}
     all_, du = (True, True, True), (False, False, True)
     calls = [
-        *(("pool_forward", (x, w)) for w in (w_q, None)),
+        ("pool_forward", (x, None)),
         ("dot", (x, u)),
         *(("gate_forward", (x, p, r, *s)) for s in ((u, beta), (None, None), (None, None, m))),
         *(("gate_backward", (x, dout, r, m, *rest)) for rest in ((None, all_), (t, all_), (t, du))),
         ("gate_backward", (x, dout, r, m, None, (True, False, False))),
         ("gate_backward", (x, dout, r, None, None, all_)),
-        *(("pool_backward", (x, dout, p, r, u, m, dt, dmean, given)) for given in (query, None)),
+        *(("pool_backward", (x, dout, p, r, u, m, dt, dmean, given)) for given in (queries, None)),
     ]
     for name, arguments in calls:
-        expected, actual = getattr(eager, name)(*arguments), getattr(fused, name)(*arguments)
+        expected, actual = (
+            getattr(module, name)(*(queries[module] if a is queries else a for a in arguments))
+            for module in (eager, fused)
+        )
         torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+    (mean, (g, _)), (fused_mean, (fused_g, *_)) = (m.pool_forward(x, w_q) for m in (eager, fused))
+    torch.testing.assert_close((fused_mean, fused_g), (mean, g), rtol=1e-4, atol=1e-5)
 
 
 def test_operators_are_registered_properly():
