@@ -2,7 +2,7 @@
 
 DeepLabV3+ R-50 without attention, with it on the ASPP output, in every block, and with its textbook
 in every block: a training step (forward, loss, backward, SGD) and inference, on random images, from
-random weights. On a GPU in bfloat16, as `--amp` trains.
+random weights. On a GPU in bfloat16, as `--amp` trains; on a CPU, of smaller images, in float32.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,6 +22,8 @@ from benchmarks.cases import CASES, OURS, TEXTBOOK, Case
 from benchmarks.measure import Work, milliseconds, options, parse, peak_bytes, quantiles, write
 from psa_seg.engine.config import load_config
 
+SHAPES = {"cuda": (8, 512, 1024), "cpu": (2, 256, 512)}  # of the images: B, H, W
+DTYPES = {"cuda": "bfloat16", "cpu": "float32"}
 CONFIGS = Path(__file__).parents[1] / "configs"
 NETWORKS = {
     "plain": ("baseline_deeplabv3plus_cityscapes", OURS),
@@ -34,14 +36,16 @@ NETWORKS = {
 class Network:
     """One network and a batch for it."""
 
-    def __init__(self, name: str, images: Tensor, samples: list[SegDataSample]) -> None:
+    def __init__(
+        self, name: str, images: Tensor, samples: list[SegDataSample], dtype: torch.dtype
+    ) -> None:
         config, case = NETWORKS[name]
         model = load_config(str(CONFIGS / f"{config}.py")).model
         model.backbone.init_cfg = None
         model.data_preprocessor = None  # the images are made as it would make them
         self.case: Case = CASES[case]
         self.model: nn.Module = revert_sync_batchnorm(MODELS.build(model)).to(images.device)
-        self.images, self.samples = images, samples
+        self.images, self.samples, self.dtype = images, samples, dtype
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-4, momentum=0.9)
 
     def works(self) -> dict[str, Callable[[], Work]]:
@@ -70,12 +74,12 @@ class Network:
             return self.model(self.images, mode="tensor")
 
     def _autocast(self) -> torch.autocast:
-        device = self.images.device.type
-        return torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
+        low = self.dtype != torch.float32
+        return torch.autocast(self.images.device.type, torch.bfloat16, enabled=low)
 
 
 def measure(
-    batch: int, size: tuple[int, int], device: str, rounds: int
+    batch: int, size: tuple[int, int], dtype: str, device: str, rounds: int
 ) -> Iterator[dict[str, Any]]:
     """One row per network and work."""
     images = torch.randn(batch, 3, *size, device=device)
@@ -84,13 +88,13 @@ def measure(
     networks: dict[str, Network] = {}
     for name in NETWORKS:
         torch.manual_seed(0)
-        networks[name] = Network(name, images, samples)
+        networks[name] = Network(name, images, samples, getattr(torch, dtype))
     shape = f"{batch}x3x{size[0]}x{size[1]}"
     for work in ("training step", "inference"):
         prepare = {name: network.works()[work] for name, network in networks.items()}
         times = milliseconds(prepare, rounds, device)
         for name in networks:
-            row: dict[str, Any] = {"network": name, "work": work, "shape": shape}
+            row: dict[str, Any] = {"network": name, "work": work, "shape": shape, "dtype": dtype}
             if name in times:
                 peak = round(peak_bytes(prepare[name](), device) / 2**20)
                 yield row | {"result": "ok"} | quantiles(times[name]) | {"peak_mib": peak}
@@ -102,11 +106,14 @@ def measure(
 def main() -> None:
     """Measure, write one CSV."""
     parser = options(__doc__)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--size", type=int, nargs=2, default=(512, 1024), metavar=("H", "W"))
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"))
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"))
     args = parse(parser)
     init_default_scope("mmseg")
-    rows = measure(args.batch, tuple(args.size), args.device, args.rounds)
+    batch, *size = SHAPES[args.device]
+    batch, size, dtype = args.batch or batch, args.size or size, args.dtype or DTYPES[args.device]
+    rows = measure(batch, tuple(size), dtype, args.device, args.rounds)
     write(rows, "models", args.device, args.out)
 
 

@@ -169,11 +169,12 @@ def _sizes(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def models() -> str:
-    """What the attention costs DeepLabV3+; nothing before it is measured."""
-    rows, source = newest("models_gpu")
+def models(kind: str = "gpu") -> str:
+    """What the attention costs DeepLabV3+ on a `gpu` or `cpu`; nothing before it is measured."""
+    rows, source = newest(f"models_{kind}")
     if not rows:
-        return f"Whole networks: **not measured yet** on a GPU; `{COMMAND}` measures them, too."
+        command = COMMAND if kind == "gpu" else "python -m benchmarks.models"
+        return f"Whole networks: **not measured yet** on a {kind.upper()}; `{command}` does it."
     lines = [
         "| DeepLabV3+ R-50 | training step | images/s | memory | inference | images/s |",
         "|---|--:|--:|--:|--:|--:|",
@@ -195,8 +196,11 @@ def models() -> str:
                 memory, least = float(row["peak_mib"]), float(plain["peak_mib"])
                 cells.append(f"{memory / 1024:.1f} GiB ({_more(memory, least)})")
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    note = f"{rows[0]['shape']}, bfloat16 autocast, medians, {told(rows[0])} (`{source}`)."
-    return "\n".join([*lines, "", f"{note} Times are of the GPU alone, here, too."])
+    low = rows[0].get("dtype", "bfloat16") == "bfloat16"
+    dtype = "bfloat16 autocast" if low else "float32"
+    note = f"{rows[0]['shape']}, {dtype}, medians, {told(rows[0])} (`{source}`)."
+    note += " Times are of the GPU alone, here, too." if kind == "gpu" else ""
+    return "\n".join([*lines, "", note])
 
 
 def plot() -> Iterable[Path]:

@@ -6,7 +6,7 @@ compute other functions than the paper's equations, and each its own: form `offi
 Differs from either in the order of the sums only: pool → project → gate instead of project → pool
 → gate, which costs about 3·C·N multiply-adds instead of 1.5·C²·N and makes no tensor of size C·N/2.
 In `PSA_s` a softmax stands between projection and sum of the spatial values: that product of C²·N/2
-multiply-adds remains, and is made twice (`psa_seg.ops.values`).
+multiply-adds remains (`psa_seg.ops.values`).
 `psa_seg.ops.naive` is the textbook it is tested against.
 """
 
