@@ -111,7 +111,8 @@ class PolarizedSelfAttention(Attention):
         self.form, self.layout, self.branches, self.init = form, layout, branches, init
         factory: Any = {"device": device, "dtype": dtype}
         (self._build_paper if form == "paper" else self._build_official)(factory)
-        self.gamma = nn.Parameter(torch.zeros(1, **factory)) if residual else None
+        if residual:
+            self.gamma = nn.Parameter(torch.zeros(1, **factory))
         if (form, init) != ("paper", "default"):
             self.init_weights()
 
@@ -151,8 +152,8 @@ class PolarizedSelfAttention(Attention):
             # σ(LN(·)) = σ(0) and σ(u·x + β) = σ(0): each gate is 1/2, and x/2 + x/2 = x exactly.
             for parameter in (*self.ln.parameters(), *self.sp_wv.parameters()):
                 nn.init.zeros_(parameter)
-        if self.gamma is not None:
-            nn.init.zeros_(self.gamma)
+        if self._gamma is not None:
+            nn.init.zeros_(self._gamma)
         for name, parameter in self.named_parameters():
             if name.startswith(("conv_q", "conv_v")):
                 nn.init.kaiming_normal_(parameter, mode="fan_in", nonlinearity="relu")
@@ -175,10 +176,10 @@ class PolarizedSelfAttention(Attention):
                 g, mean, pooled = pool(x, *self._channel_query())
                 a = self._channel_gate(g)
             if self.branches == "channel":
-                return gate(pooled, a, gamma=self.gamma)
+                return gate(pooled, a, gamma=self._gamma)
             seen = a if self.layout == "sequential" else None
             spatial = self._spatial(x, mean, seen)
-            return gate(pooled, a, **spatial, layout=self.layout, gamma=self.gamma)
+            return gate(pooled, a, **spatial, layout=self.layout, gamma=self._gamma)
 
     @torch.no_grad()
     def gates_of(self, x: Tensor) -> Gates:
@@ -197,9 +198,14 @@ class PolarizedSelfAttention(Attention):
     def _textbook(self, x: Tensor) -> Tensor:
         """`attend` as the paper and the released classes have it: every part is called."""
         out = naive.equations(x, self._calling(x), self.form, self.layout, self.branches)
-        if self.gamma is not None:
-            out = x + self.gamma * (out - x)
+        if self._gamma is not None:
+            out = x + self._gamma * (out - x)
         return out.to(x.dtype)
+
+    @property
+    def _gamma(self) -> Tensor | None:
+        """γ, if there is one."""
+        return getattr(self, "gamma", None)
 
     def _calling(self, x: Tensor) -> naive.Call:
         """Calls of the parts, by name, in their own dtypes; all results have one."""

@@ -97,7 +97,7 @@ def gate_backward(
             _at(dm, b, n).add_((_at(r, b, c).unsqueeze(1) @ product).squeeze(1))
     if dm is None or m is None:
         return dp, dr, None, None
-    dt = dm * m * (1 - m)
+    dt = torch.ops.aten.sigmoid_backward(dm, m)
     if t is not None:
         dt = _softmax_backward(t, dt)
     return dp, dr, _weighted_sum(x, dt) if need_du else None, dt

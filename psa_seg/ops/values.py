@@ -64,25 +64,28 @@ class _ValueLogits(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dt: Tensor) -> Any:
-        # With θ the softmax: dq_i = Σ_n θ_in dt_n, and dv_in = q_i θ_in (dt_n - dq_i).
+        # With θ the softmax: dq_i = Σ_n θ_in dt_n, and dv_in = q_i θ_in (dt_n - dq_i). What of it
+        # has no n goes to the small matrices.
         refuse_to_be_differentiated_twice()
         x, weight, query, largest, mass = ctx.saved_tensors
         dx, dquery, dweight = torch.empty_like(x), torch.zeros_like(query), torch.zeros_like(weight)
         with autocast_off(x):
             for b, runs in _runs(x, weight):
-                factor = _factor(weight[b], x)
-                make = functools.partial(_values, x[b], factor)
+                make = functools.partial(_values, x[b], _factor(weight[b], x))
                 for n in runs:
                     exps = _exp(make(n), largest[b])
-                    dquery[b] += (exps @ dt[b, n, None]).squeeze(2)
+                    dquery[b] += (dt[b, None, n] @ exps.mT).squeeze(1)
                 dquery[b] /= mass[b]
-                share = (query[b] / mass[b])[:, :, None]
+                share = (query[b] / mass[b]).unsqueeze(2)  # [b, I, 1]
+                factor = _factor(weight[b] * share, x).mT
                 for n in runs:
                     exps = exps if len(runs) == 1 else _exp(make(n), largest[b])
-                    dvalues = exps.mul_(share).mul_(dt[b, None, n] - dquery[b, :, None])
-                    dvalues = _factor(dvalues, x)
-                    dx[b, :, n] = _product(factor.mT, dvalues)
-                    dweight[b] += _product(dvalues, _factor(x[b, :, n], x).mT)
+                    dvalues = _factor(exps.mul_(dt[b, None, n] - dquery[b, :, None]), x)
+                    if dx.dtype == dvalues.dtype and not torch.compiler.is_compiling():
+                        torch.bmm(factor, dvalues, out=dx[b, :, n])  # without a copy
+                    else:
+                        dx[b, :, n] = _product(factor, dvalues)
+                    dweight[b] += share * _product(dvalues, _factor(x[b, :, n], x).mT)
         return dx, dweight, dquery
 
 
