@@ -22,7 +22,7 @@ from benchmarks.cases import CASES, OURS, TEXTBOOK, Case
 from benchmarks.measure import Work, milliseconds, options, parse, peak_bytes, quantiles, write
 from psa_seg.engine.config import load_config
 
-SHAPES = {"cuda": (8, 512, 1024), "cpu": (2, 256, 512)}  # of the images: B, H, W
+SHAPES = {"cuda": (8, 512, 1024), "cpu": (2, 128, 256)}  # of the images: B, H, W
 DTYPES = {"cuda": "bfloat16", "cpu": "float32"}
 CONFIGS = Path(__file__).parents[1] / "configs"
 NETWORKS = {

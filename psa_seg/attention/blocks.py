@@ -85,20 +85,23 @@ def attend_in_blocks(
 class Attends:
     """A layer that gives what it is given to its child `attention` first.
 
-    No wrapper: the layer keeps its names, its hooks, and whatever else knows it.
+    No wrapper: the layer keeps its names, its hooks, and whatever else knows it. It acts when it is
+    called, and not in `forward`, which some libraries replace.
     """
 
     plain: Any
     attention: nn.Module
 
-    def forward(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The layer of the map attended to."""
-        return super().forward(self.attention(x))  # type: ignore[misc]
+        return super().__call__(self.attention(x), *args, **kwargs)  # type: ignore[misc]
 
     def init_weights(self) -> None:
-        """Draw the attention's start anew: mmengine asks a block's parts, and no part's parts."""
-        if hasattr(self.attention, "init_weights"):
-            self.attention.init_weights()  # type: ignore[operator]
+        """Draw the starts anew: mmengine asks a block's parts, and no part's parts."""
+        for owner in (super(), self.attention):
+            init: Any = getattr(owner, "init_weights", None)
+            if init:
+                init()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """A pickle names the plain class: `_attending` makes this one where it is read."""
@@ -122,7 +125,9 @@ def _read_former(place: str, block: nn.Module, state: dict[str, Any], prefix: st
     """When the block's weights are read, `attention.*` is that of its layer `place`."""
     former = f"{prefix}attention."
     for key in [key for key in state if key.startswith(former)]:
-        state[f"{prefix}{place}.attention.{key.removeprefix(former)}"] = state.pop(key)
+        name = f"{prefix}{place}.attention.{key.removeprefix(former)}"
+        if name not in state:
+            state[name] = state.pop(key)
 
 
 def _body(name: str, block: nn.Module) -> nn.Module:

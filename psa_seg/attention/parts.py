@@ -5,12 +5,12 @@ called. To read its `weight` and `bias` instead does the same for a layer as PyT
 for no other.
 """
 
-import functools
 import itertools
 import math
+import threading
 import warnings
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any, TypeGuard, TypeVar
 
 import torch
@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 Layer = TypeVar("Layer", bound=nn.Module)
-_told: weakref.WeakKeyDictionary[object, str] = weakref.WeakKeyDictionary()
+Call = Callable[[nn.Module, Tensor], Tensor]
+_told: weakref.WeakKeyDictionary[object, set[str]] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
 
 
 def is_plain(part: nn.Module, kind: type[Layer]) -> TypeGuard[Layer]:
@@ -50,7 +52,7 @@ def matrix_and_bias(part: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor | Non
     return weight.flatten(1).to(dtype), None if bias is None else bias.to(dtype)
 
 
-def of_pixel(part: nn.Module, vector: Tensor, is_map: bool = True) -> Tensor:
+def of_pixel(part: nn.Module, vector: Tensor, call: Call, is_map: bool = True) -> Tensor:
     """`part` of one pixel, `[B, in]` → `[B, out]`, in the dtype of `vector`: that of the sums.
 
     Plain parts are computed in this dtype, whatever their own; any other is called, with a map of
@@ -59,8 +61,8 @@ def of_pixel(part: nn.Module, vector: Tensor, is_map: bool = True) -> Tensor:
     if is_pointwise(part):
         return F.linear(vector, *matrix_and_bias(part, vector.dtype))
     if is_plain(part, nn.Sequential):
-        for inner in part.children():
-            vector = of_pixel(inner, vector)
+        for inner in part:
+            vector = of_pixel(inner, vector, call)
         return vector
     if is_plain(part, nn.LayerNorm) and math.prod(part.normalized_shape) == vector.shape[1]:
         dtype, size = vector.dtype, vector.shape[1:]
@@ -71,21 +73,25 @@ def of_pixel(part: nn.Module, vector: Tensor, is_map: bool = True) -> Tensor:
     return call(part, given).flatten(1).to(vector.dtype)
 
 
-def call(part: nn.Module, x: Tensor) -> Tensor:
-    """`part(x)`, with `x` in the dtype of its weights, unless autocast sees to that."""
-    return part(x if is_autocasting(x) else x.to(_own_dtype(part, x.dtype)))
+def calling(x: Tensor) -> Call:
+    """Calls of parts as autocast, or its absence, has it now, for what is computed without it.
+
+    With autocast, layers choose their dtypes themselves; without, each is given its own.
+    """
+    device = x.device.type
+    if not is_autocasting(x):
+        return lambda part, given: part(given.to(_own_dtype(part, given.dtype)))
+
+    def call(part: nn.Module, given: Tensor) -> Tensor:
+        with torch.autocast(device):  # in the dtype of that around it
+            return part(given)
+
+    return call
 
 
 def is_autocasting(x: Tensor) -> bool:
-    """Whether layers called with `x` choose their dtypes themselves."""
+    """Whether layers choose their dtypes themselves; the meta device has no autocast."""
     return not x.is_meta and torch.is_autocast_enabled(x.device.type)
-
-
-def common_dtype(parts: Iterable[nn.Module], x: Tensor) -> torch.dtype:
-    """The narrowest that holds `x` and all weights."""
-    return functools.reduce(
-        torch.promote_types, (_own_dtype(part, x.dtype) for part in parts), x.dtype
-    )
 
 
 def _own_dtype(part: nn.Module, default: torch.dtype) -> torch.dtype:
@@ -100,13 +106,15 @@ def _own_dtype(part: nn.Module, default: torch.dtype) -> torch.dtype:
 def tell(module: nn.Module, text: str) -> None:
     """Warn once a run: not for each attention of a network, nor in each of its processes.
 
-    A run ends with its network: the next one is told again.
+    A run ends with its network: the next one is told again, unless DataParallel copied it.
     """
-    # A copy of DataParallel's lives for one step.
-    key = type(module) if getattr(module, "_is_replica", False) else module
     distributed = torch.distributed
     if distributed.is_available() and distributed.is_initialized() and distributed.get_rank():
         return
-    if text not in _told.values():
-        _told[key] = text
+    # A copy of DataParallel's lives for one step, in a thread of its own.
+    key = type(module) if getattr(module, "_is_replica", False) else module
+    with _lock:
+        new = not any(text in texts for texts in _told.values())
+        _told.setdefault(key, set()).add(text)
+    if new:
         warnings.warn(text, stacklevel=2)

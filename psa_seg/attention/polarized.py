@@ -10,6 +10,7 @@ multiply-adds remains (`psa_seg.ops.values`).
 `psa_seg.ops.naive` is the textbook it is tested against.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ from psa_seg.attention import parts
 from psa_seg.attention.base import Attention, Device, Gates
 from psa_seg.ops import gate, naive, pool, value_logits
 from psa_seg.ops.choice import chosen, prepare
-from psa_seg.ops.eager import autocast_off
+from psa_seg.ops.eager import autocast_off, wide_dtype
 
 FORMS = ("paper", "official")
 LAYOUTS = ("parallel", "sequential")
@@ -163,31 +164,35 @@ class PolarizedSelfAttention(Attention):
         # A trace cannot hold the passes: TorchScript refuses to save their autograd functions, and
         # ONNX's exporter of before torch 2.9 makes a constant of what they write.
         if chosen() == "naive" or torch.jit.is_tracing():  # type: ignore[attr-defined]
-            return self._textbook(x)
-        if called := next(self._to_be_called(), None):
-            if not torch.compiler.is_compiling():
-                what = f"its part {called} has hooks, is wrapped, or is no plain 1x1 nn.Conv2d"
-                parts.tell(self, f"PolarizedSelfAttention runs as its textbook, slower: {what}")
-            return self._textbook(x)
-        with autocast_off(x):  # the passes keep float32 themselves
+            return self._textbook(x, None if parts.is_autocasting(x) else self._common_dtype(x))
+        call = parts.calling(x)
+        with autocast_off(x):  # sums are in float32
+            if reason := next(self._what_is_not_linear(), None):
+                if not torch.compiler.is_compiling():
+                    parts.tell(
+                        self, f"PolarizedSelfAttention runs as its textbook, slower: {reason}"
+                    )
+                return self._textbook(x, wide_dtype(x), call)
             if self.branches == "spatial":
                 a, (_, mean, pooled) = None, pool(x)
             else:
                 g, mean, pooled = pool(x, *self._channel_query())
-                a = self._channel_gate(g)
+                a = self._channel_gate(g, call)
             if self.branches == "channel":
                 return gate(pooled, a, gamma=self._gamma)
-            seen = a if self.layout == "sequential" else None
-            spatial = self._spatial(x, mean, seen)
+            spatial = self._spatial(x, mean, a if self.layout == "sequential" else None, call)
             return gate(pooled, a, **spatial, layout=self.layout, gamma=self._gamma)
 
     @torch.no_grad()
     def gates_of(self, x: Tensor) -> Gates:
-        """Both gates for `x` `[B, C, H, W]`, in float32, as the textbook computes them."""
+        """Both gates for `x` `[B, C, H, W]`, as the textbook computes them in float32 at least.
+
+        Parts compute in their own dtype. Of a residual, γ is left out.
+        """
         channel, spatial = naive.GATES[self.form, self.layout]
+        call = self._by_name(wide_dtype(x), parts.calling(x))
         with autocast_off(x):
-            x, a, s = x.float(), None, None
-            call = self._calling(x)
+            x, a, s = x.to(wide_dtype(x)), None, None
             if self.branches != "spatial":
                 a = channel(x, call)  # [B, C, 1, 1]
                 x = a * x if self.layout == "sequential" else x
@@ -195,59 +200,74 @@ class PolarizedSelfAttention(Attention):
                 s = spatial(x, call)  # [B, 1, H, W]
         return Gates(None if a is None else a.flatten(1), None if s is None else s[:, 0])
 
-    def _textbook(self, x: Tensor) -> Tensor:
-        """`attend` as the paper and the released classes have it: every part is called."""
-        out = naive.equations(x, self._calling(x), self.form, self.layout, self.branches)
+    def _textbook(
+        self, x: Tensor, dtype: torch.dtype | None, call: parts.Call | None = None
+    ) -> Tensor:
+        """`attend` as the paper and the released classes have it: every part is called.
+
+        Args:
+            x: as of `attend`.
+            dtype: that what the parts give is brought to; None leaves it as it is.
+            call: of a part; None calls it as autocast, if any, has it.
+        """
+        by_name = self._by_name(dtype, call or parts.calling(x))
+        out = naive.equations(x, by_name, self.form, self.layout, self.branches)
         if self._gamma is not None:
             out = x + self._gamma * (out - x)
         return out.to(x.dtype)
+
+    def _by_name(self, dtype: torch.dtype | None, call: parts.Call) -> naive.Call:
+        if dtype is None:
+            return lambda name, given: call(getattr(self, name), given)
+        return lambda name, given: call(getattr(self, name), given).to(dtype)
+
+    def _common_dtype(self, x: Tensor) -> torch.dtype:
+        """The narrowest that holds `x` and all parameters."""
+        known = (p.dtype for p in self.parameters() if p.is_floating_point())
+        return functools.reduce(torch.promote_types, known, x.dtype)
 
     @property
     def _gamma(self) -> Tensor | None:
         """γ, if there is one."""
         return getattr(self, "gamma", None)
 
-    def _calling(self, x: Tensor) -> naive.Call:
-        """Calls of the parts, by name, in their own dtypes; all results have one."""
-        if parts.is_autocasting(x):
-            return lambda name, given: getattr(self, name)(given)
-        dtype = parts.common_dtype(self.children(), x)
-        return lambda name, given: parts.call(getattr(self, name), given).to(dtype)
+    def _what_is_not_linear(self) -> Iterator[str]:
+        """Of the parts that act on every pixel, those that are not just a weight and a bias.
 
-    def _to_be_called(self) -> Iterator[str]:
-        """Parts that act on every pixel, and are not just their weights and biases.
-
-        To pool before them is exact only if they are linear. No bias counts behind the softmax
-        over the pixels of the official forms, which is left to the textbook to say.
+        To pool before them is exact only if they are linear. The textbook also says what a bias
+        means before the softmax over the pixels of the official forms.
         """
         for branch, names in PER_PIXEL[self.form].items():
             for name in names if self.branches in ("both", branch) else ():
                 part = getattr(self, name)
-                if not parts.is_pointwise(part) or (
-                    name == "conv_v_left" and part.bias is not None
-                ):
-                    yield name
+                if not parts.is_pointwise(part):
+                    yield f"its part {name} has hooks, is wrapped, or is no plain 1x1 nn.Conv2d"
+                elif name == "conv_v_left" and part.bias is not None:
+                    yield f"its part {name} has a bias"
 
     def _channel_query(self) -> tuple[Tensor, Tensor | None]:
         """`w_q` `[C]` and, in form `paper`, `b_q` `[1]`."""
         query = self.ch_wq if self.form == "paper" else self.conv_q_right
         return query.weight.flatten(), query.bias
 
-    def _channel_gate(self, g: Tensor) -> Tensor:
+    def _channel_gate(self, g: Tensor, call: parts.Call) -> Tensor:
         """Pooled pixels `g` `[B, C]` → channel gate `a` `[B, C]` (eq. 2)."""
         if self.form == "paper":
-            z = parts.of_pixel(self.ch_wz, parts.of_pixel(self.ch_wv, g))
-            return parts.of_pixel(self.ln, z, is_map=False).sigmoid()
-        return parts.of_pixel(self.conv_up, parts.of_pixel(self.conv_v_right, g)).sigmoid()
+            z = parts.of_pixel(self.ch_wz, parts.of_pixel(self.ch_wv, g, call), call)
+            return parts.of_pixel(self.ln, z, call, is_map=False).sigmoid()
+        value = parts.of_pixel(self.conv_v_right, g, call)
+        return parts.of_pixel(self.conv_up, value, call).sigmoid()
 
-    def _spatial(self, x: Tensor, mean: Tensor, a: Tensor | None) -> dict[str, Any]:
+    def _spatial(
+        self, x: Tensor, mean: Tensor, a: Tensor | None, call: parts.Call
+    ) -> dict[str, Any]:
         """What `gate` is told of the spatial branch (eq. 3), which sees `x`, or, with `a`, `a ⊙ x`.
 
         The mean of y = a ⊙ x is a ⊙ μ, and u·y_n = (u ⊙ a)·x_n: no further pass over x.
         """
         paper = self.form == "paper"
         query, value = (self.sp_wq, self.sp_wv) if paper else (self.conv_q_left, self.conv_v_left)
-        s = parts.of_pixel(query, mean if a is None else a * mean)  # [B, C/2]
+        s = parts.of_pixel(query, mean if a is None else a * mean, call)  # [B, C/2]
         weight, bias = parts.matrix_and_bias(value, s.dtype)
         if paper:
             s = s.softmax(dim=1)

@@ -78,9 +78,9 @@ def convert(order: Order, build: Build, dry_run: bool = False) -> list[str]:
     if not order.back:
         moves = {key: new and names.to_ours(order.kind, new) for key, new in moves.items()}
     model = build(order.config) if order.config else None
-    given = list(filter(None, moves.values()))
-    current = names.current(given, target.keys(model)) if model else names.in_layers(given)
-    moves = {key: new and current[new] for key, new in moves.items()}
+    if model:
+        current = names.current(filter(None, moves.values()), target.keys(model))
+        moves = {key: new and current[new] for key, new in moves.items()}
     ours, fits = _fitted(order, model, _apply(state, moves))
     final = {key: names.to_theirs(order.kind, key) if order.back else key for key in ours}
     result = _apply(ours, final)

@@ -44,25 +44,19 @@ def current(keys: Iterable[str], own: Iterable[str]) -> dict[str, str]:
     The attention in a block, now its layer's, was the block's: earlier versions wrote
     `BLOCK.attention.*`, as MMSegmentation's plugins do.
     """
-    own, former = set(own), {}
+    own, keys = set(own), set(keys)
+    former: dict[str, set[str]] = {}
     for key in own:
         path, mark, rest = key.rpartition(ATTENTION)
         while mark and "." in path:
             path = path.rpartition(".")[0]
-            former[path + mark + rest] = key
-    return {key: key if key in own else former.get(key, key) for key in keys}
-
-
-def in_layers(keys: Iterable[str]) -> dict[str, str]:
-    """What each of `keys` is called where no model tells: by the last convolution of its block."""
-    known = set(keys)
+            former.setdefault(path + mark + rest, set()).add(key)
 
     def renamed(key: str) -> str:
-        block, mark, rest = key.rpartition(ATTENTION)
-        last = next((n for n in (3, 2) if mark and f"{block}.conv{n}.weight" in known), None)
-        return f"{block}.conv{last}{mark}{rest}" if last else key
+        meant = former.get(key, set()) - keys
+        return meant.pop() if key not in own and len(meant) == 1 else key
 
-    return {key: renamed(key) for key in known}
+    return {key: renamed(key) for key in keys}
 
 
 def _child(key: str, old: str, new: str) -> str:

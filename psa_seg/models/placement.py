@@ -187,11 +187,11 @@ def _children(module: nn.Module) -> dict[str, nn.Module]:
     if isinstance(module, PolarizedNeck):
         return {f"attentions.{level}": part for level, part in module.attentions.items()}
     if isinstance(module, Attending):
-        inside = (f"{block}." for block in module.attended)
+        inside = tuple(f"{block}." for block in module.attended)
         return {
             name: part
             for name, part in module.named_modules()
-            if name.endswith(".attention") and name.startswith(tuple(inside))
+            if name.endswith(".attention") and name.startswith(inside)
         }
     names = [name for attribute in PLUGIN_NAMES for name in getattr(module, attribute, ())]
     return {name: getattr(module, name) for name in names}

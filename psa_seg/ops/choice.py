@@ -42,8 +42,8 @@ def chosen() -> str | None:
 def implementation(name: str | None) -> Iterator[None]:
     """Within it, `name` runs: `naive`, `eager`, `triton`; None for what suits each tensor.
 
-    For all threads of the process. What is compiled compiles anew for another choice; backward
-    passes belong to the choice of their forward pass.
+    For all threads of the process: enter it in one of them. What is compiled compiles anew for
+    another choice; backward passes belong to the choice of their forward pass.
 
     Raises:
         ValueError: for any other word.
@@ -71,7 +71,8 @@ def prepare() -> None:
         ValueError: as `chosen`.
     """
     global no_launcher
-    if chosen() or no_launcher or interpreted() or not TRITON or not torch.cuda.is_available():
+    chosen()
+    if no_launcher or interpreted() or not TRITON or not torch.cuda.is_available():
         return
     try:
         _build_launcher()

@@ -140,12 +140,19 @@ def gate(
 
     Returns:
         `[B, C, H, W]` in the dtype and memory format of `x`, computed in at least float32.
+
+    Raises:
+        ValueError: for arguments that do not go together.
+        RuntimeError: for a `pooled` that was used before.
     """
     # Both layouts, both single branches and their residuals are x ⊙ (p + r m).
-    x, size, carriers = pooled.take()
     spatial = u is not None or logits is not None
+    if not spatial and a is None:
+        raise ValueError("gate needs a, u or logits")
+    if (logits is not None and u is not None) or (beta is not None and u is None):
+        raise ValueError("gate takes logits, or u, to which alone beta belongs")
+    x, size, carriers = pooled.take()
     if a is None:
-        assert spatial, "gate needs a, u or logits"
         p = x.new_zeros(x.shape[:2], dtype=wide_dtype(x))
         r = torch.ones_like(p)
     elif layout == "sequential" and spatial:

@@ -2,8 +2,8 @@
 
 `t_n = Σ_i q_i softmax_n(w_i·x_n)`: a softmax over the pixels for each of I value channels, so here
 the sum cannot go first. The values `[B, I, N]`, of C·I·N multiply-adds, are made image by image,
-once forward and once backward, and kept no longer than that; those of an image that has more than
-`KEPT` a block of pixels at a time (`block_size` elements), twice forward and twice backward. Under
+once forward and once backward, and kept no longer than that; an image that has more of them than
+`KEPT`, and than a block (`block_size`), makes a block of pixels' at a time, twice each way. Under
 `torch.compile` all of them are one block. Of bfloat16 maps on a GPU the factors of a product are
 bfloat16, for the matrix units, and its sums float32. Not so of float16: small gradients would be
 zero.

@@ -128,18 +128,18 @@ def of_class(conv, norm):
 
 
 def wider(part):
-    """A 3x3 convolution instead."""
+    """A 3x3 convolution, or another norm, instead."""
     if not isinstance(part, nn.Conv2d):
-        return part
+        return nn.LayerNorm(part.normalized_shape, eps=0.1, bias=False).double()
     made = nn.Conv2d(part.in_channels, part.out_channels, 3, padding=1).double()
     made.weight.data.normal_(std=0.1)
     return made
 
 
 def with_bias(part):
-    bias = nn.Parameter(torch.randn(part.weight.shape[0], dtype=torch.float64))
-    if isinstance(part, nn.Conv2d):
-        part.bias = bias
+    """One of its own where it had none; another where it had one."""
+    shape = part.weight.shape[:1] if isinstance(part, nn.Conv2d) else part.weight.shape
+    part.bias = nn.Parameter(torch.randn(shape, dtype=torch.float64))
 
 
 def patched(part):
@@ -159,12 +159,9 @@ SURGERY = {
     "weight norm": on(lambda part: parametrizations.weight_norm(part)),
     "spectral norm, old": on(lambda part: nn.utils.spectral_norm(part)),
     "spectral norm": on(lambda part: parametrizations.spectral_norm(part)),
-    "parametrized": on(
-        lambda part: parametrize.register_parametrization(part, "weight", Softplus())
-    ),
+    "parametrized": on(softplus),
     "parametrization removed": on(
-        lambda part: parametrize.register_parametrization(part, "weight", Softplus()),
-        lambda part: parametrize.remove_parametrizations(part, "weight"),
+        softplus, lambda part: parametrize.remove_parametrizations(part, "weight")
     ),
     "LoRA": lambda module, name: in_place(module, name, Adapter),
     "hook that changes": on(

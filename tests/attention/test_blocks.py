@@ -186,6 +186,15 @@ def test_surgery_on_the_convolution_acts():
     assert isinstance(layer, Attends)
 
 
+def test_a_replaced_forward_attends():
+    """As mmcv's `efficient_conv_bn_eval` replaces it."""
+    network = attended()
+    expected = network(X)
+    layer = network[0].conv3
+    layer.forward = lambda x: nn.functional.conv2d(x, layer.weight)
+    torch.testing.assert_close(network(X), expected)
+
+
 @kinds
 def test_weights_of_every_spelling_are_read_and_one_is_written(block, at_end):
     network = attended(block, at_end)
@@ -204,6 +213,9 @@ def test_weights_of_every_spelling_are_read_and_one_is_written(block, at_end):
     keys = moved(attended(block, at_end)).load_state_dict(plain(block).state_dict(), strict=False)
     assert keys.unexpected_keys == []
     assert all(".attention." in name for name in keys.missing_keys)
+    both = {**former, **state}
+    with pytest.raises(RuntimeError, match=r'Unexpected key.*"0\.attention\.'):
+        network.load_state_dict(both)
     wrong = {**former, "0.attention.other": torch.zeros(1)}
     with pytest.raises(RuntimeError, match=f'Unexpected key.*"0.{inside}.attention.other"'):
         network.load_state_dict(wrong)

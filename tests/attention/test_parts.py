@@ -14,6 +14,7 @@ from tests.attention.surgery import (
     FORMS,
     PARTS,
     SURGERY,
+    Adapter,
     in_place,
     operated,
     parts_of,
@@ -127,6 +128,45 @@ def test_called_parts_err_no_more_than_plain_pytorch(form, layout, dtype):
         for name in names:
             module.get_submodule(name).register_forward_hook(lambda *_: None)
         assert_errs_like_plain_pytorch(run(module, x, parameters, upstream), plain, reference)
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_a_perceptron_may_be_of_any_layers(hooked):
+    """Of one that occurs twice, too."""
+    module, act = build(32, ("official", "sequential", "both")), nn.SiLU()
+    layers = (
+        nn.Conv2d(16, 8, 1),
+        act,
+        nn.Conv2d(8, 8, 1),
+        act,
+        nn.BatchNorm2d(8),
+        nn.Conv2d(8, 32, 1),
+    )
+    module.conv_up = nn.Sequential(*layers).double()
+    if hooked:
+        module.conv_up.register_forward_hook(lambda part, inputs, out: out / 2)
+    x, target = torch.randn(2, 3, 32, 4, 5, dtype=torch.float64)
+    twins = []
+    for function in (lambda m: m, lambda m: lambda x: textbook(m, x)):
+        twin = copy.deepcopy(module)
+        twins.append(trained(twin, function(twin), x, target))
+    for one, other in zip(*twins, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["ch_wz", "ch_wv"])
+def test_adapters_of_another_dtype_run_under_autocast(name):
+    """A frozen bfloat16 base, float32 beside it: layers choose their dtypes themselves."""
+    module = build(16, dtype=torch.float32)
+    in_place(module, name, Adapter)
+    module.float()
+    module.get_submodule(name).base.bfloat16()
+    x = torch.randn(2, 16, 5, 6, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out, expected = module(x), textbook(module, x)
+    torch.testing.assert_close(out, expected.float(), rtol=3e-2, atol=3e-2)
+    out.sum().backward()
+    assert module.get_submodule(name).up.weight.grad.abs().sum() > 0
 
 
 def warned(*modules):

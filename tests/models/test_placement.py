@@ -88,6 +88,11 @@ CASES = {
         {"backbone": dict(attention=PSA)},
         {"backbone": "backbone.layer1.0.conv3.attention"},
     ),
+    "backbone, of another library": (
+        BASELINE,
+        {"backbone": dict(attention=dict(type="Halved"))},
+        {"backbone": "backbone.layer1.0.conv3.attention"},
+    ),
     "two plugins": (
         BASELINE,
         {"backbone": dict(plugins=TWO_PLUGINS)},
@@ -136,6 +141,7 @@ def test_the_config_and_the_model_tell_the_same(tiny, case):
     assert attentions(config.model).keys() == expected.keys()
     found = find(MODELS.build(config.model))
     assert set(expected.values()) <= set(found)
+    assert sum(name.startswith("backbone.") for name in found) in (0, 16, 32), "in every block"
     assert {name.partition(".")[0] for name in found} == set(parts)
     plain = settled(tiny(name).model)
     if case == "in a module of a user's":

@@ -18,6 +18,7 @@ from psa_seg.errors import BusyError, UserError
 from psa_seg.records import read, write
 from psa_seg.sweep import many, one, read_experiment, slurm
 from tests.conftest import ROOT
+from tools import sweep as sweep_tool
 
 SWEEP = [sys.executable, str(ROOT / "tools/sweep.py")]
 
@@ -45,7 +46,7 @@ def trial(tiny, tmp_path, monkeypatch):
     return path
 
 
-def test_killed_it_goes_on_and_repeats_no_finished_run(trial, tmp_path):
+def test_killed_it_goes_on_and_repeats_no_finished_run(trial, tmp_path, monkeypatch, capsys):
     sweep = subprocess.Popen([*SWEEP, str(trial)], start_new_session=True, stdout=subprocess.PIPE)
     first, second = (tmp_path / f"records/{name}_seed0.json" for name in ("none", "psa"))
     try:
@@ -60,8 +61,12 @@ def test_killed_it_goes_on_and_repeats_no_finished_run(trial, tmp_path):
     assert not second.exists()
     written = first.stat().st_mtime_ns
 
-    again = subprocess.run([*SWEEP, str(trial)], capture_output=True, text=True, check=True)
-    assert "2 runs, 1 finished" in again.stdout
+    def said(*options):
+        monkeypatch.setattr(sys, "argv", [*SWEEP[1:], str(trial), *options])
+        sweep_tool.main()
+        return capsys.readouterr().out
+
+    assert "2 runs, 1 finished" in said()
     assert first.stat().st_mtime_ns == written
     record = json.loads(second.read_text())
     assert [v["iteration"] for v in record["validations"]] == [2, 4]
@@ -70,8 +75,8 @@ def test_killed_it_goes_on_and_repeats_no_finished_run(trial, tmp_path):
     log = (tmp_path / "work_dirs/trial/psa_seed0.log").read_text()
     assert "resumed epoch: 0, iter: " in log
 
-    listed = subprocess.run([*SWEEP, str(trial), "--list"], capture_output=True, text=True)
-    assert listed.stdout.split() == ["0", "recorded", "none_seed0", "1", "recorded", "psa_seed0"]
+    expected = ["0", "recorded", "none_seed0", "1", "recorded", "psa_seed0"]
+    assert said("--list").split() == expected
     text = trial.read_text()
     trial.write_text(text.replace("seeds:", "score: road IoU\nseeds:"))
     with pytest.raises(UserError, match=r"there +score mIoU"):
