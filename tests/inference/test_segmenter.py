@@ -46,7 +46,7 @@ def maps_of_a_test(checkpoint, streets, folder, **options):
 @pytest.fixture(scope="session")
 def labels(segmenter, pictures):
     found = [one.labels for one in segmenter(pictures)]
-    assert len(np.unique(found)) > 2, "of maps of one value there is no telling"
+    assert len(np.unique(found)) > 1, "of maps of one value there is no telling"
     return found
 
 
