@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
+from psa_seg.ops.eager import is_autocasting
+
 Layer = TypeVar("Layer", bound=nn.Module)
 Call = Callable[[nn.Module, Tensor], Tensor]
 _told: weakref.WeakKeyDictionary[object, set[str]] = weakref.WeakKeyDictionary()
@@ -78,20 +80,14 @@ def calling(x: Tensor) -> Call:
 
     With autocast, layers choose their dtypes themselves; without, each is given its own.
     """
-    device = x.device.type
     if not is_autocasting(x):
         return lambda part, given: part(given.to(_own_dtype(part, given.dtype)))
 
     def call(part: nn.Module, given: Tensor) -> Tensor:
-        with torch.autocast(device):  # in the dtype of that around it
+        with torch.autocast(x.device.type):  # in the dtype of that around it
             return part(given)
 
     return call
-
-
-def is_autocasting(x: Tensor) -> bool:
-    """Whether layers choose their dtypes themselves; the meta device has no autocast."""
-    return not x.is_meta and torch.is_autocast_enabled(x.device.type)
 
 
 def _own_dtype(part: nn.Module, default: torch.dtype) -> torch.dtype:

@@ -21,7 +21,7 @@ from psa_seg.attention import parts
 from psa_seg.attention.base import Attention, Device, Gates
 from psa_seg.ops import gate, naive, pool, value_logits
 from psa_seg.ops.choice import chosen, prepare
-from psa_seg.ops.eager import autocast_off, wide_dtype
+from psa_seg.ops.eager import autocast_off, is_autocasting, wide_dtype
 
 FORMS = ("paper", "official")
 LAYOUTS = ("parallel", "sequential")
@@ -161,18 +161,18 @@ class PolarizedSelfAttention(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         """`x` `[B, C, H, W]` gated, in the same shape, dtype and memory format."""
+        call = parts.calling(x)
         # A trace cannot hold the passes: TorchScript refuses to save their autograd functions, and
         # ONNX's exporter of before torch 2.9 makes a constant of what they write.
         if chosen() == "naive" or torch.jit.is_tracing():  # type: ignore[attr-defined]
-            return self._textbook(x, None if parts.is_autocasting(x) else self._common_dtype(x))
-        call = parts.calling(x)
+            return self._textbook(x, call, None if is_autocasting(x) else self._common_dtype(x))
         with autocast_off(x):  # sums are in float32
             if reason := next(self._what_is_not_linear(), None):
                 if not torch.compiler.is_compiling():
                     parts.tell(
                         self, f"PolarizedSelfAttention runs as its textbook, slower: {reason}"
                     )
-                return self._textbook(x, wide_dtype(x), call)
+                return self._textbook(x, call, wide_dtype(x))
             if self.branches == "spatial":
                 a, (_, mean, pooled) = None, pool(x)
             else:
@@ -190,7 +190,7 @@ class PolarizedSelfAttention(Attention):
         Parts compute in their own dtype. Of a residual, γ is left out.
         """
         channel, spatial = naive.GATES[self.form, self.layout]
-        call = self._by_name(wide_dtype(x), parts.calling(x))
+        call = self._by_name(parts.calling(x), wide_dtype(x))
         with autocast_off(x):
             x, a, s = x.to(wide_dtype(x)), None, None
             if self.branches != "spatial":
@@ -200,23 +200,21 @@ class PolarizedSelfAttention(Attention):
                 s = spatial(x, call)  # [B, 1, H, W]
         return Gates(None if a is None else a.flatten(1), None if s is None else s[:, 0])
 
-    def _textbook(
-        self, x: Tensor, dtype: torch.dtype | None, call: parts.Call | None = None
-    ) -> Tensor:
+    def _textbook(self, x: Tensor, call: parts.Call, dtype: torch.dtype | None) -> Tensor:
         """`attend` as the paper and the released classes have it: every part is called.
 
         Args:
             x: as of `attend`.
+            call: of a part.
             dtype: that what the parts give is brought to; None leaves it as it is.
-            call: of a part; None calls it as autocast, if any, has it.
         """
-        by_name = self._by_name(dtype, call or parts.calling(x))
+        by_name = self._by_name(call, dtype)
         out = naive.equations(x, by_name, self.form, self.layout, self.branches)
         if self._gamma is not None:
             out = x + self._gamma * (out - x)
         return out.to(x.dtype)
 
-    def _by_name(self, dtype: torch.dtype | None, call: parts.Call) -> naive.Call:
+    def _by_name(self, call: parts.Call, dtype: torch.dtype | None) -> naive.Call:
         if dtype is None:
             return lambda name, given: call(getattr(self, name), given)
         return lambda name, given: call(getattr(self, name), given).to(dtype)

@@ -230,12 +230,14 @@ def wide_dtype(x: Tensor) -> torch.dtype:
 
 def autocast_off(x: Tensor) -> AbstractContextManager:
     """For what is computed from `x`. What is compiled may be run with autocast later."""
-    device = x.device.type
-    compiling = torch.compiler.is_compiling()
-    # The meta device has no autocast to turn off.
-    if x.is_meta or not (compiling or torch.is_autocast_enabled(device)):
+    if x.is_meta or not (torch.compiler.is_compiling() or is_autocasting(x)):
         return nullcontext()
-    return torch.autocast(device, enabled=False)
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def is_autocasting(x: Tensor) -> bool:
+    """Whether layers choose their dtypes themselves; the meta device has no autocast."""
+    return not x.is_meta and torch.is_autocast_enabled(x.device.type)
 
 
 def _is_wide(x: Tensor) -> bool:
