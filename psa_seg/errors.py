@@ -6,8 +6,10 @@ from collections.abc import Sequence
 class UserError(Exception):
     """A mistake the user can mend: the message says what is wrong, where, and what to do.
 
-    The command-line tools print it without a traceback and exit with status 2.
+    The command-line tools print it without a traceback and exit with `status`.
     """
+
+    status = 2
 
     def __init__(self, message: str) -> None:
         # A worker process that loads data hands its exceptions on as text, traceback and all.
@@ -20,6 +22,12 @@ class BusyError(UserError):
 
 class DataError(UserError):
     """One that one process of several may meet alone: in its own file, on its own machine."""
+
+
+class DivergedError(UserError):
+    """A training whose numbers are no numbers any more."""
+
+    status = 3
 
 
 def stop_at(findings: Sequence[str]) -> None:

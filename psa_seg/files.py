@@ -15,17 +15,20 @@ DISK_TROUBLE = {
 
 
 @contextmanager
-def whole(path: Path, new: bool = False) -> Iterator[Path]:
+def whole(path: Path, new: bool = False, lasting: bool = True) -> Iterator[Path]:
     """A file to write beside `path`, which takes its place at the end of the block.
 
-    Whatever ends the block early leaves `path` as it was, and nothing beside it.
+    Whatever ends the block early leaves `path` as it was, and nothing beside it; so does the end of
+    the process, or of the machine, but for the file beside it.
 
     Args:
         path: of the file, in a folder that exists.
         new: something else at `path` is an error, before the block and after it.
+        lasting: the disk holds the file before it takes its name; one of many that are made again
+            in no time need not wait for that.
 
     Raises:
-        UserError: where `path` must be new and is not.
+        UserError: where `path` must be new and is not, or its folder is gone.
     """
     if new:
         must_be_new(path)
@@ -35,8 +38,14 @@ def whole(path: Path, new: bool = False) -> Iterator[Path]:
         yield part
         if new:
             must_be_new(path)
+        if lasting:
+            _sync(part)
         os.replace(part, path)
+        if lasting:
+            _sync(path.parent)
     except OSError as error:
+        if error.errno == errno.ENOENT and not path.parent.is_dir():
+            raise gone(path.parent) from error
         if error.filename in (None, str(part)):  # a write does not say where
             error.filename = str(path)
         raise
@@ -44,9 +53,29 @@ def whole(path: Path, new: bool = False) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def write(path: Path, content: bytes | str, new: bool = False) -> None:
+def _sync(path: Path) -> None:
+    """Have the disk hold a file, or what a folder lists."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network disks know no such thing
+            raise
+    finally:
+        os.close(handle)
+
+
+def gone(folder: Path) -> UserError:
+    """The message for a folder that somebody took away while it was written to."""
+    return UserError(
+        f"{folder} is gone: something removed it while it was written to\n"
+        "  do         find out what did, and give the command again"
+    )
+
+
+def write(path: Path, content: bytes | str, new: bool = False, lasting: bool = True) -> None:
     """Write a file as `whole` does; text is UTF-8, names of files in it the bytes that they are."""
-    with whole(path, new) as part:
+    with whole(path, new, lasting) as part:
         if isinstance(content, str):
             content = content.encode(errors="surrogateescape")
         part.write_bytes(content)

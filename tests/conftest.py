@@ -3,7 +3,9 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -27,7 +29,7 @@ import psa_seg.engine.loop
 import psa_seg.evaluation
 import psa_seg.models  # noqa: F401
 from psa_seg.datasets.synthetic import prepare as draw
-from psa_seg.engine import launch, prepare
+from psa_seg.engine import launch, prepare, signals
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import shrink
 from tests import quick  # noqa: F401
@@ -38,6 +40,20 @@ RUNS = count()
 
 init_default_scope("mmseg")
 torch.backends.cudnn.allow_tf32 = False  # the textbook's convolutions are a reference
+
+
+@contextmanager
+def answering_signals():
+    """Signals are answered as in a tool."""
+    before = {number: signal.getsignal(number) for number in signals.ASKING}
+    signals.install()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signals._State.number = 0
+        signals.release()
 
 
 @pytest.fixture(autouse=True)

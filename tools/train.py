@@ -36,4 +36,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tool.run(main, "--resume goes on from the last checkpoint, if there is one yet")
+    tool.run(main, "with --resume it goes on from the last checkpoint, if there is one")

@@ -46,7 +46,8 @@ def load_checkpoint(path: str) -> dict[str, Any]:
     knows goes to its loader, which would run what a file holds.
 
     Raises:
-        UserError: where it is missing or broken, or holds more than data.
+        UserError: where it is missing or broken, or holds more than data, or weights that are no
+            numbers.
     """
     try:
         if "://" in path:
@@ -57,6 +58,7 @@ def load_checkpoint(path: str) -> dict[str, Any]:
             raise TypeError(f"it holds a {type(found).__name__}, and no weights by their names")
         if not isinstance(state_dict(found), Mapping):
             raise TypeError("what it holds as state_dict is no weights by their names")
+        _require_numbers(state_dict(found), path)
         return found
     except UserError:
         raise
@@ -76,6 +78,32 @@ def load_checkpoint(path: str) -> dict[str, Any]:
             f"checkpoint cannot be read: {path}\n  {type(error).__name__}: {reason}\n"
             "  do         name a file that torch.save wrote; one that was cut short, copy again"
         ) from error
+
+
+def _require_numbers(weights: Mapping[str, Tensor], path: str) -> None:
+    wrong = not_finite(weights)
+    if wrong:
+        raise UserError(
+            f"checkpoint of a run that diverged: {path}\n"
+            f"  because    NaN or Inf in {len(wrong)} of {len(weights)} tensors, {wrong[0]} first\n"
+            "  do         take one from before that, or train anew with a lower learning rate"
+        )
+
+
+def not_finite(node: Any, name: str = "") -> list[str]:
+    """Names of the tensors in a checkpoint, or in a part of one, that hold NaN or Inf."""
+    if isinstance(node, Tensor):
+        if not (node.is_floating_point() or node.is_complex()) or node.is_meta:
+            return []
+        node = node.float() if node.element_size() == 1 else node  # 8 bits: PyTorch cannot tell
+        return [] if bool(node.isfinite().all()) else [name]
+    if isinstance(node, Mapping):
+        parts = [(str(key), value) for key, value in node.items()]
+    elif isinstance(node, list | tuple):
+        parts = [(str(number), value) for number, value in enumerate(node)]
+    else:
+        return []
+    return [n for key, value in parts for n in not_finite(value, f"{name}.{key}" if name else key)]
 
 
 @CheckpointLoader.register_scheme(prefixes=rf".*\{shared.ENDING}$")  # matched from the beginning

@@ -3,11 +3,17 @@
 import datetime
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
-from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, is_distributed
+from mmengine.dist import (
+    all_gather_object,
+    all_reduce,
+    broadcast_object_list,
+    get_rank,
+    is_distributed,
+)
 
 from psa_seg.errors import DataError, UserError
 
@@ -39,6 +45,15 @@ def start(launcher: str) -> None:
     if gpus:
         torch.cuda.set_device(local)
     torch.distributed.init_process_group("nccl" if gpus else "gloo")
+
+
+def largest(values: Sequence[float]) -> list[float]:
+    """Each of some numbers, at its largest over all processes."""
+    if not is_distributed():
+        return list(values)
+    found = torch.tensor(values, dtype=torch.float32)
+    all_reduce(found, op="max")
+    return found.tolist()
 
 
 def once(function: Callable[[], Value], each_node: bool = False) -> Value:

@@ -145,7 +145,6 @@ class ReportHook(Hook):
         model, plain = runner.bare_model, runner.build_plain()
         cost = measure_inference(model, plain, tuple(size))
         self.record = replace(self.record, inference=cost)
-        self._write()
         score, figure = self.record.score, self.record.figure
         history = [(v.iteration, figure(validation=v)) for v in self.record.validations]
         work_dir, title = Path(runner.work_dir), runner.cfg.data_name
@@ -156,6 +155,7 @@ class ReportHook(Hook):
             meta = runner.val_dataloader.dataset.metainfo
             draw_samples(work_dir / "samples.png", rows, meta, title)
         write_scores(work_dir, self.record.last, self.record.classes, title)
+        self._write()  # complete: a run that was killed before this makes up for all of the above
         runner.logger.info(
             f"{title}: {score} {history[-1][1]:.2f} after {runner.iter} iterations; see "
             f"{work_dir}/curves.png, samples.png, {CONFUSION}, {CLASSES}, record.json"

@@ -11,7 +11,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from psa_seg.datasets.replay import NumberedDataset, NumberedSampler
+from psa_seg.engine import signals
 from psa_seg.engine.doctor.masks import ignored_id
+from psa_seg.engine.guard import Guard
+from psa_seg.engine.saving import saved
+from psa_seg.engine.signals import Interrupted
 from psa_seg.errors import UserError
 
 
@@ -116,24 +120,41 @@ class ReplayableTrainLoop(IterBasedTrainLoop):
             self.runner.optim_wrapper.initialize_count_status(
                 self.runner.model, self._iter * passes, self._max_iters * passes
             )
-        return super().run()
+        self.guard = Guard(self.runner)
+        try:
+            return super().run()
+        finally:
+            signals.release()
 
     def run_iter(self, data_batch: dict[str, list[Any]]) -> None:
-        """One step of the optimizer."""
+        """One step of the optimizer.
+
+        Raises:
+            Interrupted: in every process, after a checkpoint, where one of them was asked to end.
+            DivergedError: in every process, as of `Guard`.
+        """
+        signals.hold()
         runner = self.runner
         runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=data_batch)
         state = np.random.SeedSequence((runner.seed, runner.rank, self._iter)).generate_state(1)
         torch.manual_seed(int(state[0]))
+        self.guard.begin()
         passes = [
             runner.model.train_step(part, optim_wrapper=runner.optim_wrapper)
             for part in self._parts(data_batch)
         ]
         outputs = {name: sum(p[name] for p in passes) / len(passes) for name in passes[0]}
-        self._average_statistics()
+        if not self.guard.bad:
+            self._average_statistics()
+        self.guard.end(data_batch)
         runner.call_hook(
             "after_train_iter", batch_idx=self._iter, data_batch=data_batch, outputs=outputs
         )
         self._iter += 1
+        if self.guard.asked:
+            raise Interrupted(self.guard.asked, saved(runner))
+        if self._iter >= self._max_iters:  # what is left, another attempt makes up for
+            signals.release()
 
     def _parts(self, batch: dict[str, list[Any]]) -> list[dict[str, list[Any]]]:
         step = self.split.at_once

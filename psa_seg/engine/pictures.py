@@ -48,7 +48,12 @@ def draw_curves(
     right.set_ylim(0, 100)
     for iteration, value in history:
         right.annotate(f"{value:.1f}", (iteration, value), (0, 6), textcoords="offset points")
-    figure.savefig(path, dpi=120)
+    _save(figure, path, 120)
+
+
+def _save(figure: Figure, path: Path, dpi: int) -> None:
+    with files.whole(path) as part:
+        figure.savefig(part, dpi=dpi, format="png")
 
 
 class Pictured(NamedTuple):
@@ -96,7 +101,7 @@ def draw_samples(path: Path, rows: Sequence[Pictured], meta: dict[str, Any], tit
     legend = figure.legend(patches, names, loc="outside lower center", ncols=10, fontsize=8)
     for text in [*legend.get_texts(), figure.suptitle(shown(title))]:
         text.set_parse_math(False)
-    figure.savefig(path, dpi=80)
+    _save(figure, path, 80)
 
 
 def _errors(image: np.ndarray, sample: SegDataSample) -> np.ndarray:
@@ -162,7 +167,7 @@ def draw_confusion(path: Path, confusion: np.ndarray, names: Sequence[str], titl
         text = f"{100 * share:.0f}"
         axis.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
     figure.colorbar(shown_matrix, label="share of the true class's pixels", shrink=0.8)
-    figure.savefig(path, dpi=110)
+    _save(figure, path, 110)
 
 
 def _triple(sample: SegDataSample, meta: dict[str, Any]) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from psa_seg.checkpoints.reading import config_of, load_checkpoint
+from psa_seg.checkpoints.reading import load_checkpoint
 from psa_seg.datasets.transforms import without_masks
 from psa_seg.engine import options, weights, work_dir
 from psa_seg.engine.config import load_config, override
@@ -20,7 +20,6 @@ from psa_seg.engine.doctor import (
     check_checkpoint,
     check_demo,
     check_names,
-    check_same_run,
     check_views,
     new_heads,
     trained_model,
@@ -30,12 +29,12 @@ from psa_seg.engine.doctor.validation import also_scored
 from psa_seg.engine.explain import explaining, register
 from psa_seg.engine.looking import TRAINED_ON, check_config, look_at_data
 from psa_seg.engine.own_data import find_data, use_data
+from psa_seg.engine.resuming import newest
 from psa_seg.engine.run import Run
 from psa_seg.engine.work_dir import Claim
 from psa_seg.errors import UserError, stop_at
 from psa_seg.files import must_be_free
 from psa_seg.models.placement import settled
-from psa_seg.records.fingerprint import sources
 from psa_seg.records.schema import OF_A_DEMO
 
 
@@ -129,33 +128,30 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     """The run, but for its work directory; `folder` is that which it would go on in."""
     config = copy.deepcopy(config)
     config.model = settled(config.model)
-    resumed = work_dir.checkpoint_in(folder) if folder else None
-    config.allow_absent |= bool(resumed)  # what was begun is brought to its end
+    template = (config.default_hooks.get("checkpoint") or {}).get("filename_tmpl")
+    found = work_dir.checkpoints_in(folder, template or work_dir.TEMPLATE) if folder else []
+    config.allow_absent |= bool(found)  # what was begun is brought to its end
     stop_at(check_config(config, *TRAINED_ON))
     config.data_hash = look_at_data(config, *TRAINED_ON)
     # By this name MMSegmentation's `inference_model` reads it.
     config.test_pipeline = copy.deepcopy(first_steps(config.test_dataloader.dataset))
+    resumed, damaged = newest(config, found)
     if resumed:
-        checkpoint = load_checkpoint(resumed)
-        held = (config_of(checkpoint) or {}).get("start") or {}
-        named = sources(config)
-        here = weights.digests_here(config)  # some may be gone: no file of a start is needed now
-        config.start = {key: value for key, value in (held | here).items() if key in named}
-        stop_at(check_same_run(config, checkpoint, resumed))
-        stop_at(check_checkpoint(config.model, checkpoint, resumed, in_order=True))
-        return Run(config, Claim(Path()), checkpoint=resumed, resumed=True)
+        return replace(resumed, passed_over=tuple(damaged))
     if folder:
-        stop_at(work_dir.check_foreign(config, folder))
+        stop_at(work_dir.check_foreign(folder, damaged))
     if must_resume:
         raise UserError(
-            f"nothing to resume: no checkpoint in {folder or 'work_dirs'}\n"
-            "  do         correct --work-dir or --seed; to start here, give --auto-resume instead"
+            f"nothing to resume: no {'whole ' * bool(damaged)}checkpoint in {folder or 'work_dirs'}"
+            "\n  do         correct --work-dir or --seed; to start here, give --auto-resume instead"
         )
     fetched = weights.fetch(config)
     config.start = weights.digests(fetched)
     start = fetched.get("load_from")
     anew = _require_start(config, start) if start else []
-    return Run(config, Claim(Path()), checkpoint=start, anew=tuple(anew))
+    return Run(
+        config, Claim(Path()), checkpoint=start, anew=tuple(anew), passed_over=tuple(damaged)
+    )
 
 
 def scoring(

@@ -21,6 +21,8 @@ class Run:
             nothing but the model's own weights.
         resumed: whether the run goes on from that checkpoint.
         anew: tensors of the model that the checkpoint has for other classes, and that start anew.
+        passed_over: names of files in the work directory that are called as checkpoints of the run,
+            and are none, or no whole ones.
     """
 
     config: Config
@@ -29,6 +31,7 @@ class Run:
     checkpoint: str | None = None
     resumed: bool = False
     anew: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
     @property
     def work_dir(self) -> Path:

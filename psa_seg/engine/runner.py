@@ -2,13 +2,16 @@
 
 import io
 import logging
+from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.dist import broadcast
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModule, is_model_wrapper, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
@@ -17,19 +20,24 @@ from mmseg.registry import DATASETS, MODELS, OPTIMIZERS
 from torch import nn
 from torch.utils.data import DataLoader
 
+from psa_seg import files
 from psa_seg.checkpoints import names
 from psa_seg.checkpoints.reading import load_checkpoint, state_dict
 from psa_seg.datasets.loading import NamingDataset
+from psa_seg.engine import signals
 from psa_seg.engine.doctor.masks import ignored_id
 from psa_seg.engine.explain import explaining
+from psa_seg.engine.guard import FiniteHook
 from psa_seg.engine.hooks import PaceHook
 from psa_seg.engine.loop import ReplayableTrainLoop
 from psa_seg.engine.memory import checkpoint_activations, keep_freed
 from psa_seg.engine.run import Run
+from psa_seg.engine.saving import StopInValidationHook, WholeCheckpointHook
 from psa_seg.engine.summary import NOT_COUNTED, screen_size, summarize
 from psa_seg.errors import UserError, stop_at
 from psa_seg.models.placement import check_found, find, without_attention
 from psa_seg.models.segmentors import LeanEncoderDecoder
+from psa_seg.registry import name_of
 
 FILE_ONLY = (
     "Hooks will be executed",
@@ -65,6 +73,9 @@ class PairedRunner(Runner):
         runner = cls.from_cfg(run.config)
         runner._load_from, runner._resume = run.checkpoint, run.resumed
         runner.anew = run.anew
+        for hook in runner.hooks:
+            if isinstance(hook, WholeCheckpointHook):
+                hook.passed_over = run.passed_over
         return runner
 
     def build(self) -> None:
@@ -98,7 +109,15 @@ class PairedRunner(Runner):
         """Train; on a CPU, with the memory of the step before."""
         if not torch.cuda.is_available():
             keep_freed()
+        for hook in (FiniteHook(), StopInValidationHook()):
+            self.register_hook(hook)
         return super().train()
+
+    def register_hook(self, hook: Hook | dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        """A hook; in the place of mmengine's for checkpoints, that which never loses one."""
+        if isinstance(hook, dict) and name_of(hook.get("type")) == CheckpointHook.__name__:
+            hook = {**hook, "type": WholeCheckpointHook}
+        super().register_hook(hook, *args, **kwargs)
 
     def _require_forward(self) -> None:
         """Look whether what keeps costs from being counted keeps the network from running, too."""
@@ -152,7 +171,9 @@ class PairedRunner(Runner):
             model = self.cfg.model.get("module", self.cfg.model)  # of test-time augmentation
             dataset = NamingDataset(DATASETS.build(dataset), ignored_id(model))
         changed = {**dataloader, "persistent_workers": alive, "dataset": dataset}
-        return Runner.build_dataloader(changed, *args, **kwargs)
+        loader = Runner.build_dataloader(changed, *args, **kwargs)
+        loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
+        return loader
 
     def build_evaluator(self, evaluator: Any) -> Evaluator:
         """The evaluator; a segmentor of ours gives the confidence that it scores."""
@@ -212,7 +233,9 @@ class PairedRunner(Runner):
         """A logger whose log file holds all and whose console leaves out what nobody reads."""
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
-            if not isinstance(handler, logging.FileHandler):
+            if isinstance(handler, logging.FileHandler):
+                handler.handleError = _disk_refuses  # type: ignore[method-assign]
+            else:
                 handler.addFilter(lambda record: not record.getMessage().startswith(FILE_ONLY))
         return logger
 
@@ -229,12 +252,24 @@ class PairedRunner(Runner):
     def dump_config(self) -> None:
         """The config as it is run, in the work directory; never over the user's own file."""
         own = Path(self.cfg.filename)
-        if own.resolve() != Path(self.work_dir, own.name).resolve():
-            super().dump_config()
+        path = Path(self.work_dir, own.name)
+        if own.resolve() != path.resolve():
+            files.write(path, self.cfg.dump())
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         """One line instead of the whole config, which lies in the work directory anyway."""
         self.logger.info(f"{self.experiment_name}: seed {self.seed}, work dir {self.work_dir}")
+
+
+def _disk_refuses(record: logging.LogRecord) -> None:
+    """Raise what a log file's write raised: the module `logging` would print it, and go on."""
+    raise
+
+
+def _start_worker(first: Callable[[int], None] | None, worker: int) -> None:
+    signals.leave_to_parent()
+    if first is not None:
+        first(worker)
 
 
 def _require_pretrained(plain: BaseModule, attending: BaseModule) -> None:

@@ -4,11 +4,13 @@ import argparse
 import contextlib
 import io
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from psa_seg.engine import signals
 from psa_seg.errors import DataError, UserError
 from psa_seg.files import DISK_TROUBLE, disk_error
 
@@ -83,10 +85,13 @@ def import_quietly() -> None:
         warnings.simplefilter("ignore")
         import mmseg.datasets
         import mmseg.models  # noqa: F401
+    signals.check()
 
 
 def run(main: Callable[[], None], when_interrupted: str = "") -> None:
     """Run a tool; a user's mistake is printed once, as a message, and the exit status is 2.
+
+    A signal that asks it to end is a line, and the exit status 128 more than its number.
 
     Args:
         main: the tool.
@@ -95,6 +100,7 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
     warnings.filterwarnings("ignore", message="Default ``avg_non_ignore``")  # as in the baseline
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # a message of ours
     warnings.filterwarnings("ignore", message="For binary segmentation, we suggest")
+    signals.install()
     try:
         _tell_interruptions(main)
         sys.stdout.flush()
@@ -107,14 +113,19 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
         if FIRST or isinstance(error, OSError | DataError):
             message = disk_error(error) if isinstance(error, OSError) else error
             print(f"error: {message}", file=sys.stderr, flush=True)
+        status = getattr(error, "status", 2)
         if _is_distributed():  # others may wait for this process, and it must not wait for them
-            os._exit(2)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        if FIRST:
-            print("; ".join(filter(None, ["interrupted", when_interrupted])))
-        sys.stdout.flush()
-        os._exit(130)
+            os._exit(status)
+        sys.exit(status)
+    except KeyboardInterrupt as error:
+        with signals.last_words():
+            number = getattr(error, "number", signal.SIGINT)
+            name = f"({signal.Signals(number).name})" if number != signal.SIGINT else ""
+            if FIRST:
+                done = " ".join(filter(None, ["interrupted", name, getattr(error, "done", "")]))
+                print("; ".join(filter(None, [done, when_interrupted])))
+            sys.stdout.flush()
+            os._exit(128 + number)
     if _is_distributed():
         sys.modules["torch.distributed"].destroy_process_group()
 
@@ -127,7 +138,7 @@ def _tell_interruptions(main: Callable[[], None]) -> None:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, KeyboardInterrupt):
-                raise KeyboardInterrupt from error
+                raise cause from None
             cause = cause.__cause__ or cause.__context__
         raise
 

@@ -13,14 +13,19 @@ import signal
 import sys
 
 import torch
+from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
+
+HANDED_ON = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"  # to the processes
+LAST_STEP_S = "600"  # time that they have then for a step and a checkpoint; PyTorch 2.11: 30
 
 
 def arguments(processes: str) -> list[str]:
     """torchrun's options for this machine's part of the job."""
     nodes = os.environ.get("NNODES", "1")
     chosen = [f"--nproc-per-node={processes}", f"--nnodes={nodes}"]
+    chosen.append(f"--signals-to-handle={HANDED_ON}")
     if nodes == "1" and "MASTER_PORT" not in os.environ:
         return [*chosen, "--standalone"]  # any free port: several jobs fit on a machine
     return [
@@ -40,9 +45,12 @@ def main() -> None:
     share = max(1, torch.get_num_threads() // int(processes))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # one, if they are left unset
         os.environ.setdefault(name, str(share))
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", LAST_STEP_S)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
         torchrun([*arguments(processes), *script])
+    except SignalException as error:  # the processes have said what they did about it
+        os._exit(128 + error.sigval)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode > 0:

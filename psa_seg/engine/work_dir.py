@@ -1,29 +1,29 @@
 """Where a run is written: a directory that holds nothing, or this very run."""
 
-import errno
-import fcntl
 import itertools
 import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
-from psa_seg.errors import BusyError, UserError
+from psa_seg.errors import UserError
 from psa_seg.files import disk_error
 
-CLAIM = ".run"  # the process that began here
+CLAIM = ".run"  # the process that is at work here
+TEMPLATE = "iter_{}.pth"  # of the names of checkpoints
 PROBE = ".probe."
 AT_START = re.compile(r"\d{8}_\d{6}|.*\.py|\.probe\..*|\.run")  # what a start writes
 # What a run that was killed before its first checkpoint can have left, and Slurm.
-BEFORE_A_CHECKPOINT = re.compile(rf"{AT_START.pattern}|record\.json|.*\.(part|log|out|err)")
+BEFORE_A_CHECKPOINT = re.compile(
+    rf"{AT_START.pattern}|record\.json|last_checkpoint|.*\.(part|kept|log|out|err)"
+)
 
 
 class Claim(NamedTuple):
@@ -48,7 +48,7 @@ def find(name: str, given: str | None) -> Path | None:
         for path in Path("work_dirs").glob("*")
         if (match := numbered.fullmatch(path.name)) and _is_taken(path)
     }
-    begun = {number for number, path in found.items() if checkpoint_in(path)} or set(found)
+    begun = {number for number, path in found.items() if checkpoints_in(path)} or set(found)
     return found[max(begun)] if found else None
 
 
@@ -131,29 +131,6 @@ def make(folder: Path) -> Claim:
     return claim
 
 
-@contextmanager
-def alone(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock, of a run say; it goes with the process, however that ends.
-
-    Processes that load its data are forked, and outlive it for seconds: POSIX locks, other than
-    those of flock, are not handed on to them.
-
-    Raises:
-        BusyError: where another process holds it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
-                raise disk_error(error) from error
-            raise BusyError(
-                f"another process is at {what}\n  do         let it end, or stop it"
-            ) from None
-        yield
-
-
 def abandon(claim: Claim) -> None:
     """Take away what a fresh run that failed before its first step has left, and nothing else.
 
@@ -170,24 +147,42 @@ def abandon(claim: Claim) -> None:
             folder.rmdir()
 
 
-def checkpoint_in(folder: Path) -> str | None:
-    """The checkpoint with which the run in `folder` goes on; None if there is none."""
-    if not (folder / "last_checkpoint").is_file():  # mmengine would announce that
-        return None
-    latest = find_latest_checkpoint(str(folder))
-    return str(folder / Path(latest).name) if latest else None  # the path is of the day it was
+def checkpoints_in(folder: Path, template: str = TEMPLATE) -> list[Path]:
+    """What is called as a checkpoint of a run in `folder`, of the latest step first.
+
+    Args:
+        folder: that may hold some.
+        template: of their names, `filename_tmpl` of mmengine's hook.
+    """
+    before, _, after = template.partition("{}")
+    numbered = re.compile(rf"{re.escape(before)}(\d+){re.escape(after)}")
+    found = {
+        path: int(match[1])
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if (match := numbered.fullmatch(path.name))
+    }
+    return sorted(found, key=found.__getitem__, reverse=True)
 
 
-def check_foreign(config: Config, folder: Path) -> list[str]:
-    """What lies in a directory without a checkpoint that a run of `config` has not left there."""
-    hook = config.default_hooks.get("checkpoint") or {}
-    begun = f"iter_{hook.get('interval')}.pth"  # the first, killed before it was whole
+def sweep_out(folder: Path) -> None:
+    """Take away what a process that was killed had begun to write; nobody else is at work here."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
+def check_foreign(folder: Path, damaged: Collection[str]) -> list[str]:
+    """What lies in a directory without a checkpoint that no run has left there before its first.
+
+    Args:
+        folder: to look into.
+        damaged: names of checkpoints that once were.
+    """
     held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     return [
         f"{folder} holds no checkpoint to resume, but other files: {name}\n"
         "  do         choose another --work-dir"
         for name in held
-        if name != begun and not BEFORE_A_CHECKPOINT.fullmatch(name)
+        if name not in damaged and not BEFORE_A_CHECKPOINT.fullmatch(name)
     ]
 
 

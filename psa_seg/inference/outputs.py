@@ -65,12 +65,12 @@ class Outputs:
                 content = io.BytesIO()
                 assert found.scores is not None
                 np.savez_compressed(content, scores=found.scores, names=np.array(found.names))
-                files.write(path, content.getvalue())
+                files.write(path, content.getvalue(), lasting=False)
             elif kind == "gates":
-                with files.whole(path) as part:
+                with files.whole(path, lasting=False) as part:
                     gates.draw(part, found.image, found.gates or {}, name.name)
             else:
-                files.write(path, drawing.png(self._made[kind](found)))
+                files.write(path, drawing.png(self._made[kind](found)), lasting=False)
 
     def film(self, name: Path, rate: float) -> "Film":
         """A video's frames, to be written one after the other."""

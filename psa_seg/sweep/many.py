@@ -2,13 +2,10 @@
 
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from psa_seg.engine import looking
+from psa_seg.engine import looking, signals
+from psa_seg.engine.work_dir import checkpoints_in
 from psa_seg.errors import BusyError, UserError
 from psa_seg.records import read
 from psa_seg.sweep.experiment import Experiment, Run
@@ -122,8 +120,7 @@ def run_all(experiment: Experiment, free: list[str]) -> None:
     if not waiting:
         return
     order = list(steps)
-    with _signals_as_exits():
-        ended = _train(experiment, waiting, free, steps)
+    ended = _train(experiment, waiting, free, steps)
     ended.sort(key=lambda one: order.index(one.run.name))
     failed = [one for one in ended if one.process.returncode not in (0, BUSY)]
     if failed:
@@ -138,21 +135,6 @@ def run_all(experiment: Experiment, free: list[str]) -> None:
             f"{len(elsewhere)} of {len(steps)} runs are other processes', {elsewhere[0]} first\n"
             "  do         wait until --list has them all"
         )
-
-
-@contextmanager
-def _signals_as_exits() -> Iterator[None]:
-    """What ends this process ends its runs, too, which would go on alone."""
-
-    def leave(number: int, _: object) -> None:
-        sys.exit(128 + number)
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _train(
@@ -199,7 +181,7 @@ def _display() -> Progress:
 
 
 def _start(experiment: Experiment, run: Run, place: str, slots: int, task: TaskID) -> Going:
-    environment = dict(os.environ)
+    environment = dict(os.environ) | {signals.HANDED_ON: "1"}
     if place:
         visible = environment.get("CUDA_VISIBLE_DEVICES")
         environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[int(place)] if visible else place
@@ -216,10 +198,9 @@ def _start(experiment: Experiment, run: Run, place: str, slots: int, task: TaskI
 
 
 def _resumed_from(work_dir: Path) -> int:
-    """The step from which a run will go on."""
-    latest = work_dir / "last_checkpoint"
-    found = re.search(r"iter_(\d+)\.pth$", latest.read_text()) if latest.is_file() else None
-    return int(found[1]) if found else 0
+    """The step from which a run will go on, as far as names tell."""
+    found = checkpoints_in(work_dir)
+    return int(found[0].stem.rpartition("_")[2]) if found else 0
 
 
 def _step(work_dir: Path, since: float) -> int:

@@ -19,9 +19,9 @@ from psa_seg.engine.autocast import precision
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import DATA_ROOT, shrink, shrink_own
 from psa_seg.engine.describe import plain
+from psa_seg.engine.lock import alone
 from psa_seg.engine.options import use_amp
 from psa_seg.engine.own_data import find_data, use_data
-from psa_seg.engine.work_dir import alone
 from psa_seg.errors import UserError
 from psa_seg.models.placement import attentions, settled
 from psa_seg.records import Record, read

@@ -14,10 +14,15 @@ SCRIPT = """#!/bin/bash
 #SBATCH --time=24:00:00
 #SBATCH --requeue
 #SBATCH --open-mode=append
+#SBATCH --signal=B:USR1@180
 # sbatch it from the folder that it was made in. A task that was cut short goes on when it is queued
-# again; to start what is missing by then, make the script anew.
+# again, which it asks for three minutes before its time limit; to start what is missing by then,
+# make the script anew.
 runs=({names})
-exec {command} --run "${{runs[$SLURM_ARRAY_TASK_ID]}}"
+trap 'kill -USR1 "$run"; wait "$run"; scontrol requeue "$SLURM_JOB_ID"' USR1
+{command} --run "${{runs[$SLURM_ARRAY_TASK_ID]}}" &
+run=$!
+wait "$run"
 """
 
 

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.fileio import LocalBackend
 from mmseg.registry import MODELS
 
 from psa_seg import files
 from psa_seg.engine import tool, weights
 from psa_seg.engine.config import load_config, override
-from psa_seg.engine.work_dir import checkpoint_in, claim, find
+from psa_seg.engine.work_dir import checkpoints_in, claim, find
 from psa_seg.errors import UserError
 from tests.conftest import ROOT, evaluate, train
 
@@ -188,7 +187,7 @@ def test_work_dir_never_holds_another_run(monkeypatch, tmp_path):
     ], "starts at once get one each"
     shutil.rmtree("work_dirs/a_2")
     assert str(find("a", None)) == "work_dirs/a_3", "a gap is no end"
-    Path("work_dirs/a/last_checkpoint").write_text("/elsewhere/iter_2.pth")
+    Path("work_dirs/a/iter_2.pth").touch()
     assert str(find("a", None)) == "work_dirs/a", "a start that came to nothing is no latest run"
     assert str(find("a", "work_dirs/a_3")) == "work_dirs/a_3"
     for taken in ("work_dirs/a", __file__):
@@ -378,15 +377,21 @@ def test_a_disk_that_fills_up_in_training_is_a_message(held, tmp_path, monkeypat
     """... and the checkpoint before stays, whole, the one to resume from."""
     before = (tmp_path / "work/iter_2.pth").read_bytes()
 
-    def full(data, path):
-        Path(path).write_bytes(data[:100])
+    write = Path.write_bytes
+
+    def full(path, data):
+        if not path.name.startswith(".iter_4.pth."):
+            return write(path, data)
+        write(path, data[:100])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(LocalBackend, "put", lambda self, data, path: full(data, path))
+    monkeypatch.setattr(Path, "write_bytes", full)
     held.train_cfg.max_iters, held.resume = 4, True
     with pytest.raises(SystemExit) as status:
         tool.run(lambda: train(held))
     assert status.value.code == 2
-    assert "error: No space left on device" in capsys.readouterr().err
+    work = tmp_path / "work"
+    assert f"error: No space left on device: {work}/iter_4.pth\n" in capsys.readouterr().err
     assert (tmp_path / "work/iter_2.pth").read_bytes() == before
-    assert checkpoint_in(tmp_path / "work") == str(tmp_path / "work/iter_2.pth")
+    assert checkpoints_in(work) == [work / "iter_2.pth"]
+    assert not [*work.glob(".*.part")]

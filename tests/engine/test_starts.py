@@ -56,7 +56,7 @@ def test_a_test_that_cannot_start_leaves_nothing(tiny, tmp_path, wrong):
 HOLD = """
 import sys, time
 from pathlib import Path
-from psa_seg.engine.work_dir import alone
+from psa_seg.engine.lock import alone
 with alone(Path(sys.argv[1]), "it"):
     print("held", flush=True)
     time.sleep(600)

@@ -13,11 +13,12 @@ import cv2
 import pytest
 import yaml
 
-from psa_seg.engine.work_dir import alone
+from psa_seg.engine.lock import alone
+from psa_seg.engine.signals import Interrupted
 from psa_seg.errors import BusyError, UserError
 from psa_seg.records import read, write
 from psa_seg.sweep import many, one, read_experiment, slurm
-from tests.conftest import ROOT
+from tests.conftest import ROOT, answering_signals
 from tools import sweep as sweep_tool
 
 SWEEP = [sys.executable, str(ROOT / "tools/sweep.py")]
@@ -133,7 +134,7 @@ def test_runs_that_fail_are_named_after_all_others_had_their_turn(trial, capsys,
 HOLD = """
 import os, time
 from pathlib import Path
-from psa_seg.engine.work_dir import alone
+from psa_seg.engine.lock import alone
 from psa_seg.sweep import read_experiment
 found = read_experiment("trial.yaml")
 with alone(Path("work_dirs/trial/none_seed0.lock"), "run none_seed0"):
@@ -169,8 +170,8 @@ def test_runs_of_other_processes_are_no_success(trial, monkeypatch):
         many.run_all(read_experiment(str(trial)), ["", ""])
 
 
-def test_a_signal_ends_its_runs_too_and_is_its_own_alone(trial, monkeypatch):
-    before, popen, begun = signal.getsignal(signal.SIGTERM), subprocess.Popen, []
+def test_a_signal_ends_its_runs_too(trial, monkeypatch):
+    popen, begun = subprocess.Popen, []
 
     def start(_, **options):
         begun.append(popen([sys.executable, "-c", "import time; time.sleep(600)"], **options))
@@ -178,15 +179,16 @@ def test_a_signal_ends_its_runs_too_and_is_its_own_alone(trial, monkeypatch):
 
     monkeypatch.setattr(many.subprocess, "Popen", start)
     monkeypatch.setattr(many.time, "sleep", lambda _: signal.raise_signal(signal.SIGTERM))
-    with pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)):
+    with answering_signals(), pytest.raises(Interrupted) as raised:
         many.run_all(read_experiment(str(trial)), ["", ""])
+    assert raised.value.number == signal.SIGTERM
     assert [one.wait(60) for one in begun] == [-signal.SIGTERM] * 2
-    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_progress_is_of_this_sitting(tmp_path):
     tally = many.Tally({"a": 100, "b": 100, "c": 100})
-    (tmp_path / "last_checkpoint").write_text("/elsewhere/iter_60.pth")
+    for name in ("iter_60.pth", "iter_9.pth", "best_iter_80.pth", "iter_70.pth.kept"):
+        (tmp_path / name).touch()
     tally.goes_on("a", many._resumed_from(tmp_path))
     tally.goes_on("b", many._resumed_from(tmp_path / "nowhere"))
     assert (tally.done, tally.total) == (0, 240), "what was done before is no speed"

@@ -2,10 +2,10 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -43,14 +43,13 @@ def job(tmp_path):
     return dict(args=command, cwd=tmp_path, env=environment, text=True)
 
 
-def test_killed_job_goes_on(job, streets, tmp_path):
+def test_a_job_at_its_time_limit_goes_on(job, streets, tmp_path):
     """Two processes, from a checkpoint with an address, which the first of them reads alone."""
     options = {
         "train_dataloader.batch_size": 4,
         "load_from": f"https://example.invalid/{Path(CACHED).name}",
-        "train_cfg.max_iters": 6,
-        "train_cfg.val_interval": 6,
-        "default_hooks.checkpoint.interval": 1,
+        "train_cfg.max_iters": 12,
+        "train_cfg.val_interval": 12,
         "default_hooks.logger.interval": 1,
     }
     config = small(NAME, streets, tmp_path, **options)
@@ -58,21 +57,22 @@ def test_killed_job_goes_on(job, streets, tmp_path):
     (tmp_path / CACHED).parent.mkdir(parents=True)
     torch.save({"state_dict": MODELS.build(config.model).state_dict()}, tmp_path / CACHED)
 
-    with subprocess.Popen(**job, start_new_session=True, stdout=subprocess.DEVNULL) as process:
-        for _ in range(1200):
-            if (tmp_path / "work/iter_2.pth").exists() or process.poll() is not None:
+    with subprocess.Popen(**job, start_new_session=True, stdout=subprocess.PIPE) as process:
+        for line in process.stdout:
+            if "Iter(train) [2/12]" in line:
                 break
-            time.sleep(0.1)
         process.send_signal(signal.SIGUSR1)  # as Slurm does before the time limit
-        process.wait()
-        os.killpg(process.pid, signal.SIGTERM)
+        said = process.stdout.read()
+    assert process.returncode == 128 + signal.SIGUSR1, said[-2000:]
+    step = int(re.search(r"interrupted \(SIGUSR1\) after step (\d+) of 12, which", said)[1])
+    assert (tmp_path / f"work/iter_{step}.pth").exists()
     called = (tmp_path / "scontrol.txt").read_text().splitlines()
     assert called == ["show hostnames localhost", f"requeue {os.getpid()}"]
-    assert not (tmp_path / "work/record.json").exists(), "it was killed before its end"
+    assert not (tmp_path / "work/record.json").exists(), "it was not at its end"
 
     done = subprocess.run(**job, capture_output=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "Advance dataloader" in done.stdout
-    assert "Iter(train) [1/6]" not in done.stdout
+    assert f"Advance dataloader {step} steps" in done.stdout
+    assert f"Iter(train) [{step:2}/12]" not in done.stdout
     record = json.loads((tmp_path / "work/record.json").read_text())
-    assert (record["iterations"], len(record["validations"])) == (6, 1)
+    assert (record["iterations"], len(record["validations"])) == (12, 1)

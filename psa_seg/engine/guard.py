@@ -1,0 +1,161 @@
+"""Steps whose numbers are no numbers: skipped by all processes together, and counted."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather_object
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from psa_seg.checkpoints.reading import not_finite
+from psa_seg.engine import signals
+from psa_seg.engine.distributed import largest
+from psa_seg.errors import DivergedError
+
+AT_MOST = 5  # bad steps in a row
+IN_A_ROW, IN_ALL = "bad_steps_in_a_row", "bad_steps"  # in the message hub, and so in checkpoints
+REMEDY = (
+    "  do         lower the learning rate (optim_wrapper.optimizer.lr), or clip gradients\n"
+    "             (optim_wrapper.clip_grad.max_norm=1), and start anew"
+)
+
+
+class Guard:
+    """Looks at loss and gradients of a step before the optimizer does.
+
+    Where the loss of a process or a gradient is not finite, no process makes the step, and buffers
+    are put back, those of BatchNorm say. Gradients that overflowed under loss scaling are its own
+    matter (`AmpOptimWrapper` in float16), a loss that is not finite is not.
+
+    Args:
+        runner: whose optimizer wrapper is watched from now on.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner, self.model = runner, runner.model
+        self.asked = 0  # the signal that a process has got, 0 for none; known after each step
+        self.bad = False  # whether the latest step was left out
+        self.losses: list[Tensor] = []  # of this step
+        self.lost: list[str] = []  # losses of the bad steps in a row
+        self.peaks: Sequence[Tensor] = ()  # of each gradient in the last good step
+        wrapper = runner.optim_wrapper
+        self._kept: list[Tensor] = []
+        self._scaler = getattr(wrapper, "loss_scaler", None)
+        wrapper.update_params = self._seeing(wrapper.update_params)
+        wrapper.step = self._guarded(wrapper.step)
+
+    def begin(self) -> None:
+        """Before the forward pass of a step."""
+        buffers = list(self.model.buffers())
+        if [b.shape for b in buffers] != [k.shape for k in self._kept]:
+            self._kept = [torch.empty_like(b) for b in buffers]
+        if buffers:
+            torch._foreach_copy_(self._kept, buffers)
+        self.losses.clear()
+
+    def end(self, batch: Mapping[str, Any]) -> None:
+        """After a step that was bad: put back, tell, and count.
+
+        Args:
+            batch: of this process.
+
+        Raises:
+            DivergedError: in every process, when it was one too many.
+        """
+        hub, runner = self.runner.message_hub, self.runner
+        known = hub.runtime_info
+        row, number = known.get(IN_A_ROW, 0), runner.iter + 1
+        if not self.bad:
+            if row:
+                hub.update_info(IN_A_ROW, 0)
+                self.lost.clear()
+            return
+        if self._kept:
+            torch._foreach_copy_(list(self.model.buffers()), self._kept)
+        hub.update_info(IN_A_ROW, row + 1)
+        hub.update_info(IN_ALL, known.get(IN_ALL, 0) + 1)
+        loss = float(sum(self.losses))
+        self.lost.append(f"{loss:.4g}")
+        what = "gradients are not finite" if math.isfinite(loss) else f"loss is {loss:.4g}"
+        runner.logger.warning(
+            f"step {number} is left out: its {what} ({row + 1} in a row; {AT_MOST} end the run)"
+        )
+        if row + 1 < AT_MOST:
+            return
+        files = [sample.img_path for sample in batch.get("data_samples", ())]
+        both = all_gather_object((self.lost, files))
+        raise DivergedError(
+            f"{AT_MOST} steps in a row whose loss or gradients are not finite: the run stops at "
+            f"step {number}\n"
+            f"  losses     {'; '.join(', '.join(lost) for lost, _ in both)}\n"
+            f"  images     {', '.join(path for _, paths in both for path in paths)}\n"
+            f"  gradients  {self._largest()}\n"
+            f"  last good  {_last_checkpoint(runner)}\n{REMEDY}"
+        )
+
+    def _seeing(self, update: Callable[..., None]) -> Callable[..., None]:
+        def seeing(loss: Tensor, *args: Any, **kwargs: Any) -> None:
+            self.losses.append(loss.detach())
+            update(loss, *args, **kwargs)
+
+        return seeing
+
+    def _guarded(self, step: Callable[..., None]) -> Callable[..., None]:
+        @wraps(step)  # by an attribute of it, schedulers know that it counts its calls
+        def guarded(**kwargs: Any) -> None:
+            given = [p.grad for p in self.model.parameters() if p.grad is not None]
+            peaks = torch._foreach_norm(given, math.inf) if given else ()
+            looked_at = self.losses if self._scales() else [*self.losses, *peaks]
+            finite = torch.stack([value.float() for value in looked_at]).isfinite().all()
+            asked, bad = largest([signals.asked(), not finite])
+            self.asked, self.bad = int(asked), bool(bad)
+            if self.bad:
+                return  # the wrapper clears the gradients
+            self.peaks = peaks
+            step(**kwargs)
+
+        return guarded
+
+    def _scales(self) -> bool:
+        return self._scaler is not None and self._scaler.is_enabled()
+
+    def _largest(self) -> str:
+        names = [name for name, p in self.runner.bare_model.named_parameters() if p.requires_grad]
+        if len(names) != len(self.peaks):
+            return "of no step were all finite"
+        found = sorted(zip(map(float, self.peaks), names, strict=True), reverse=True)
+        return "largest in the last good step: " + ", ".join(f"{n} {x:.3g}" for x, n in found[:3])
+
+
+def _last_checkpoint(runner: Runner) -> str:
+    written = [hook.last_ckpt for hook in runner.hooks if getattr(hook, "last_ckpt", None)]
+    resumed = [str(runner._load_from)] if runner._resume else []
+    return next(iter([*written, *resumed]), "no checkpoint was written")
+
+
+class FiniteHook(Hook):
+    """Keeps weights that are not finite from being validated, and from being saved."""
+
+    priority = "LOWEST"  # after what others put into a checkpoint
+
+    def before_val(self, runner: Runner) -> None:
+        """Look at the weights."""
+        module: nn.Module = runner.model
+        _require(runner, runner.iter, not_finite(module.state_dict()))
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Look at all tensors of a checkpoint."""
+        _require(runner, checkpoint["meta"]["iter"], not_finite(checkpoint))
+
+
+def _require(runner: Runner, step: int, wrong: Sequence[str]) -> None:
+    if wrong:
+        raise DivergedError(
+            f"after step {step}, weights or what is kept of them are no numbers: the run stops\n"
+            f"  because    NaN or Inf in {len(wrong)} of the tensors, {wrong[0]} first\n"
+            f"  last good  {_last_checkpoint(runner)}\n{REMEDY}"
+        )

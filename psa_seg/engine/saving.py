@@ -1,0 +1,161 @@
+"""Checkpoints that are whole or not there, none of which goes before the next has come."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from mmengine.dataset import DefaultSampler
+from mmengine.dist import barrier, is_distributed, is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.runner import Runner
+
+from psa_seg import files
+from psa_seg.engine import signals
+from psa_seg.engine.distributed import largest
+from psa_seg.engine.signals import Interrupted
+
+POINTER = "last_checkpoint"  # MMSegmentation's tools read it; nothing here does
+
+
+class WholeBackend(LocalBackend):
+    """This disk, on which a file appears under its name when it is whole."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write bytes, all or none."""
+        path = Path(filepath)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(path, obj)
+
+
+register_backend("local", WholeBackend, force=True, prefixes="")
+
+
+class _Later:
+    """A backend that notes what to remove."""
+
+    def __init__(self, backend: Any) -> None:
+        self.backend = backend
+        self.removed: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backend, name)
+
+    def remove(self, path: str) -> None:
+        self.removed.append(path)
+
+
+class WholeCheckpointHook(CheckpointHook):
+    """mmengine's `CheckpointHook`, but that a checkpoint is removed after its successor is whole.
+
+    It takes the place of that hook in every run. Arguments are those of `CheckpointHook`.
+    """
+
+    file_backend: Any  # which `before_train` finds
+    passed_over: Collection[str] = ()  # names of files that resuming could not take
+
+    def save(self, runner: Runner) -> str:
+        """Have the state after the latest step in a checkpoint, in every process.
+
+        Returns:
+            Its path.
+        """
+        if not self.has(runner.iter):
+            meta = dict(epoch=runner.epoch, iter=runner.iter)
+            self._save_checkpoint_with_step(runner, runner.iter, meta)
+        barrier()  # the first process writes it
+        return self.last_ckpt
+
+    def has(self, step: int) -> bool:
+        """Whether the latest checkpoint of this attempt is of the state after `step`."""
+        return self.last_ckpt == self._path(step)
+
+    def _path(self, step: int) -> str:
+        return self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+        path = self._path(step)
+        runner.message_hub.update_info("last_ckpt", path)
+        outdated = []
+        if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
+            kept = [*self.keep_ckpt_ids, step]
+            # With one too many: where a run is killed now, its next attempt removes that.
+            runner.message_hub.update_info("keep_ckpt_ids", kept)
+            outdated = kept[: -self.max_keep_ckpts]
+            self.keep_ckpt_ids.append(step)
+        if is_main_process():
+            self._put_aside(Path(path))
+        runner.save_checkpoint(
+            self.out_dir,
+            self.filename_tmpl.format(step),
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        self.last_ckpt = path
+        if is_main_process():
+            files.write(Path(runner.work_dir, POINTER), path)
+            for old in map(self._path, outdated):
+                if self.file_backend.isfile(old):
+                    self.file_backend.remove(old)
+
+    def _put_aside(self, path: Path) -> None:
+        """Keep what lies where a checkpoint is to be written, and is none of this run."""
+        if path.name in self.passed_over and path.exists():
+            path.rename(path.with_name(f"{path.name}.kept"))
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
+        with self._removing_later() if self.save_best else nullcontext():
+            super()._save_best_checkpoint(runner, metrics)
+
+    @contextmanager
+    def _removing_later(self) -> Iterator[None]:
+        """What is removed in this block goes at its end, unless it has been written again."""
+        backend = self.file_backend
+        self.file_backend = later = _Later(backend)
+        try:
+            yield
+        finally:
+            self.file_backend = backend
+        best = {getattr(self, "best_ckpt_path", None)}
+        best |= set(getattr(self, "best_ckpt_path_dict", {}).values())
+        for path in later.removed:
+            if path not in best:
+                backend.remove(path)
+
+
+def saved(runner: Runner) -> str:
+    """Have the state after the latest step in a checkpoint; says so, or why not."""
+    hook = _checkpoints(runner)
+    where = f"after step {runner.iter} of {runner.max_iters}"
+    if hook is None:
+        return f"{where}, without a checkpoint (default_hooks.checkpoint)"
+    return f"{where}, which {hook.save(runner)} has"
+
+
+def _checkpoints(runner: Runner) -> WholeCheckpointHook | None:
+    return next((hook for hook in runner.hooks if isinstance(hook, WholeCheckpointHook)), None)
+
+
+class StopInValidationHook(Hook):
+    """Ends a run that is asked to end in a validation, if its step has a checkpoint.
+
+    Else the validation goes on, and the step after it is the last.
+    """
+
+    def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """Look, in all processes together, which have as many images each."""
+        if not signals.is_held() or not _is_even(runner.val_dataloader.sampler):
+            return
+        asked, hook = int(largest([signals.asked()])[0]), _checkpoints(runner)
+        if asked and hook is not None and hook.has(runner.iter):
+            raise Interrupted(asked, f"in a validation, {saved(runner)}")
+
+
+def _is_even(sampler: Any) -> bool:
+    return not is_distributed() or (isinstance(sampler, DefaultSampler) and sampler.round_up)

@@ -1,0 +1,118 @@
+"""Signals that ask a program to end: at once, or, within a training, at the end of its step.
+
+Slurm's warning is SIGUSR1, its end SIGTERM; a terminal sends SIGINT (Ctrl-C), and SIGHUP when it
+closes. What was started to outlive its terminal (`nohup`) goes on ignoring what it ignores.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+# Under torchrun, and in a sweep, a signal to all processes comes a second time, from their parent.
+ECHO_S = 1.0
+HANDED_ON = "PSA_SEG_SIGNALS_HANDED_ON"  # set by a sweep
+
+
+class Interrupted(KeyboardInterrupt):
+    """The program is to end.
+
+    Args:
+        number: of the signal.
+        done: what has been done about it, and how to go on; empty for a tool's own words.
+    """
+
+    def __init__(self, number: int, done: str = "") -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number, self.done = number, done
+
+
+class _State:
+    """What has been asked of this process."""
+
+    number = 0  # of the signal that came; 0 for none
+    came = 0.0  # seconds
+    held = False  # whether somebody looks at `number` soon
+
+
+def install() -> None:
+    """Answer these signals, from now on, in this process."""
+    _State.number, _State.held = 0, False
+    for number in ASKING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _answer)
+
+
+def _answer(number: int, frame: Any) -> None:
+    now = time.monotonic()
+    again = _State.number != 0
+    echoed = {HANDED_ON, "TORCHELASTIC_RUN_ID"} & os.environ.keys()
+    if again and echoed and now - _State.came < ECHO_S:
+        return
+    _State.number, _State.came = number, now
+    if again or not _State.held:
+        raise Interrupted(number)
+
+
+def check() -> None:
+    """Raise Interrupted where a signal came, and a library has swallowed that."""
+    if _State.number and not _State.held:
+        raise Interrupted(_State.number)
+
+
+def hold() -> None:
+    """From now on, a first signal waits until somebody looks at `asked`; a second one ends at once.
+
+    Raises:
+        Interrupted: as `check` does.
+    """
+    check()
+    _State.held = True
+
+
+def release() -> None:
+    """The opposite of `hold`: signals end the program where it is."""
+    _State.held = False
+
+
+def is_held() -> bool:
+    """Whether a first signal waits."""
+    return _State.held
+
+
+def asked() -> int:
+    """The number of the signal that waits; 0 if none does."""
+    return _State.number
+
+
+@contextmanager
+def last_words() -> Iterator[None]:
+    """The program ends after this block, and no signal ends it within."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ASKING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def leave_to_parent() -> None:
+    """In a process that loads data: end when the one that started it does, or says so.
+
+    A signal to all processes of a job must not take the data away that the last step needs.
+    """
+    for number in ASKING:
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_await_parent, daemon=True).start()
+
+
+def _await_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
