@@ -17,7 +17,7 @@ from psa_seg.engine.distributed import largest
 from psa_seg.errors import DivergedError
 
 AT_MOST = 5  # bad steps in a row
-IN_A_ROW, IN_ALL = "bad_steps_in_a_row", "bad_steps"  # in the message hub, and so in checkpoints
+IN_A_ROW, BAD_STEPS = "bad_steps_in_a_row", "bad_steps"  # in the message hub, so in checkpoints
 REMEDY = (
     "  do         lower the learning rate (optim_wrapper.optimizer.lr), or clip gradients\n"
     "             (optim_wrapper.clip_grad.max_norm=1), and start anew"
@@ -41,8 +41,10 @@ class Guard:
         self.bad = False  # whether the latest step was left out
         self.losses: list[Tensor] = []  # of this step
         self.lost: list[str] = []  # losses of the bad steps in a row
-        self.peaks: Sequence[Tensor] = ()  # of each gradient in the last good step
+        self.norms: Sequence[Tensor] = ()  # of each gradient in the last good step
         wrapper = runner.optim_wrapper
+        self._parameters = list(self.model.parameters())
+        self._holders = [module for module in self.model.modules() if module._buffers]
         self._kept: list[Tensor] = []
         self._scaler = getattr(wrapper, "loss_scaler", None)
         wrapper.update_params = self._seeing(wrapper.update_params)
@@ -50,7 +52,7 @@ class Guard:
 
     def begin(self) -> None:
         """Before the forward pass of a step."""
-        buffers = list(self.model.buffers())
+        buffers = self._buffers()
         if [b.shape for b in buffers] != [k.shape for k in self._kept]:
             self._kept = [torch.empty_like(b) for b in buffers]
         if buffers:
@@ -75,9 +77,9 @@ class Guard:
                 self.lost.clear()
             return
         if self._kept:
-            torch._foreach_copy_(list(self.model.buffers()), self._kept)
+            torch._foreach_copy_(self._buffers(), self._kept)
         hub.update_info(IN_A_ROW, row + 1)
-        hub.update_info(IN_ALL, known.get(IN_ALL, 0) + 1)
+        hub.update_info(BAD_STEPS, known.get(BAD_STEPS, 0) + 1)
         loss = float(sum(self.losses))
         self.lost.append(f"{loss:.4g}")
         what = "gradients are not finite" if math.isfinite(loss) else f"loss is {loss:.4g}"
@@ -97,6 +99,9 @@ class Guard:
             f"  last good  {_last_checkpoint(runner)}\n{REMEDY}"
         )
 
+    def _buffers(self) -> list[Tensor]:
+        return [b for module in self._holders for b in module._buffers.values() if b is not None]
+
     def _seeing(self, update: Callable[..., None]) -> Callable[..., None]:
         def seeing(loss: Tensor, *args: Any, **kwargs: Any) -> None:
             self.losses.append(loss.detach())
@@ -107,15 +112,15 @@ class Guard:
     def _guarded(self, step: Callable[..., None]) -> Callable[..., None]:
         @wraps(step)  # by an attribute of it, schedulers know that it counts its calls
         def guarded(**kwargs: Any) -> None:
-            given = [p.grad for p in self.model.parameters() if p.grad is not None]
-            peaks = torch._foreach_norm(given, math.inf) if given else ()
-            looked_at = self.losses if self._scales() else [*self.losses, *peaks]
+            given = [p.grad for p in self._parameters if p.grad is not None]
+            norms = torch._foreach_norm(given) if given else ()  # NaN, or Inf, where one is in it
+            looked_at = self.losses if self._scales() else [*self.losses, *norms]
             finite = torch.stack([value.float() for value in looked_at]).isfinite().all()
             asked, bad = largest([signals.asked(), not finite])
             self.asked, self.bad = int(asked), bool(bad)
             if self.bad:
                 return  # the wrapper clears the gradients
-            self.peaks = peaks
+            self.norms = norms
             step(**kwargs)
 
         return guarded
@@ -125,10 +130,11 @@ class Guard:
 
     def _largest(self) -> str:
         names = [name for name, p in self.runner.bare_model.named_parameters() if p.requires_grad]
-        if len(names) != len(self.peaks):
+        if len(names) != len(self.norms):
             return "of no step were all finite"
-        found = sorted(zip(map(float, self.peaks), names, strict=True), reverse=True)
-        return "largest in the last good step: " + ", ".join(f"{n} {x:.3g}" for x, n in found[:3])
+        found = sorted(zip(map(float, self.norms), names, strict=True), reverse=True)
+        largest_ones = ", ".join(f"{name} {norm:.3g}" for norm, name in found[:3])
+        return f"of the largest norms in the last good step: {largest_ones}"
 
 
 def _last_checkpoint(runner: Runner) -> str:

@@ -17,6 +17,7 @@ from torch.profiler import profile, schedule
 
 from psa_seg.engine.describe import begin, measure_inference, training_memory
 from psa_seg.engine.distributed import once
+from psa_seg.engine.guard import BAD_STEPS
 from psa_seg.engine.panels import CLASSES, CONFUSION, find_metric, write_scores
 from psa_seg.engine.pictures import (
     Pictured,
@@ -109,7 +110,7 @@ class ReportHook(Hook):
     @master_only
     def before_val(self, runner: Runner) -> None:
         """Write what is known so far: a run may be killed while it validates."""
-        self._write()
+        self._write(runner)
 
     @master_only
     def after_val_iter(
@@ -131,11 +132,12 @@ class ReportHook(Hook):
         validation = self.metric.validation(runner.iter)
         self.record = replace(self.record, validations=(*self.record.validations, validation))
         self.validated, self.gated = True, None
-        self._write()
+        self._write(runner)
 
-    def _write(self) -> None:
+    def _write(self, runner: Runner) -> None:
         elapsed = round(time.monotonic() - self.started, 1)
-        self.record = replace(self.record, wall_time_s=elapsed)
+        left_out = runner.message_hub.runtime_info.get(BAD_STEPS, 0)
+        self.record = replace(self.record, wall_time_s=elapsed, left_out=left_out)
         write(self.path, self.record)
 
     @master_only
@@ -155,7 +157,7 @@ class ReportHook(Hook):
             meta = runner.val_dataloader.dataset.metainfo
             draw_samples(work_dir / "samples.png", rows, meta, title)
         write_scores(work_dir, self.record.last, self.record.classes, title)
-        self._write()  # complete: a run that was killed before this makes up for all of the above
+        self._write(runner)  # complete: a run that was killed before makes up for all of this
         runner.logger.info(
             f"{title}: {score} {history[-1][1]:.2f} after {runner.iter} iterations; see "
             f"{work_dir}/curves.png, samples.png, {CONFUSION}, {CLASSES}, record.json"

@@ -2,7 +2,6 @@
 
 import io
 import logging
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -172,7 +171,7 @@ class PairedRunner(Runner):
             dataset = NamingDataset(DATASETS.build(dataset), ignored_id(model))
         changed = {**dataloader, "persistent_workers": alive, "dataset": dataset}
         loader = Runner.build_dataloader(changed, *args, **kwargs)
-        loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
+        loader.worker_init_fn = partial(signals.leave_to_parent, loader.worker_init_fn)
         return loader
 
     def build_evaluator(self, evaluator: Any) -> Evaluator:
@@ -264,12 +263,6 @@ class PairedRunner(Runner):
 def _disk_refuses(record: logging.LogRecord) -> None:
     """Raise what a log file's write raised: the module `logging` would print it, and go on."""
     raise
-
-
-def _start_worker(first: Callable[[int], None] | None, worker: int) -> None:
-    signals.leave_to_parent()
-    if first is not None:
-        first(worker)
 
 
 def _require_pretrained(plain: BaseModule, attending: BaseModule) -> None:

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -100,16 +100,22 @@ def last_words() -> Iterator[None]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
-def leave_to_parent() -> None:
+def leave_to_parent(first: Callable[[int], None] | None, worker: int) -> None:
     """In a process that loads data: end when the one that started it does, or says so.
 
     A signal to all processes of a job must not take the data away that the last step needs.
+
+    Args:
+        first: what else a worker begins with.
+        worker: its number.
     """
     for number in ASKING:
         if number != signal.SIGTERM:
             signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_await_parent, daemon=True).start()
+    if first is not None:
+        first(worker)
 
 
 def _await_parent() -> None:

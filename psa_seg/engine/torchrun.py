@@ -50,7 +50,7 @@ def main() -> None:
     try:
         torchrun([*arguments(processes), *script])
     except SignalException as error:  # the processes have said what they did about it
-        os._exit(128 + error.sigval)
+        sys.exit(128 + error.sigval)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode > 0:

@@ -175,6 +175,7 @@ class Record:
     start: dict[str, str] = field(default_factory=dict)  # digests of files of weights, by key
     score: str = "mIoU"  # by which models are compared: see `records.scores.needed`
     plan: Plan | None = None
+    left_out: int = 0  # steps that were not made, for their loss or gradients were not finite
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -182,7 +183,7 @@ class Record:
             _require(getattr(self, name) != "", f"{name} must not be empty")
         for name in ("max_iterations", "batch_size", "train_images", "val_images", "parameters"):
             _require(getattr(self, name) > 0, f"{name} must be above 0")
-        for name in ("seed", "wall_time_s"):
+        for name in ("seed", "wall_time_s", "left_out"):
             _require(getattr(self, name) >= 0, f"{name} must be at least 0")
         _require(not self.crop or _is_size(self.crop), "crop must be rows and columns")
         _require(len(self.attempts) > 0, "attempts must not be empty")

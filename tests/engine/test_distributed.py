@@ -1,6 +1,7 @@
 """Two gloo processes do what one does."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from psa_seg.engine import distributed, torchrun
@@ -144,6 +146,21 @@ def test_more_processes_than_gpus_are_said_once_on_each_machine(monkeypatch, ran
     with pytest.raises(raised) as error:
         distributed.start("pytorch")
     assert raised is SystemExit or "4 processes were asked for, but" in str(error.value)
+
+
+def test_a_signal_is_the_exit_status(monkeypatch, capsys):
+    def asked(options):
+        assert any("USR1" in option for option in options)
+        raise SignalException("", signal.SIGUSR1)
+
+    monkeypatch.setattr(torchrun, "torchrun", asked)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(sys, "argv", ["torchrun", "4", "tools/train.py"])
+    with pytest.raises(SystemExit) as status:
+        torchrun.main()
+    assert status.value.code == 128 + signal.SIGUSR1
+    assert capsys.readouterr().err == "", "the processes have said what they did"
 
 
 def test_a_process_that_was_killed_is_named(monkeypatch, capsys):

@@ -108,7 +108,7 @@ def test_five_in_a_row_end_the_run_and_say_where(ill, tmp_path, capsys):
     assert told.startswith("error: 5 steps in a row whose loss or gradients are not finite: the ")
     assert "stops at step 8\n  losses     nan, nan, nan, nan, nan\n" in told
     assert len(re.findall(r"leftImg8bit/train/\S+\.png", told)) == 2
-    assert re.search(r"largest in the last good step: (\S+ [\d.e+-]+(, )?){3}\n", told)
+    assert re.search(r"of the largest norms in the last good step: (\S+ [\d.e+-]+(, )?){3}\n", told)
     assert f"last good  {tmp_path}/work/iter_7.pth\n" in told
     assert not not_finite(load_checkpoint(str(tmp_path / "work/iter_7.pth")))
 

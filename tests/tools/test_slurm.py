@@ -59,7 +59,7 @@ def test_a_job_at_its_time_limit_goes_on(job, streets, tmp_path):
 
     with subprocess.Popen(**job, start_new_session=True, stdout=subprocess.PIPE) as process:
         for line in process.stdout:
-            if "Iter(train) [2/12]" in line:
+            if "Iter(train) [ 2/12]" in line:
                 break
         process.send_signal(signal.SIGUSR1)  # as Slurm does before the time limit
         said = process.stdout.read()

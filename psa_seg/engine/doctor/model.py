@@ -47,6 +47,12 @@ def check_checkpoints(config: Config) -> list[str]:
     """What is wrong with options that are looked at when the first checkpoint is written."""
     hook = config.default_hooks.get("checkpoint") or {}
     names = [*options(CheckpointHook), *inspect.signature(Runner.save_checkpoint).parameters]
+    if hook and hook.get("by_epoch", True):
+        return [
+            f"default_hooks.checkpoint counts epochs, and runs count steps: {config.filename}\n"
+            "  why        its first checkpoint would be that of the last step\n"
+            "  do         add by_epoch=False, and interval=2000, say"
+        ]
     return [
         f"{config.filename}: default_hooks.checkpoint has no option {key!r}\n"
         + meant_by(near(str(key), names))
