@@ -16,7 +16,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from benchmarks import predicting, speed
+from benchmarks import predicting, reliability, speed
 from benchmarks.measure import RESULTS
 from psa_seg import PolarizedSelfAttention, attention
 from psa_seg.engine.config import load_config
@@ -228,6 +228,7 @@ PAGES = {
         "tiles": predicting.tiles,
         "int8": predicting.int8,
     },
+    ROOT / "docs/reliability.md": {"faults": reliability.faults, "guard": reliability.guard},
 }
 
 

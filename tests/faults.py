@@ -24,7 +24,6 @@ import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +31,7 @@ import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
 
-from benchmarks.measure import RESULTS
+from benchmarks.measure import RESULTS, write
 from psa_seg.datasets.synthetic import prepare as draw
 from psa_seg.engine import describe, distributed, launch, prepare, summary, tool
 from psa_seg.engine.config import load_config, override
@@ -286,6 +285,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--random", type=int, default=20, help="kills at random moments")
     parser.add_argument("--of-two", type=int, default=5, help="kills of one of two processes")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV")
     args = parser.parse_args()
     torch.set_num_threads(1)
     tried, right = Counter[str](), Counter[str]()
@@ -314,10 +314,9 @@ def main() -> None:
         for number, (_, fault) in enumerate(random.sample(chosen, args.of_two)):
             wrong = goes_on(trial, reference, f"{number}", fault=fault._replace(full=False))
             note("one of two processes killed", wrong)
-    path = RESULTS / f"faults_cpu_{date.today()}.csv"
-    lines = [f"{kind},{tried[kind]},{right[kind]}" for kind in tried]
-    path.write_text("\n".join(["fault,tried,went on and ended bit-equal", *lines]) + "\n")
-    print(f"wrote {path} after {time.monotonic() - began:.0f} s")
+    rows = ({"fault": kind, "tried": tried[kind], "bit_equal": right[kind]} for kind in tried)
+    write(rows, "faults", "cpu", args.out)
+    print(f"after {time.monotonic() - began:.0f} s")
     sys.exit(right != tried)
 
 

@@ -13,7 +13,7 @@ from psa_seg.engine.lock import alone
 from psa_seg.engine.run import Run
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.errors import stop_at
-from psa_seg.files import gone
+from psa_seg.files import DISK_TROUBLE, gone
 
 
 def train(run: Run) -> None:
@@ -42,13 +42,17 @@ def train(run: Run) -> None:
 
 @contextmanager
 def _in_its_place(folder: Path) -> Iterator[None]:
-    """What libraries say of a folder that was removed under them is a message."""
+    """What libraries say of a folder that was removed under them, or is full, names it."""
     try:
         yield
     except FileNotFoundError as error:
         if folder.is_dir():
             raise
         raise gone(folder) from error
+    except OSError as error:
+        if error.errno in DISK_TROUBLE and error.filename is None:  # a write does not say where
+            error.filename = str(folder)
+        raise
 
 
 def test(run: Run) -> None:

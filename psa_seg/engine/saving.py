@@ -76,6 +76,8 @@ class WholeCheckpointHook(CheckpointHook):
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         path = self._path(step)
+        if not Path(runner.work_dir).is_dir():  # which mmengine would make anew
+            raise files.gone(Path(runner.work_dir))
         runner.message_hub.update_info("last_ckpt", path)
         outdated = []
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:

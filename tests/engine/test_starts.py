@@ -1,13 +1,19 @@
 """Starts that fail leave nothing of theirs, and take nothing of others."""
 
+import errno
+import logging
+import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
+from mmengine.visualization import LocalVisBackend
 from mmseg.registry import MODELS
 
-from psa_seg.engine import launch, prepare
+from psa_seg.engine import launch, prepare, tool
+from psa_seg.engine.loop import ReplayableTrainLoop
 from psa_seg.errors import BusyError, UserError
 from tests.conftest import evaluate, train
 
@@ -51,6 +57,43 @@ def test_a_test_that_cannot_start_leaves_nothing(tiny, tmp_path, wrong):
     with pytest.raises(UserError):
         evaluate(config, str(path), **options)
     assert list(path.parent.iterdir()) == [path]
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("removed", "{}/work is gone: something removed it while it was written to"),
+        ("log", "No space left on device: {}/work"),
+        ("scalars", "No space left on device: {}/work"),
+    ],
+)
+def test_a_work_directory_that_fails_in_training_is_one_message(
+    tiny, tmp_path, monkeypatch, capsys, what, message
+):
+    config = tiny(NAME, **{"train_cfg.max_iters": 2, "default_hooks.checkpoint.interval": 1})
+    config.custom_hooks = []
+    loop = ReplayableTrainLoop.run_iter
+
+    def run_iter(self, batch):
+        if what == "removed":
+            shutil.rmtree(tmp_path / "work")
+        elif what == "log":
+            monkeypatch.setattr(logging.FileHandler, "flush", full)
+        loop(self, batch)
+
+    monkeypatch.setattr(ReplayableTrainLoop, "run_iter", run_iter)
+    if what == "scalars":
+        monkeypatch.setattr(LocalVisBackend, "add_scalars", full)
+    with pytest.raises(SystemExit) as status:
+        tool.run(lambda: train(config))
+    assert status.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {message.format(tmp_path)}\n")
+    assert "Traceback" not in told
 
 
 HOLD = """
