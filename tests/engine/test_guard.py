@@ -15,12 +15,15 @@ from mmseg.registry import MODELS
 from psa_seg.checkpoints.reading import load_checkpoint, not_finite
 from psa_seg.engine import tool
 from psa_seg.engine.guard import Guard
+from psa_seg.engine.hooks import ReportHook
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.errors import DivergedError, UserError
 from psa_seg.models.segmentors import LeanEncoderDecoder
+from psa_seg.records import read
 from tests.conftest import evaluate, train
+from tests.leaderboard.invented import record
 
-NAME = "psa_deeplabv3plus_cityscapes"
+NAME = "psa_deeplabv3plus_r18_cityscapes"
 OPTIONS = {
     "train_cfg.max_iters": 8,
     "default_hooks.checkpoint.interval": 1,
@@ -171,6 +174,13 @@ def test_a_learning_rate_beyond_all_bounds_leaves_no_score(tiny, tmp_path):
     with pytest.raises(DivergedError, match="no checkpoint was written"):
         train(tiny(NAME, **options, **crop))
     assert not (tmp_path / "work/record.json").exists()
+
+
+def test_a_record_tells_of_steps_that_were_left_out(tmp_path):
+    hook, hub = ReportHook(), SimpleNamespace(runtime_info={"bad_steps": 3})
+    hook.path, hook.started, hook.record = tmp_path / "record.json", 0.0, record()
+    hook._write(SimpleNamespace(message_hub=hub))
+    assert read(hook.path).left_out == 3
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])

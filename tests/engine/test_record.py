@@ -13,7 +13,6 @@ from mmseg.registry import DATASETS
 
 from psa_seg import PolarizedSelfAttention
 from psa_seg.datasets import RawCityscapesDataset
-from psa_seg.engine import hooks
 from psa_seg.engine.describe import setting
 from psa_seg.engine.pictures import find_gating
 from psa_seg.errors import UserError
@@ -67,36 +66,6 @@ def test_it_says_what_the_run_cost(written):
     assert 0 < inference["GFLOPs"] < 10
     ratio = inference["milliseconds"] / inference["plain_milliseconds"]
     assert 0.2 < ratio < 5, "the attention is a thousandth of the work"
-
-
-@pytest.mark.parametrize("where", ["in its validation", "before its pictures"])
-def test_what_a_killed_run_owes_is_made_up_for(tiny, tmp_path, monkeypatch, where):
-    options = {
-        "train_cfg.max_iters": 2,
-        "train_cfg.val_interval": 2,
-        "default_hooks.checkpoint.interval": 1,
-    }
-
-    def killed(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        if where == "in its validation":
-            patch.setattr(hooks.ReportHook, "after_val_iter", killed)
-        else:
-            patch.setattr(hooks, "measure_inference", killed)
-        with pytest.raises(KeyboardInterrupt):
-            train(tiny(NAME, **options))
-    path = tmp_path / "work/record.json"
-    assert not read(path).is_complete
-    assert not (tmp_path / "work/samples.png").exists()
-    train(tiny(NAME, **options, resume=True))
-    record = read(path)
-    assert record.is_complete
-    assert [v.iteration for v in record.validations] == [2]
-    assert record.training_memory.MiB > 200
-    assert [attempt.from_step for attempt in record.attempts] == [0, 2]
-    assert (tmp_path / "work/samples.png").exists()
 
 
 def test_a_run_does_not_go_on_with_other_data(tiny, tmp_path):

@@ -17,7 +17,7 @@ from psa_seg.engine.lock import alone
 from psa_seg.errors import BusyError, UserError
 from tests.conftest import small, train
 
-NAME = "psa_deeplabv3plus_cityscapes"
+NAME = "psa_deeplabv3plus_r18_cityscapes"
 OPTIONS = {
     "train_cfg.max_iters": 2,
     "default_hooks.checkpoint.interval": 1,

@@ -13,9 +13,10 @@ from mmengine.hooks import Hook
 from psa_seg.engine import signals, tool
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.engine.signals import ASKING, Interrupted
+from psa_seg.records import read
 from tests.conftest import ROOT, answering_signals, train
 
-NAME = "psa_deeplabv3plus_cityscapes"
+NAME = "psa_deeplabv3plus_r18_cityscapes"
 OPTIONS = {
     "train_cfg.max_iters": 3,
     "param_scheduler.0.end": 3,
@@ -83,7 +84,14 @@ def test_in_a_validation_the_checkpoint_before_it_is_enough(asked, tmp_path):
         asked("work", where="after_val_iter", iteration=2, numbers=[signal.SIGHUP])
     assert raised.value.done.startswith("in a validation, after step 2 of 3, which")
     assert checkpoints(tmp_path / "work") == ["iter_2.pth"]
+    path = tmp_path / "work/record.json"
+    assert not read(path).validations
     asked("work")
+    record = read(path)
+    assert record.is_complete
+    assert [v.iteration for v in record.validations] == [2, 3], "the first is made up for"
+    assert [attempt.from_step for attempt in record.attempts] == [0, 2]
+    assert record.training_memory.MiB > 200
 
 
 def test_a_second_signal_ends_at_once_and_a_late_one_the_pictures(asked, tmp_path):
@@ -94,8 +102,9 @@ def test_a_second_signal_ends_at_once_and_a_late_one_the_pictures(asked, tmp_pat
     with pytest.raises(Interrupted) as raised:
         asked("late", where="before_val_epoch", iteration=3, numbers=[signal.SIGTERM])
     assert checkpoints(tmp_path / "late") == ["iter_2.pth", "iter_3.pth"]
+    assert not (tmp_path / "late/samples.png").exists()
     asked("late")
-    assert (tmp_path / "late/curves.png").exists()
+    assert (tmp_path / "late/samples.png").exists()
 
 
 @pytest.mark.parametrize("number", ASKING)
