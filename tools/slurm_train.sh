@@ -11,7 +11,8 @@ cd "${SLURM_SUBMIT_DIR:-.}" || exit 2
 export NNODES=$SLURM_NNODES MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))
 MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export MASTER_ADDR GPUS=${SLURM_GPUS_ON_NODE:-1} SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
-trap 'kill -USR1 "$run"; wait "$run"; scontrol requeue "$SLURM_JOB_ID"' USR1
+trap 'kill -USR1 "$run"; wait "$run"; case $? in 0|2|3) ;; *) scontrol requeue "$SLURM_JOB_ID";; esac' USR1
+trap 'kill -TERM "$run"; wait "$run"' TERM
 srun --kill-on-bad-exit=1 \
   bash -c 'NODE_RANK=$SLURM_NODEID exec tools/dist_train.sh "$0" "$GPUS" --auto-resume --work-dir "$@"' "$@" &
 run=$!

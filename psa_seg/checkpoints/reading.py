@@ -90,13 +90,20 @@ def _require_numbers(weights: Mapping[str, Tensor], path: str) -> None:
         )
 
 
+def _is_mask(tensor: Tensor) -> bool:
+    """Whether a tensor is added to scores of attention: square, of zeros and infinities alone."""
+    if tensor.ndim < 2 or tensor.shape[-1] != tensor.shape[-2] or tensor.isnan().any():
+        return False
+    return bool((tensor[tensor.isfinite()] == 0).all()) and bool(tensor.isfinite().any())
+
+
 def not_finite(node: Any, name: str = "") -> list[str]:
     """Names of the tensors in a checkpoint, or in a part of one, that hold NaN or Inf."""
     if isinstance(node, Tensor):
         if not (node.is_floating_point() or node.is_complex()) or node.is_meta:
             return []
         node = node.float() if node.element_size() == 1 else node  # 8 bits: PyTorch cannot tell
-        return [] if bool(node.isfinite().all()) else [name]
+        return [] if bool(node.isfinite().all()) or _is_mask(node) else [name]
     if isinstance(node, Mapping):
         parts = [(str(key), value) for key, value in node.items()]
     elif isinstance(node, list | tuple):

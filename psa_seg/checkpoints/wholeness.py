@@ -1,10 +1,13 @@
 """Whether a file is all of what torch.save wrote: a zip whose directory and checksums agree."""
 
 import errno
+import os
 import zipfile
 from pathlib import Path
 
 from psa_seg.files import disk_error
+
+DAMAGES = (errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.EIO)
 
 
 def damage(path: Path) -> str:
@@ -21,14 +24,10 @@ def damage(path: Path) -> str:
             if packed:
                 return f"{packed[0].filename} in it is compressed, which torch.save does not do"
             broken = archive.testzip()
-    except IsADirectoryError:
-        return "it is a folder"
-    except PermissionError as error:
-        raise disk_error(error) from error
     except OSError as error:
-        if error.errno == errno.ENOENT:
-            return "it leads nowhere"
-        return f"the disk does not give it: {error.strerror or error}"
+        if error.errno not in DAMAGES:  # a whole file may be there tomorrow
+            raise disk_error(error) from error
+        return os.strerror(error.errno)
     except Exception as error:  # whatever a broken directory makes zipfile say
         return f"it is cut short, or no zip: {' '.join(str(error).split())[:100]}"
     return f"{broken} in it is not what was written" if broken else ""

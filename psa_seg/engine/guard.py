@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from psa_seg.checkpoints.reading import not_finite
 from psa_seg.engine import signals
 from psa_seg.engine.distributed import largest
+from psa_seg.engine.saving import checkpoints
 from psa_seg.errors import DivergedError
 
 AT_MOST = 5  # bad steps in a row
 IN_A_ROW, BAD_STEPS = "bad_steps_in_a_row", "bad_steps"  # in the message hub, so in checkpoints
+LEAST_SCALE = 1.0  # of losses: below that, gradients did not overflow for being scaled
 REMEDY = (
     "  do         lower the learning rate (optim_wrapper.optimizer.lr), or clip gradients\n"
     "             (optim_wrapper.clip_grad.max_norm=1), and start anew"
@@ -41,9 +43,11 @@ class Guard:
         self.bad = False  # whether the latest step was left out
         self.losses: list[Tensor] = []  # of this step
         self.lost: list[str] = []  # losses of the bad steps in a row
-        self.norms: Sequence[Tensor] = ()  # of each gradient in the last good step
+        self.norms: Sequence[Tensor] = ()  # of each gradient in the last good step, summed up
+        self.normed: list[nn.Parameter] = []  # whose they are
         wrapper = runner.optim_wrapper
-        self._parameters = list(self.model.parameters())
+        groups = wrapper.optimizer.param_groups
+        self._parameters = [p for group in groups for p in group["params"]]
         self._holders = [module for module in self.model.modules() if module._buffers]
         self._kept: list[Tensor] = []
         self._scaler = getattr(wrapper, "loss_scaler", None)
@@ -58,6 +62,7 @@ class Guard:
         if buffers:
             torch._foreach_copy_(self._kept, buffers)
         self.losses.clear()
+        self.asked, self.bad = 0, False
 
     def end(self, batch: Mapping[str, Any]) -> None:
         """After a step that was bad: put back, tell, and count.
@@ -80,7 +85,7 @@ class Guard:
             torch._foreach_copy_(self._buffers(), self._kept)
         hub.update_info(IN_A_ROW, row + 1)
         hub.update_info(BAD_STEPS, known.get(BAD_STEPS, 0) + 1)
-        loss = float(sum(self.losses))
+        loss = float(sum(self.losses)) / max(1, len(self.losses))
         self.lost.append(f"{loss:.4g}")
         what = "gradients are not finite" if math.isfinite(loss) else f"loss is {loss:.4g}"
         runner.logger.warning(
@@ -112,35 +117,47 @@ class Guard:
     def _guarded(self, step: Callable[..., None]) -> Callable[..., None]:
         @wraps(step)  # by an attribute of it, schedulers know that it counts its calls
         def guarded(**kwargs: Any) -> None:
-            given = [p.grad for p in self._parameters if p.grad is not None]
-            norms = torch._foreach_norm(given) if given else ()  # NaN, or Inf, where one is in it
-            looked_at = self.losses if self._scales() else [*self.losses, *norms]
-            finite = torch.stack([value.float() for value in looked_at]).isfinite().all()
-            asked, bad = largest([signals.asked(), not finite])
-            self.asked, self.bad = int(asked), bool(bad)
+            normed = [p for p in self._parameters if p.grad is not None]
+            # Sums of magnitudes, for squares overflow: NaN or Inf where one is in it.
+            gradients = [p.grad for p in normed]
+            halves = any(gradient.element_size() < 4 for gradient in gradients)
+            dtype = torch.float32 if halves else None  # whose own sums overflow soon
+            norms = torch._foreach_norm(gradients, 1, dtype=dtype) if normed else ()
+            wrong = [signals.asked(), _not_finite(self.losses), _not_finite(norms)]
+            asked, loss, gradient = largest(wrong)
+            self.asked, self.bad = int(asked), bool(loss or (gradient and not self._scales()))
             if self.bad:
                 return  # the wrapper clears the gradients
-            self.norms = norms
+            self.norms, self.normed = norms, normed
             step(**kwargs)
 
         return guarded
 
     def _scales(self) -> bool:
-        return self._scaler is not None and self._scaler.is_enabled()
+        """Whether a scaler looks at gradients itself, and can do something about them."""
+        return (
+            self._scaler is not None
+            and self._scaler.is_enabled()
+            and self._scaler.get_scale() >= LEAST_SCALE
+        )
 
     def _largest(self) -> str:
-        names = [name for name, p in self.runner.bare_model.named_parameters() if p.requires_grad]
-        if len(names) != len(self.norms):
-            return "of no step were all finite"
-        found = sorted(zip(map(float, self.norms), names, strict=True), reverse=True)
-        largest_ones = ", ".join(f"{name} {norm:.3g}" for norm, name in found[:3])
-        return f"of the largest norms in the last good step: {largest_ones}"
+        names = {id(p): name for name, p in self.runner.bare_model.named_parameters()}
+        found = zip(map(float, self.norms), self.normed, strict=True)
+        order = sorted(found, key=lambda pair: -pair[0])[:3]
+        named = ", ".join(f"{names.get(id(p), 'one')} {norm:.3g}" for norm, p in order)
+        return f"of the largest sums in the last good step: {named or 'there was none'}"
+
+
+def _not_finite(values: Sequence[Tensor]) -> bool:
+    if not values:
+        return False
+    return not bool(torch.stack([value.float() for value in values]).isfinite().all())
 
 
 def _last_checkpoint(runner: Runner) -> str:
-    written = [hook.last_ckpt for hook in runner.hooks if getattr(hook, "last_ckpt", None)]
-    resumed = [str(runner._load_from)] if runner._resume else []
-    return next(iter([*written, *resumed]), "no checkpoint was written")
+    hook = checkpoints(runner)
+    return (hook and hook.last_ckpt) or "no checkpoint was written"
 
 
 class FiniteHook(Hook):

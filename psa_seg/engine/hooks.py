@@ -40,6 +40,7 @@ class ReportHook(Hook):
     """
 
     priority = "LOWEST"  # CheckpointHook is ready when a validation is made up for
+    makes_up = True
 
     def __init__(self, samples: int = 6) -> None:
         self.samples = samples

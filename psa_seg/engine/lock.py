@@ -53,6 +53,8 @@ def alone(path: Path, what: str) -> Iterator[None]:
                     f"another process is at {what}{who}\n  do         let it end, or stop it"
                 )
             time.sleep(1)
+        if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            raise BusyError(f"another process has just ended at {what}\n  do         try again")
         file.truncate(0)
         file.write(f"{platform.node()} {os.getpid()}\n")
         file.flush()

@@ -14,7 +14,7 @@ from psa_seg.datasets.replay import NumberedDataset, NumberedSampler
 from psa_seg.engine import signals
 from psa_seg.engine.doctor.masks import ignored_id
 from psa_seg.engine.guard import Guard
-from psa_seg.engine.saving import saved
+from psa_seg.engine.saving import makes_up, saved
 from psa_seg.engine.signals import Interrupted
 from psa_seg.errors import UserError
 
@@ -151,10 +151,17 @@ class ReplayableTrainLoop(IterBasedTrainLoop):
             "after_train_iter", batch_idx=self._iter, data_batch=data_batch, outputs=outputs
         )
         self._iter += 1
-        if self.guard.asked:
-            raise Interrupted(self.guard.asked, saved(runner))
-        if self._iter >= self._max_iters:  # what is left, another attempt makes up for
-            signals.release()
+        if makes_up(runner) or not self._validates():
+            if self.guard.asked:
+                raise Interrupted(self.guard.asked, saved(runner))
+            if self._iter >= self._max_iters:  # what is left, another attempt makes up for
+                signals.release()
+                signals.check()
+
+    def _validates(self) -> bool:
+        """Whether a validation comes next."""
+        due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
+        return self.runner.val_loop is not None and self._iter >= self.val_begin and due
 
     def _parts(self, batch: dict[str, list[Any]]) -> list[dict[str, list[Any]]]:
         step = self.split.at_once

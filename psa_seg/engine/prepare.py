@@ -31,7 +31,7 @@ from psa_seg.engine.looking import TRAINED_ON, check_config, look_at_data
 from psa_seg.engine.own_data import find_data, use_data
 from psa_seg.engine.resuming import newest
 from psa_seg.engine.run import Run
-from psa_seg.engine.work_dir import Claim
+from psa_seg.engine.work_dir import TEMPLATE, Claim
 from psa_seg.errors import UserError, stop_at
 from psa_seg.files import must_be_free
 from psa_seg.models.placement import settled
@@ -103,7 +103,8 @@ def training(config: Config, name: str = "run", must_resume: bool = False) -> Ru
     given = config.get("work_dir")
     register(config)
     with explaining(config):
-        found = once(lambda: work_dir.find(name, given) if config.resume else None)
+        template = _checkpoints(config, Path())[1]
+        found = once(lambda: work_dir.find(name, given, template) if config.resume else None)
         run = once(lambda: _checked(config, found, must_resume), each_node=True)
     if found is None:
         claim = once(lambda: work_dir.claim(name, given))
@@ -124,12 +125,18 @@ def _claim_again(folder: Path) -> Claim:
     return work_dir.claim("", str(folder)) if empty else Claim(folder)
 
 
+def _checkpoints(config: Config, folder: Path) -> tuple[Path, str]:
+    """Where the checkpoints of a run in `folder` lie, and the template of their names."""
+    hook = config.default_hooks.get("checkpoint") or {}
+    out = hook.get("out_dir")
+    return Path(out, folder.name) if out else folder, hook.get("filename_tmpl") or TEMPLATE
+
+
 def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     """The run, but for its work directory; `folder` is that which it would go on in."""
     config = copy.deepcopy(config)
     config.model = settled(config.model)
-    template = (config.default_hooks.get("checkpoint") or {}).get("filename_tmpl")
-    found = work_dir.checkpoints_in(folder, template or work_dir.TEMPLATE) if folder else []
+    found = work_dir.checkpoints_in(*_checkpoints(config, folder)) if folder else []
     config.allow_absent |= bool(found)  # what was begun is brought to its end
     stop_at(check_config(config, *TRAINED_ON))
     config.data_hash = look_at_data(config, *TRAINED_ON)

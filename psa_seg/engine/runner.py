@@ -115,7 +115,7 @@ class PairedRunner(Runner):
     def register_hook(self, hook: Hook | dict[str, Any], *args: Any, **kwargs: Any) -> None:
         """A hook; in the place of mmengine's for checkpoints, that which never loses one."""
         if isinstance(hook, dict) and name_of(hook.get("type")) == CheckpointHook.__name__:
-            hook = {**hook, "type": WholeCheckpointHook}
+            hook = {**hook, "type": WholeCheckpointHook, "by_epoch": False}
         super().register_hook(hook, *args, **kwargs)
 
     def _require_forward(self) -> None:

@@ -1,5 +1,7 @@
 """Checkpoints that are whole or not there, none of which goes before the next has come."""
 
+import itertools
+import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 
 from mmengine.dataset import DefaultSampler
 from mmengine.dist import barrier, is_distributed, is_main_process
-from mmengine.fileio import LocalBackend, register_backend
+from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
@@ -19,17 +21,14 @@ from psa_seg.engine.signals import Interrupted
 POINTER = "last_checkpoint"  # MMSegmentation's tools read it; nothing here does
 
 
-class WholeBackend(LocalBackend):
-    """This disk, on which a file appears under its name when it is whole."""
-
-    def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes, all or none."""
-        path = Path(filepath)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write(path, obj)
+def _put(backend: LocalBackend, obj: bytes, filepath: str | Path) -> None:
+    """Write bytes to this disk, where a file appears under its name when it is whole."""
+    path = Path(filepath)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, obj)
 
 
-register_backend("local", WholeBackend, force=True, prefixes="")
+LocalBackend.put = _put
 
 
 class _Later:
@@ -55,27 +54,14 @@ class WholeCheckpointHook(CheckpointHook):
     file_backend: Any  # which `before_train` finds
     passed_over: Collection[str] = ()  # names of files that resuming could not take
 
-    def save(self, runner: Runner) -> str:
-        """Have the state after the latest step in a checkpoint, in every process.
-
-        Returns:
-            Its path.
-        """
-        if not self.has(runner.iter):
-            meta = dict(epoch=runner.epoch, iter=runner.iter)
-            self._save_checkpoint_with_step(runner, runner.iter, meta)
-        barrier()  # the first process writes it
-        return self.last_ckpt
-
-    def has(self, step: int) -> bool:
-        """Whether the latest checkpoint of this attempt is of the state after `step`."""
-        return self.last_ckpt == self._path(step)
-
-    def _path(self, step: int) -> str:
-        return self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
+    def before_train(self, runner: Runner) -> None:
+        """Know where checkpoints lie, and the one that the run goes on from."""
+        super().before_train(runner)
+        if runner._resume:
+            self.last_ckpt = _path(self, runner.iter)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
-        path = self._path(step)
+        path = _path(self, step)
         if not Path(runner.work_dir).is_dir():  # which mmengine would make anew
             raise files.gone(Path(runner.work_dir))
         runner.message_hub.update_info("last_ckpt", path)
@@ -102,14 +88,17 @@ class WholeCheckpointHook(CheckpointHook):
         self.last_ckpt = path
         if is_main_process():
             files.write(Path(runner.work_dir, POINTER), path)
-            for old in map(self._path, outdated):
+            for old in (_path(self, number) for number in outdated):
                 if self.file_backend.isfile(old):
                     self.file_backend.remove(old)
 
     def _put_aside(self, path: Path) -> None:
         """Keep what lies where a checkpoint is to be written, and is none of this run."""
-        if path.name in self.passed_over and path.exists():
-            path.rename(path.with_name(f"{path.name}.kept"))
+        if path.name in self.passed_over and os.path.lexists(path):
+            numbers = (f".{n}" if n else "" for n in itertools.count())
+            kept = (path.with_name(f"{path.name}{number}.kept") for number in numbers)
+            path.rename(next(name for name in kept if not os.path.lexists(name)))
+        self.passed_over = {*self.passed_over} - {path.name}  # it is this run's from now on
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         with self._removing_later() if self.save_best else nullcontext():
@@ -132,30 +121,53 @@ class WholeCheckpointHook(CheckpointHook):
 
 
 def saved(runner: Runner) -> str:
-    """Have the state after the latest step in a checkpoint; says so, or why not."""
-    hook = _checkpoints(runner)
-    where = f"after step {runner.iter} of {runner.max_iters}"
+    """Have the state after the latest step in a checkpoint, in every process.
+
+    Returns:
+        Words that say so, or why not.
+    """
+    hook, step = checkpoints(runner), runner.iter
+    where = f"after step {step} of {runner.max_iters}"
     if hook is None:
         return f"{where}, without a checkpoint (default_hooks.checkpoint)"
-    return f"{where}, which {hook.save(runner)} has"
+    if not _has(hook, step):
+        hook._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=step))
+    barrier()  # the first process writes it
+    return f"{where}, which {hook.last_ckpt} has"
 
 
-def _checkpoints(runner: Runner) -> WholeCheckpointHook | None:
-    return next((hook for hook in runner.hooks if isinstance(hook, WholeCheckpointHook)), None)
+def checkpoints(runner: Runner) -> CheckpointHook | None:
+    """The hook that writes them, be it a user's own."""
+    return next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
+
+
+def _path(hook: CheckpointHook, step: int) -> str:
+    return hook.file_backend.join_path(hook.out_dir, hook.filename_tmpl.format(step))
+
+
+def _has(hook: CheckpointHook, step: int) -> bool:
+    """Whether the latest checkpoint is of the state after `step`."""
+    return hook.last_ckpt == _path(hook, step)
+
+
+def makes_up(runner: Runner) -> bool:
+    """Whether a validation that is left out now is made up for when the run goes on."""
+    return any(getattr(hook, "makes_up", False) for hook in runner.hooks)
 
 
 class StopInValidationHook(Hook):
     """Ends a run that is asked to end in a validation, if its step has a checkpoint.
 
-    Else the validation goes on, and the step after it is the last.
+    Else, and where nothing would make up for it, the validation goes on, and the step after it is
+    the last.
     """
 
     def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """Look, in all processes together, which have as many images each."""
         if not signals.is_held() or not _is_even(runner.val_dataloader.sampler):
             return
-        asked, hook = int(largest([signals.asked()])[0]), _checkpoints(runner)
-        if asked and hook is not None and hook.has(runner.iter):
+        asked, hook = int(largest([signals.asked()])[0]), checkpoints(runner)
+        if asked and hook is not None and _has(hook, runner.iter) and makes_up(runner):
             raise Interrupted(asked, f"in a validation, {saved(runner)}")
 
 

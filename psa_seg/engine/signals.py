@@ -4,6 +4,7 @@ Slurm's warning is SIGUSR1, its end SIGTERM; a terminal sends SIGINT (Ctrl-C), a
 closes. What was started to outlive its terminal (`nohup`) goes on ignoring what it ignores.
 """
 
+import math
 import os
 import signal
 import threading
@@ -16,6 +17,8 @@ ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 # Under torchrun, and in a sweep, a signal to all processes comes a second time, from their parent.
 ECHO_S = 1.0
 HANDED_ON = "PSA_SEG_SIGNALS_HANDED_ON"  # set by a sweep
+# A main thread deep in a library, which waits for another process say, answers no signal.
+PATIENCE_S, PATIENCE_OF_A_SECOND_S = 60.0, 5.0
 
 
 class Interrupted(KeyboardInterrupt):
@@ -36,6 +39,8 @@ class _State:
 
     number = 0  # of the signal that came; 0 for none
     came = 0.0  # seconds
+    answered = 0.0  # likewise, the latest of all
+    watched = False  # by a thread
     held = False  # whether somebody looks at `number` soon
 
 
@@ -45,10 +50,37 @@ def install() -> None:
     for number in ASKING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _answer)
+    if not _State.watched:
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        threading.Thread(target=_watch, args=(reader,), daemon=True).start()
+        _State.watched = True
+
+
+def _watch(reader: int) -> None:
+    """Note signals when they come; end the program where the main thread does not answer one."""
+    before = -math.inf
+    while True:
+        (number,) = os.read(reader, 1)
+        now = time.monotonic()
+        if number in ASKING:
+            again = ECHO_S < now - before < math.inf
+            patience = PATIENCE_OF_A_SECOND_S if again else PATIENCE_S
+            timer = threading.Timer(patience, _end_unanswered, (number, now))
+            timer.daemon = True
+            timer.start()
+            before = now
+
+
+def _end_unanswered(number: int, came: float) -> None:
+    if _State.answered < came and signal.getsignal(number) is _answer:
+        print(f"interrupted ({signal.Signals(number).name}), and no answer: it ends", flush=True)
+        os._exit(128 + number)
 
 
 def _answer(number: int, frame: Any) -> None:
-    now = time.monotonic()
+    _State.answered = now = time.monotonic()
     again = _State.number != 0
     echoed = {HANDED_ON, "TORCHELASTIC_RUN_ID"} & os.environ.keys()
     if again and echoed and now - _State.came < ECHO_S:
@@ -109,6 +141,7 @@ def leave_to_parent(first: Callable[[int], None] | None, worker: int) -> None:
         first: what else a worker begins with.
         worker: its number.
     """
+    signal.set_wakeup_fd(-1)
     for number in ASKING:
         if number != signal.SIGTERM:
             signal.signal(number, signal.SIG_IGN)

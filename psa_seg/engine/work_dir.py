@@ -34,7 +34,7 @@ class Claim(NamedTuple):
     made: tuple[Path, ...] = ()  # it and its parents, as far as they were not there; outermost last
 
 
-def find(name: str, given: str | None) -> Path | None:
+def find(name: str, given: str | None, template: str = TEMPLATE) -> Path | None:
     """Where the run of this name that would go on lies: the user's choice, or the latest of it.
 
     The latest with a checkpoint, if one has any. Its directories are `work_dirs/NAME`,
@@ -48,8 +48,8 @@ def find(name: str, given: str | None) -> Path | None:
         for path in Path("work_dirs").glob("*")
         if (match := numbered.fullmatch(path.name)) and _is_taken(path)
     }
-    begun = {number for number, path in found.items() if checkpoints_in(path)} or set(found)
-    return found[max(begun)] if found else None
+    begun = {number for number, path in found.items() if checkpoints_in(path, template)}
+    return found[max(begun or found)] if found else None
 
 
 def claim(name: str, given: str | None) -> Claim:
@@ -154,7 +154,7 @@ def checkpoints_in(folder: Path, template: str = TEMPLATE) -> list[Path]:
         folder: that may hold some.
         template: of their names, `filename_tmpl` of mmengine's hook.
     """
-    before, _, after = template.partition("{}")
+    before, after = re.split(r"\{[^}]*\}", template, maxsplit=1)
     numbered = re.compile(rf"{re.escape(before)}(\d+){re.escape(after)}")
     found = {
         path: int(match[1])

@@ -19,7 +19,9 @@ SCRIPT = """#!/bin/bash
 # again, which it asks for three minutes before its time limit; to start what is missing by then,
 # make the script anew.
 runs=({names})
-trap 'kill -USR1 "$run"; wait "$run"; scontrol requeue "$SLURM_JOB_ID"' USR1
+trap 'kill -USR1 "$run"; wait "$run"
+case $? in 0|2|3) ;; *) scontrol requeue "$SLURM_JOB_ID";; esac' USR1
+trap 'kill -TERM "$run"; wait "$run"' TERM
 {command} --run "${{runs[$SLURM_ARRAY_TASK_ID]}}" &
 run=$!
 wait "$run"

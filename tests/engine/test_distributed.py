@@ -51,6 +51,18 @@ def test_both_processes_end_alike(ranks, what):
         assert torch.equal(value, second[name]), name
 
 
+def test_what_befalls_one_process_all_answer_alike(folder, ranks):
+    """A loss that is no number in one: no process makes the step. A signal to one: all end."""
+    for rank in ranks:
+        first, second, third = rank["signalled"]["states"]
+        assert all(torch.equal(value, second[name]) for name, value in first.items())
+        assert not all(torch.equal(value, third[name]) for name, value in first.items())
+        assert rank["signalled"]["number"] == signal.SIGTERM
+        path = folder / "signalled/iter_3.pth"
+        assert rank["signalled"]["done"] == f"after step 3 of 9, which {path} has"
+        assert path.exists()
+
+
 @pytest.mark.parametrize("at_once", [8, 4])
 def test_averaged_gradients_are_those_of_one_process(ranks, streets, tmp_path, at_once):
     """Two processes, two images at once, twice; one process, all eight at once, or four."""

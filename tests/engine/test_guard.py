@@ -111,7 +111,7 @@ def test_five_in_a_row_end_the_run_and_say_where(ill, tmp_path, capsys):
     assert told.startswith("error: 5 steps in a row whose loss or gradients are not finite: the ")
     assert "stops at step 8\n  losses     nan, nan, nan, nan, nan\n" in told
     assert len(re.findall(r"leftImg8bit/train/\S+\.png", told)) == 2
-    assert re.search(r"of the largest norms in the last good step: (\S+ [\d.e+-]+(, )?){3}\n", told)
+    assert re.search(r"of the largest sums in the last good step: (\S+ [\d.e+-]+(, )?){3}\n", told)
     assert f"last good  {tmp_path}/work/iter_7.pth\n" in told
     assert not not_finite(load_checkpoint(str(tmp_path / "work/iter_7.pth")))
 
@@ -174,6 +174,25 @@ def test_a_learning_rate_beyond_all_bounds_leaves_no_score(tiny, tmp_path):
     with pytest.raises(DivergedError, match="no checkpoint was written"):
         train(tiny(NAME, **options, **crop))
     assert not (tmp_path / "work/record.json").exists()
+
+
+def test_infinities_that_are_meant_are_no_divergence():
+    """A mask that is added to scores of attention, as CLIP's text encoders hold it."""
+    mask = torch.full((3, 3), -math.inf).triu(1)
+    assert not_finite({"attn_mask": mask, "ids": torch.arange(3)}) == []
+    assert not_finite({"weight": mask + 1}) == ["weight"]
+    assert not_finite({"all": torch.full((3, 3), math.inf)}) == ["all"]
+    assert not_finite({"a": [{"b": torch.tensor(math.nan)}]}) == ["a.0.b"]
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(torch.float32, 1e25), (torch.float16, 6e4)])
+def test_gradients_whose_squares_or_sums_overflow_are_finite(dtype, scale):
+    model = torch.nn.Linear(9, 1, dtype=dtype)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), 0.0))
+    guard = Guard(SimpleNamespace(model=model, optim_wrapper=wrapper))
+    guard.begin()
+    wrapper.update_params(model(torch.full((1, 9), scale, dtype=dtype)).sum() * 0.5)
+    assert not guard.bad
 
 
 def test_a_record_tells_of_steps_that_were_left_out(tmp_path):

@@ -148,6 +148,39 @@ def test_it_goes_on_and_the_damaged_file_stays_beside_its_successor(work, going_
     assert not [*work.glob(".*.part")]
 
 
+def test_a_checkpoint_that_is_written_twice_is_not_put_aside(work, streets):
+    """The best one writes that of its step again, with what is the best."""
+    cut(work / "iter_2.pth")
+    damaged = (work / "iter_2.pth").read_bytes()
+    (work / "iter_2.pth.kept").write_text("of an earlier attempt")
+    options = {"default_hooks.checkpoint.save_best": "mIoU", "train_cfg.val_interval": 1}
+    options |= {"default_hooks.checkpoint.max_keep_ckpts": 1}
+    config = small(NAME, streets, work, **OPTIONS | options)
+    config.resume = True
+    train(config)
+    assert not damage(work / "iter_2.pth")
+    assert (work / "iter_2.pth.kept").read_text() == "of an earlier attempt"
+    assert (work / "iter_2.pth.1.kept").read_bytes() == damaged
+    held = torch.load(work / "iter_2.pth", weights_only=False)
+    assert held["message_hub"]["runtime_info"]["best_ckpt"].endswith("best_mIoU_iter_2.pth")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "place"),
+    [
+        ("filename_tmpl", "step{:06d}.pth", "work/step{:06d}.pth"),
+        ("out_dir", "{}/elsewhere", "elsewhere/work/iter_{}.pth"),
+    ],
+)
+def test_under_another_name_or_in_another_place(work, going_on, tmp_path, option, value, place):
+    for step in (1, 2):
+        path = tmp_path / place.format(step)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (work / f"iter_{step}.pth").rename(path)
+    options = {f"default_hooks.checkpoint.{option}": value.replace("{}/", f"{tmp_path}/")}
+    assert going_on(**options).checkpoint == str(tmp_path / place.format(2))
+
+
 def test_with_no_whole_one_a_start_is_asked_for(work, going_on, capsys):
     (work / "iter_1.pth").unlink()
     cut(work / "iter_2.pth")

@@ -98,7 +98,7 @@ def test_a_second_signal_ends_at_once_and_a_late_one_the_pictures(asked, tmp_pat
     with pytest.raises(Interrupted) as raised:
         asked("twice", iteration=0, numbers=[signal.SIGINT, signal.SIGTERM])
     assert raised.value.done == ""
-    assert checkpoints(tmp_path) == []
+    assert checkpoints(tmp_path / "twice") == []
     with pytest.raises(Interrupted) as raised:
         asked("late", where="before_val_epoch", iteration=3, numbers=[signal.SIGTERM])
     assert checkpoints(tmp_path / "late") == ["iter_2.pth", "iter_3.pth"]
@@ -152,6 +152,28 @@ def test_a_signal_that_a_parent_hands_on_is_not_a_second_one(monkeypatch, parent
         monkeypatch.setattr(signals, "ECHO_S", 0)
         with pytest.raises(Interrupted):
             signal.raise_signal(signal.SIGTERM)
+
+
+DEAF = """
+import ctypes
+from psa_seg.engine import signals
+signals.PATIENCE_S = signals.PATIENCE_OF_A_SECOND_S = 0.5
+signals.install()
+mutex, library = ctypes.create_string_buffer(128), ctypes.CDLL(None)
+print("blocked", flush=True)
+library.pthread_mutex_lock(mutex)
+library.pthread_mutex_lock(mutex)  # which is held: as a collective whose peer is gone
+"""
+
+
+def test_a_main_thread_that_answers_nothing_is_ended():
+    command = [sys.executable, "-c", DEAF]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "blocked\n"
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "interrupted (SIGTERM), and no answer: it ends\n"
+    assert process.returncode == 128 + signal.SIGTERM
 
 
 def test_a_signal_to_all_processes_leaves_the_data_their_workers(tiny, tmp_path):

@@ -1,5 +1,6 @@
 """What each of several processes does for `test_distributed`: python -m ... DATA FOLDER."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -8,8 +9,9 @@ from mmengine.hooks import Hook
 from mmengine.model import revert_sync_batchnorm
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from psa_seg.engine import distributed
+from psa_seg.engine import distributed, signals
 from psa_seg.engine.runner import PairedRunner
+from psa_seg.models.segmentors import LeanEncoderDecoder
 from tests.conftest import small
 
 CONFIG = "psa_deeplabv3plus_cityscapes"
@@ -95,6 +97,40 @@ def training(data, folder, **options):
     return seen | {"weights": weights(runner), "counts": counts(runner)}
 
 
+def signalled(data, folder):
+    """Of three steps the second is bad in the last process, which is told to end in the third."""
+    last = torch.distributed.get_rank() == 1
+    options = THREE_AND_FOUR | {"train_cfg.max_iters": 9, "custom_hooks": [], "launcher": "pytorch"}
+    runner = PairedRunner.from_cfg(small(CONFIG, data, folder, **options))
+    states = []
+
+    class Look(Hook):
+        def before_train_iter(self, runner, **_):
+            if last and runner.iter == 2:
+                signal.raise_signal(signal.SIGTERM)
+
+        def after_train_iter(self, runner, **_):
+            state = runner.model.module.state_dict()
+            states.append({name: value.clone() for name, value in state.items()})
+
+    runner.register_hook(Look())
+    loss = LeanEncoderDecoder.loss
+
+    def spoilt(model, *args):
+        found = loss(model, *args)
+        found["decode.loss_ce"] *= float("nan") if last and runner.iter == 1 else 1
+        return found
+
+    LeanEncoderDecoder.loss = spoilt
+    signals.install()
+    try:
+        runner.train()
+    except signals.Interrupted as error:
+        return {"states": states, "number": error.number, "done": error.done}
+    finally:
+        LeanEncoderDecoder.loss = loss
+
+
 if __name__ == "__main__":
     data, folder = map(Path, sys.argv[1:])
     distributed.start("pytorch")
@@ -102,5 +138,6 @@ if __name__ == "__main__":
     found = training(data, folder / "training", launcher="pytorch")
     options = {"train_cfg.micro_batch_size": 2, "launcher": "pytorch"}
     found["gradients"] = gradients(data, folder / "gradients", **options)
+    found["signalled"] = signalled(data, folder / "signalled")
     torch.save(found, folder / f"rank{torch.distributed.get_rank()}.pth")
     torch.distributed.destroy_process_group()

@@ -47,11 +47,11 @@ def check_checkpoints(config: Config) -> list[str]:
     """What is wrong with options that are looked at when the first checkpoint is written."""
     hook = config.default_hooks.get("checkpoint") or {}
     names = [*options(CheckpointHook), *inspect.signature(Runner.save_checkpoint).parameters]
-    if hook and hook.get("by_epoch", True):
+    if "interval" in hook and hook.get("by_epoch", True):
         return [
             f"default_hooks.checkpoint counts epochs, and runs count steps: {config.filename}\n"
-            "  why        its first checkpoint would be that of the last step\n"
-            "  do         add by_epoch=False, and interval=2000, say"
+            "  why        by_epoch=True is mmengine's default: the first would be the last\n"
+            "  do         add by_epoch=False; the interval is in steps then"
         ]
     return [
         f"{config.filename}: default_hooks.checkpoint has no option {key!r}\n"
