@@ -14,16 +14,18 @@ from torch import Tensor, nn
 from psa_seg.checkpoints.reading import not_finite
 from psa_seg.engine import signals
 from psa_seg.engine.distributed import largest
-from psa_seg.engine.saving import checkpoints
+from psa_seg.engine.saving import IN_A_ROW, checkpoints
 from psa_seg.errors import DivergedError
 
 AT_MOST = 5  # bad steps in a row
-IN_A_ROW, BAD_STEPS = "bad_steps_in_a_row", "bad_steps"  # in the message hub, so in checkpoints
+BAD_STEPS = "bad_steps"  # of all so far, in the message hub, and so in checkpoints
 LEAST_SCALE = 1.0  # of losses: below that, gradients did not overflow for being scaled
 REMEDY = (
     "  do         lower the learning rate (optim_wrapper.optimizer.lr), or clip gradients\n"
-    "             (optim_wrapper.clip_grad.max_norm=1), and start anew"
+    "             (optim_wrapper.clip_grad.max_norm=1), and start anew in another --work-dir;\n"
+    "             from the weights of a good checkpoint with load_from=..."
 )
+NONE = "there is no checkpoint that a good step followed"
 
 
 class Guard:
@@ -42,6 +44,7 @@ class Guard:
         self.asked = 0  # the signal that a process has got, 0 for none; known after each step
         self.bad = False  # whether the latest step was left out
         self.losses: list[Tensor] = []  # of this step
+        self.good = ""  # the latest checkpoint that a good step followed
         self.lost: list[str] = []  # losses of the bad steps in a row
         self.norms: Sequence[Tensor] = ()  # of each gradient in the last good step, summed up
         self.normed: list[nn.Parameter] = []  # whose they are
@@ -77,6 +80,7 @@ class Guard:
         known = hub.runtime_info
         row, number = known.get(IN_A_ROW, 0), runner.iter + 1
         if not self.bad:
+            self.good = _last_checkpoint(runner)
             if row:
                 hub.update_info(IN_A_ROW, 0)
                 self.lost.clear()
@@ -101,7 +105,7 @@ class Guard:
             f"  losses     {'; '.join(', '.join(lost) for lost, _ in both)}\n"
             f"  images     {', '.join(path for _, paths in both for path in paths)}\n"
             f"  gradients  {self._largest()}\n"
-            f"  last good  {_last_checkpoint(runner)}\n{REMEDY}"
+            f"  last good  {self.good or NONE}\n{REMEDY}"
         )
 
     def _buffers(self) -> list[Tensor]:
@@ -157,7 +161,7 @@ def _not_finite(values: Sequence[Tensor]) -> bool:
 
 def _last_checkpoint(runner: Runner) -> str:
     hook = checkpoints(runner)
-    return (hook and hook.last_ckpt) or "no checkpoint was written"
+    return str(hook.last_ckpt or "") if hook else ""
 
 
 class FiniteHook(Hook):
@@ -180,5 +184,5 @@ def _require(runner: Runner, step: int, wrong: Sequence[str]) -> None:
         raise DivergedError(
             f"after step {step}, weights or what is kept of them are no numbers: the run stops\n"
             f"  because    NaN or Inf in {len(wrong)} of the tensors, {wrong[0]} first\n"
-            f"  last good  {_last_checkpoint(runner)}\n{REMEDY}"
+            f"  last good  {_last_checkpoint(runner) or NONE}\n{REMEDY}"
         )

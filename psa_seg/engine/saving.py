@@ -18,6 +18,7 @@ from psa_seg.engine import signals
 from psa_seg.engine.distributed import largest
 from psa_seg.engine.signals import Interrupted
 
+IN_A_ROW = "bad_steps_in_a_row"  # in the message hub, and so in checkpoints: see `engine.guard`
 POINTER = "last_checkpoint"  # MMSegmentation's tools read it; nothing here does
 
 
@@ -59,6 +60,11 @@ class WholeCheckpointHook(CheckpointHook):
         super().before_train(runner)
         if runner._resume:
             self.last_ckpt = _path(self, runner.iter)
+
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """Save when it is time, but not among bad steps: such weights may be what leads to them."""
+        if not runner.message_hub.runtime_info.get(IN_A_ROW) or self.is_last_train_iter(runner):
+            super().after_train_iter(runner, *args, **kwargs)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         path = _path(self, step)

@@ -18,7 +18,8 @@ ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 ECHO_S = 1.0
 HANDED_ON = "PSA_SEG_SIGNALS_HANDED_ON"  # set by a sweep
 # A main thread deep in a library, which waits for another process say, answers no signal.
-PATIENCE_S, PATIENCE_OF_A_SECOND_S = 60.0, 5.0
+PATIENCE_S, PATIENCE_OF_A_SECOND_S = 300.0, 5.0
+PROBE = signal.SIGURG  # which asks the main thread whether it answers; ignored otherwise
 
 
 class Interrupted(KeyboardInterrupt):
@@ -39,7 +40,7 @@ class _State:
 
     number = 0  # of the signal that came; 0 for none
     came = 0.0  # seconds
-    answered = 0.0  # likewise, the latest of all
+    answered = 0.0  # likewise, the latest probe
     watched = False  # by a thread
     held = False  # whether somebody looks at `number` soon
 
@@ -50,6 +51,7 @@ def install() -> None:
     for number in ASKING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _answer)
+    signal.signal(PROBE, _be_there)
     if not _State.watched:
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
@@ -59,7 +61,7 @@ def install() -> None:
 
 
 def _watch(reader: int) -> None:
-    """Note signals when they come; end the program where the main thread does not answer one."""
+    """See signals when they come; end the program where the main thread answers none."""
     before = -math.inf
     while True:
         (number,) = os.read(reader, 1)
@@ -70,6 +72,7 @@ def _watch(reader: int) -> None:
             timer = threading.Timer(patience, _end_unanswered, (number, now))
             timer.daemon = True
             timer.start()
+            os.kill(os.getpid(), PROBE)
             before = now
 
 
@@ -79,8 +82,12 @@ def _end_unanswered(number: int, came: float) -> None:
         os._exit(128 + number)
 
 
+def _be_there(number: int, frame: Any) -> None:
+    _State.answered = time.monotonic()
+
+
 def _answer(number: int, frame: Any) -> None:
-    _State.answered = now = time.monotonic()
+    now = time.monotonic()
     again = _State.number != 0
     echoed = {HANDED_ON, "TORCHELASTIC_RUN_ID"} & os.environ.keys()
     if again and echoed and now - _State.came < ECHO_S:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from mmengine.config import Config
 from torch import nn
 
-from psa_seg.errors import UserError
+from psa_seg.engine.lock import is_held
+from psa_seg.errors import BusyError, UserError
 from psa_seg.files import disk_error
 
 CLAIM = ".run"  # the process that is at work here
@@ -60,6 +61,11 @@ def claim(name: str, given: str | None) -> Claim:
     """
     if given:
         found = _claimed(Path(given))
+        if found is None and is_held(Path(given, CLAIM)):
+            raise BusyError(
+                f"another process is at the run in {given}\n"
+                "  do         let it end, or stop it, or choose another --work-dir"
+            )
         if found is None:
             raise UserError(
                 f"{given} is not empty\n"

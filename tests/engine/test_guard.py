@@ -105,15 +105,16 @@ def test_of_a_step_of_several_passes_one_bad_one_is_enough(ill):
 
 def test_five_in_a_row_end_the_run_and_say_where(ill, tmp_path, capsys):
     with pytest.raises(SystemExit) as status:
-        tool.run(lambda: ill({0, 1, 3, 4, 5, 6, 7}))
+        tool.run(lambda: ill({1, 3, 4, 5, 6, 7}))
     assert status.value.code == DivergedError.status == 3
     told = capsys.readouterr().err
     assert told.startswith("error: 5 steps in a row whose loss or gradients are not finite: the ")
     assert "stops at step 8\n  losses     nan, nan, nan, nan, nan\n" in told
     assert len(re.findall(r"leftImg8bit/train/\S+\.png", told)) == 2
     assert re.search(r"of the largest sums in the last good step: (\S+ [\d.e+-]+(, )?){3}\n", told)
-    assert f"last good  {tmp_path}/work/iter_7.pth\n" in told
-    assert not not_finite(load_checkpoint(str(tmp_path / "work/iter_7.pth")))
+    assert f"last good  {tmp_path}/work/iter_1.pth\n" in told, "a good step followed it"
+    names = sorted(path.name for path in (tmp_path / "work").glob("*.pth"))
+    assert names == ["iter_1.pth", "iter_3.pth"], "and none is of a bad step"
 
 
 def test_an_interruption_does_not_start_the_count_anew(ill, tmp_path):
@@ -171,7 +172,7 @@ def test_a_learning_rate_beyond_all_bounds_leaves_no_score(tiny, tmp_path):
     options = {"optim_wrapper.optimizer.lr": 1e6, "train_cfg.max_iters": 40}
     options |= {"train_cfg.val_interval": 10, "default_hooks.checkpoint": None}
     crop = {key: OPTIONS[key] for key in OPTIONS if "size" in key}
-    with pytest.raises(DivergedError, match="no checkpoint was written"):
+    with pytest.raises(DivergedError, match="there is no checkpoint"):
         train(tiny(NAME, **options, **crop))
     assert not (tmp_path / "work/record.json").exists()
 

@@ -127,8 +127,7 @@ def test_a_tool_says_so_and_exits_as_a_shell_has_it(number, capsys, monkeypatch)
     with answering_signals():
         for main in (imports, swallows):
             tool.run(main, "again goes on")
-            name = "" if number == signal.SIGINT else f" ({number.name})"
-            assert capsys.readouterr().out == f"interrupted{name}; again goes on\n"
+            assert capsys.readouterr().out == f"interrupted ({number.name}); again goes on\n"
     assert statuses == [128 + number] * 2
 
 

@@ -117,6 +117,10 @@ def test_of_two_that_go_on_in_one_directory_the_second_is_told(tiny, tmp_path):
         config.resume = True
         with pytest.raises(BusyError, match="another process is at the run in"):
             train(config)
+        config.resume = False
+        with pytest.raises(BusyError, match="another process is at the run in"):
+            train(config)
+        config.resume = True
         assert [path.name for path in work.iterdir()] == [".run"]
     finally:
         holder.kill()

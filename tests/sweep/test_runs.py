@@ -48,6 +48,8 @@ def trial(tiny, tmp_path, monkeypatch):
 
 
 def test_killed_it_goes_on_and_repeats_no_finished_run(trial, tmp_path, monkeypatch, capsys):
+    found = read_experiment(str(trial))
+    one.train(found, found.find("none_seed0"))
     sweep = subprocess.Popen([*SWEEP, str(trial)], start_new_session=True, stdout=subprocess.PIPE)
     first, second = (tmp_path / f"records/{name}_seed0.json" for name in ("none", "psa"))
     try:
