@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -48,11 +49,14 @@ class Guard:
         self.lost: list[str] = []  # losses of the bad steps in a row
         self.norms: Sequence[Tensor] = ()  # of each gradient in the last good step, summed up
         self.normed: list[nn.Parameter] = []  # whose they are
-        wrapper = runner.optim_wrapper
-        groups = wrapper.optimizer.param_groups
-        self._parameters = [p for group in groups for p in group["params"]]
+        self._looked = False
         self._holders = [module for module in self.model.modules() if module._buffers]
         self._kept: list[Tensor] = []
+        wrapper = runner.optim_wrapper
+        if not isinstance(wrapper, OptimWrapper):  # several of them, which a model steps by itself
+            return
+        groups = wrapper.optimizer.param_groups
+        self._parameters = [p for group in groups for p in group["params"]]
         self._scaler = getattr(wrapper, "loss_scaler", None)
         wrapper.update_params = self._seeing(wrapper.update_params)
         wrapper.step = self._guarded(wrapper.step)
@@ -65,10 +69,10 @@ class Guard:
         if buffers:
             torch._foreach_copy_(self._kept, buffers)
         self.losses.clear()
-        self.asked, self.bad = 0, False
+        self.asked, self.bad, self._looked = 0, False, False
 
     def end(self, batch: Mapping[str, Any]) -> None:
-        """After a step that was bad: put back, tell, and count.
+        """After a step; where it was bad, put back, tell, and count.
 
         Args:
             batch: of this process.
@@ -78,6 +82,8 @@ class Guard:
         """
         hub, runner = self.runner.message_hub, self.runner
         known = hub.runtime_info
+        if not self._looked:
+            self.asked = int(largest([signals.asked()])[0])
         row, number = known.get(IN_A_ROW, 0), runner.iter + 1
         if not self.bad:
             self.good = _last_checkpoint(runner)
@@ -129,6 +135,7 @@ class Guard:
             norms = torch._foreach_norm(gradients, 1, dtype=dtype) if normed else ()
             wrong = [signals.asked(), _not_finite(self.losses), _not_finite(norms)]
             asked, loss, gradient = largest(wrong)
+            self._looked = True
             self.asked, self.bad = int(asked), bool(loss or (gradient and not self._scales()))
             if self.bad:
                 return  # the wrapper clears the gradients

@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 import re
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -17,10 +18,11 @@ from psa_seg.engine import tool
 from psa_seg.engine.guard import Guard
 from psa_seg.engine.hooks import ReportHook
 from psa_seg.engine.runner import PairedRunner
+from psa_seg.engine.signals import Interrupted
 from psa_seg.errors import DivergedError, UserError
 from psa_seg.models.segmentors import LeanEncoderDecoder
 from psa_seg.records import read
-from tests.conftest import evaluate, train
+from tests.conftest import answering_signals, evaluate, train
 from tests.leaderboard.invented import record
 
 NAME = "psa_deeplabv3plus_r18_cityscapes"
@@ -194,6 +196,19 @@ def test_gradients_whose_squares_or_sums_overflow_are_finite(dtype, scale):
     guard.begin()
     wrapper.update_params(model(torch.full((1, 9), scale, dtype=dtype)).sum() * 0.5)
     assert not guard.bad
+
+
+def test_an_optimizer_that_a_model_steps_by_itself_is_left_alone(tiny, tmp_path, monkeypatch):
+    """A signal ends the run none the less."""
+
+    def train_step(model, data, optim_wrapper):
+        signal.raise_signal(signal.SIGTERM)
+        return {"loss": torch.zeros(())}
+
+    monkeypatch.setattr(LeanEncoderDecoder, "train_step", train_step)
+    with answering_signals(), pytest.raises(Interrupted, match="SIGTERM"):
+        train(tiny(NAME, **OPTIONS))
+    assert (tmp_path / "work/iter_1.pth").exists()
 
 
 def test_a_record_tells_of_steps_that_were_left_out(tmp_path):
