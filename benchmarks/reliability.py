@@ -6,6 +6,8 @@ from benchmarks.speed import newest
 def faults() -> str:
     """Kinds of faults, how many were tried, how many runs went on and ended bit-equal."""
     rows, source = newest("faults_cpu")
+    if not rows:
+        return "**Not measured yet.**"
     lines = ["| fault | tried | ended bit-equal |", "|---|--:|--:|"]
     lines += [f"| {row['fault']} | {row['tried']} | {row['bit_equal']} |" for row in rows]
     tried, right = (sum(int(row[key]) for row in rows) for key in ("tried", "bit_equal"))

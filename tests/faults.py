@@ -89,7 +89,8 @@ class Operations:
     def _watched(self, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def watched(target: Any, *args: Any, **kwargs: Any) -> Any:
             path = os.readlink(f"/proc/self/fd/{target}") if kind == "fsync" else str(target)
-            if not os.path.abspath(path).startswith(self.folder):
+            there = kind not in ("unlink", "remove") or os.path.lexists(path)
+            if not there or not os.path.abspath(path).startswith(self.folder):
                 return function(target, *args, **kwargs)
             self.seen.append((kind, _plain(path)))
             fault = self.fault
