@@ -22,11 +22,12 @@ def guard() -> str:
     for name in ("guard_1_cpu", "guard_2_cpu"):
         rows, source = newest(name)
         sources.append(f"`{source}`")
-        lines += [
-            f"| {row['crop']}, {row['processes']} | {row['step_ms']} ms | {row['guard_ms']} ms | "
-            f"{row['share_percent']} % |"
-            for row in rows
-        ]
+        for row in rows:
+            threads = row["device"].replace("1 threads", "1 thread")
+            lines.append(
+                f"| {row['crop']}, {row['processes']} of {threads} | {row['step_ms']} ms "
+                f"| {row['guard_ms']} ms | {row['share_percent']} % |"
+            )
     text = (
         "DeepLabV3+ MobileNetV2-D16; the look keeps buffers and asks the other process, too. "
         f"Medians of {rows[0]['steps']} steps; {_about(rows[0])} ({', '.join(sources)}; "
@@ -36,4 +37,4 @@ def guard() -> str:
 
 
 def _about(row: dict[str, str]) -> str:
-    return f"{row['date']}, {row['device']}, {row['processor']}, torch {row['torch']}"
+    return f"{row['date']}, {row['processor']}, torch {row['torch']}"

@@ -43,9 +43,10 @@ torch.backends.cudnn.allow_tf32 = False  # the textbook's convolutions are a ref
 
 
 @contextmanager
-def answering_signals():
-    """Signals are answered as in a tool."""
+def answering_signals(nohup=False):
+    """Signals are answered as in a tool, whatever these tests are started by."""
     before = {number: signal.getsignal(number) for number in signals.ASKING}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
     signals.install()
     try:
         yield

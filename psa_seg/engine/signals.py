@@ -1,7 +1,7 @@
 """Signals that ask a program to end: at once, or, within a training, at the end of its step.
 
 Slurm's warning is SIGUSR1, its end SIGTERM; a terminal sends SIGINT (Ctrl-C), and SIGHUP when it
-closes. What was started to outlive its terminal (`nohup`) goes on ignoring what it ignores.
+closes. What was started to outlive its terminal (`nohup`) goes on ignoring that.
 """
 
 import math
@@ -49,7 +49,7 @@ def install() -> None:
     """Answer these signals, from now on, in this process."""
     _State.number, _State.held = 0, False
     for number in ASKING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _answer)
     signal.signal(PROBE, _be_there)
     if not _State.watched:

@@ -120,9 +120,9 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
     except KeyboardInterrupt as error:
         with signals.last_words():
             number = getattr(error, "number", signal.SIGINT)
-            name = f"({signal.Signals(number).name})"
+            name = f" ({signal.Signals(number).name})" if number != signal.SIGINT else ""
             if FIRST:
-                done = f"interrupted {name} {getattr(error, 'done', '')}".strip()
+                done = f"interrupted{name} {getattr(error, 'done', '')}".strip()
                 print("; ".join(filter(None, [done, when_interrupted])))
             sys.stdout.flush()
             os._exit(128 + number)
