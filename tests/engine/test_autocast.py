@@ -17,7 +17,13 @@ from tests.conftest import train
 
 BASELINE = "baseline_deeplabv3plus_cityscapes"
 BFLOAT16 = {"optim_wrapper.type": "CPUAmpOptimWrapper", "optim_wrapper.dtype": "bfloat16"}
-SHORT = {"train_cfg.max_iters": 2, "train_cfg.val_interval": 2, "custom_hooks.0.samples": 1}
+SHORT = {
+    "train_cfg.max_iters": 2,
+    "train_cfg.val_interval": 2,
+    "custom_hooks.0.samples": 1,
+    "train_dataloader.dataset.pipeline.3.crop_size": (64, 64),
+    "model.data_preprocessor.size": (64, 64),
+}
 IDENTITY = {
     "model.decode_head.type": "PolarizedASPPHead",
     "model.decode_head.attention": {"type": "PolarizedSelfAttention", "init": "identity"},
@@ -130,7 +136,8 @@ def test_paired_starts_hold_in_it(tiny, tmp_path):
         "plain": BFLOAT16,
         "identity": BFLOAT16 | IDENTITY,
     }.items():
-        config = tiny(BASELINE, **SHORT, **changed, custom_hooks=[])
+        once = SHORT | {"train_cfg.max_iters": 1, "val_dataloader.dataset.indices": 1}
+        config = tiny(BASELINE, **once, **changed, custom_hooks=[])
         config.work_dir = config.visualizer.name = str(tmp_path / name)
         runner = PairedRunner.from_cfg(config)
         runner.train()

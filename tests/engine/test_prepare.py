@@ -13,9 +13,15 @@ from psa_seg.errors import UserError
 from psa_seg.records import read
 from tests.conftest import ROOT, train
 
-NAME = "psa_deeplabv3plus_cityscapes"
-BASELINE = "baseline_deeplabv3plus_cityscapes"
-SHORT = {"train_cfg.max_iters": 2, "train_cfg.val_interval": 2, "custom_hooks.0.samples": 1}
+NAME = "psa_deeplabv3plus_r18_cityscapes"
+BASELINE = "baseline_deeplabv3plus_r18_cityscapes"
+SHORT = {
+    "train_cfg.max_iters": 2,
+    "train_cfg.val_interval": 2,
+    "custom_hooks.0.samples": 1,
+    "train_dataloader.dataset.pipeline.3.crop_size": (64, 64),
+    "model.data_preprocessor.size": (64, 64),
+}
 
 
 def test_nothing_writes_to_a_config_once_it_is_prepared(tiny, tmp_path, monkeypatch):
