@@ -187,6 +187,8 @@ class Trial:
             for stream in (1, 2):
                 os.dup2(handle, stream)
             sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1)
+            for user in (describe, summary):  # half of the time of so short a run, and on no disk
+                user.count_flops = lambda *_, **__: defaultdict(int, Global=1)
             operations = Operations(work, fault)
             if rank == 0:
                 operations.install()
@@ -262,8 +264,6 @@ def trial_of(processes: int = 1) -> Iterator[tuple[Trial, list[tuple[str, str]],
     quick.mmengine.runner.runner.collect_env()  # once, for all that are forked
     with torch.device("meta"):  # imports more
         torch.nn.init.normal_(torch.empty(1))
-    for user in (describe, summary):  # half of the time of so short a run, and on no disk
-        user.count_flops = lambda *_, **__: defaultdict(int, Global=1)
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial(Path(folder).resolve(), processes)
         status, said, operations = trial.attempt("reference")
