@@ -49,8 +49,7 @@ OPTIONS = {
     "default_hooks.checkpoint.max_keep_ckpts": 1,
     "default_hooks.logger.interval": 1,
     "train_dataloader.batch_size": 4,
-    "train_dataloader.dataset.pipeline.3.crop_size": (64, 64),
-    "model.data_preprocessor.size": (64, 64),
+    **quick.CROPS,
     **{f"{loader}_dataloader.num_workers": 0 for loader in ("train", "val", "test")},
 }
 PHASES = ("before", "within", "after")

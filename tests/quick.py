@@ -20,3 +20,15 @@ yapf.yapflib.yapf_api.FormatCode = lambda text, **_: (text, True)
 mmengine.dataset.base_dataset.gc = SimpleNamespace(collect=lambda: None)
 Figure.set_layout_engine = lambda *_, **__: None
 describe.WARMUP, describe.TIMED = 0, 1
+
+# Options of such a config.
+CROPS = {
+    "train_dataloader.dataset.pipeline.3.crop_size": (64, 64),
+    "model.data_preprocessor.size": (64, 64),
+}
+NO_VALIDATION = {
+    "custom_hooks": [],
+    "val_cfg": None,
+    "val_dataloader": None,
+    "val_evaluator": None,
+}

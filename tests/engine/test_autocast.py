@@ -14,6 +14,7 @@ from psa_seg.engine.runner import PairedRunner
 from psa_seg.errors import UserError
 from psa_seg.records import read
 from tests.conftest import train
+from tests.quick import CROPS
 
 BASELINE = "baseline_deeplabv3plus_cityscapes"
 BFLOAT16 = {"optim_wrapper.type": "CPUAmpOptimWrapper", "optim_wrapper.dtype": "bfloat16"}
@@ -21,8 +22,7 @@ SHORT = {
     "train_cfg.max_iters": 2,
     "train_cfg.val_interval": 2,
     "custom_hooks.0.samples": 1,
-    "train_dataloader.dataset.pipeline.3.crop_size": (64, 64),
-    "model.data_preprocessor.size": (64, 64),
+    **CROPS,
 }
 IDENTITY = {
     "model.decode_head.type": "PolarizedASPPHead",

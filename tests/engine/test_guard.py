@@ -24,19 +24,16 @@ from psa_seg.models.segmentors import LeanEncoderDecoder
 from psa_seg.records import read
 from tests.conftest import answering_signals, evaluate, train
 from tests.leaderboard.invented import record
+from tests.quick import CROPS, NO_VALIDATION
 
 NAME = "psa_deeplabv3plus_r18_cityscapes"
 OPTIONS = {
     "train_cfg.max_iters": 8,
     "default_hooks.checkpoint.interval": 1,
-    "train_dataloader.dataset.pipeline.3.crop_size": (64, 64),
-    "model.data_preprocessor.size": (64, 64),
+    **CROPS,
     "model.decode_head.dropout_ratio": 0,
     "model.auxiliary_head.dropout_ratio": 0,
-    "custom_hooks": [],
-    "val_cfg": None,
-    "val_dataloader": None,
-    "val_evaluator": None,
+    **NO_VALIDATION,
 }
 LOSS = LeanEncoderDecoder.loss
 

@@ -10,6 +10,7 @@ from psa_seg.engine.runner import PairedRunner
 from psa_seg.errors import UserError
 from tests.conftest import train
 from tests.engine.two_processes import weights
+from tests.quick import CROPS
 
 NAME = "psa_deeplabv3plus_cityscapes"
 
@@ -52,8 +53,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one_in_bfloat16(tiny, tmp_p
         "custom_hooks": [],
         "optim_wrapper.type": "CPUAmpOptimWrapper",
     }
-    options |= {"train_dataloader.dataset.pipeline.3.crop_size": (64, 64)}
-    options |= {"model.data_preprocessor.size": (64, 64), "val_dataloader.dataset.indices": 1}
+    options |= CROPS | {"val_dataloader.dataset.indices": 1}
 
     def run(folder, iterations):
         config = tiny(NAME, **options, **{"train_cfg.max_iters": iterations})

@@ -12,6 +12,7 @@ from psa_seg.engine.doctor import check_sizes
 from psa_seg.errors import UserError
 from psa_seg.records import read
 from tests.conftest import ROOT, train
+from tests.quick import CROPS
 
 NAME = "psa_deeplabv3plus_r18_cityscapes"
 BASELINE = "baseline_deeplabv3plus_r18_cityscapes"
@@ -19,8 +20,7 @@ SHORT = {
     "train_cfg.max_iters": 2,
     "train_cfg.val_interval": 2,
     "custom_hooks.0.samples": 1,
-    "train_dataloader.dataset.pipeline.3.crop_size": (64, 64),
-    "model.data_preprocessor.size": (64, 64),
+    **CROPS,
 }
 
 

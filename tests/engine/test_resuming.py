@@ -16,13 +16,13 @@ from psa_seg.engine import lock, prepare
 from psa_seg.engine.lock import alone
 from psa_seg.errors import BusyError, UserError
 from tests.conftest import small, train
+from tests.quick import CROPS
 
 NAME = "psa_deeplabv3plus_r18_cityscapes"
 OPTIONS = {
     "train_cfg.max_iters": 2,
     "default_hooks.checkpoint.interval": 1,
-    "train_dataloader.dataset.pipeline.3.crop_size": (64, 64),
-    "model.data_preprocessor.size": (64, 64),
+    **CROPS,
     "custom_hooks": [],
 }
 

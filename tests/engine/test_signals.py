@@ -15,6 +15,7 @@ from psa_seg.engine.runner import PairedRunner
 from psa_seg.engine.signals import ASKING, Interrupted
 from psa_seg.records import read
 from tests.conftest import ROOT, answering_signals, train
+from tests.quick import CROPS
 
 NAME = "psa_deeplabv3plus_r18_cityscapes"
 OPTIONS = {
@@ -22,8 +23,7 @@ OPTIONS = {
     "param_scheduler.0.end": 3,
     "train_cfg.val_interval": 2,
     "default_hooks.checkpoint.interval": 2,
-    "train_dataloader.dataset.pipeline.3.crop_size": (64, 64),
-    "model.data_preprocessor.size": (64, 64),
+    **CROPS,
     "val_dataloader.dataset.indices": 2,
 }
 

@@ -13,6 +13,7 @@ from psa_seg.engine import distributed, signals
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.models.segmentors import LeanEncoderDecoder
 from tests.conftest import small
+from tests.quick import NO_VALIDATION
 
 CONFIG = "psa_deeplabv3plus_cityscapes"
 THREE_AND_FOUR = {
@@ -44,10 +45,7 @@ def gradients(data, folder, **options):
         "model.backbone.zero_init_residual": False,  # or most gradients would be 0
         "model.decode_head.dropout_ratio": 0,
         "model.auxiliary_head.dropout_ratio": 0,
-        "custom_hooks": [],
-        "val_cfg": None,
-        "val_dataloader": None,
-        "val_evaluator": None,
+        **NO_VALIDATION,
     }
     runner = ExactRunner.from_cfg(small(CONFIG, data, folder, **options))
     start = {}
