@@ -93,7 +93,7 @@ def passes(x: Tensor, impl: str | None = None) -> ModuleType:
     if name == "triton":
         if obstacle := _obstacle(x):
             raise ValueError(f"the Triton kernels cannot run: {obstacle}; take 'eager'")
-    elif name or torch.compiler.is_exporting() or not x.is_cuda or no_launcher or _obstacle(x):
+    elif name or eager.exporting() or not x.is_cuda or no_launcher or _obstacle(x):
         return eager  # an exported program is of PyTorch's own operators: it runs anywhere
     from psa_seg.ops import fused  # only here: Triton may be missing
 

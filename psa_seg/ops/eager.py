@@ -223,6 +223,11 @@ def _over_pixels(weights: Tensor, block: Tensor) -> Tensor:
     return (weights.unsqueeze(1) @ block.mT).squeeze(1)
 
 
+def exporting() -> bool:
+    """Whether `torch.export` traces. In PyTorch 2.11, Dynamo has its own function always say so."""
+    return torch.compiler._is_exporting_flag
+
+
 def wide_dtype(x: Tensor) -> torch.dtype:
     """Of all sums over `x`: float32, or that of `x` if it is wider."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from psa_seg.ops.choice import passes
-from psa_seg.ops.eager import autocast_off, wide_dtype
+from psa_seg.ops.eager import autocast_off, exporting, wide_dtype
 
 VECTORS = 5 * [(0, 1)] + 2 * [(0, 2)]  # dims of x that μ, g, p, r, u, and m, dt have
 
@@ -74,7 +74,7 @@ def pool(
     outputs = _Pool.apply(x.flatten(2), w_q, b_q, passes(x, impl))
     mean, g, pixels, *carriers = outputs
     weighted = mean if g is None else g
-    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+    if torch.compiler.is_compiling() and not exporting():
         weighted = _once(weighted)
     return weighted, weighted if g is None else mean, Pooled(pixels, x.shape[2:], carriers)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from psa_seg.ops.eager import autocast_off, block_size, wide_dtype
+from psa_seg.ops.eager import autocast_off, block_size, exporting, wide_dtype
 from psa_seg.ops.passes import refuse_to_be_differentiated_twice
 
 KEPT = 2**24  # values of an image: 64 MiB
@@ -121,7 +121,7 @@ def _factor(tensor: Tensor, x: Tensor) -> Tensor:
 
 def _has_units(x: Tensor) -> bool:
     """An exported program is of PyTorch's own operators: it runs anywhere."""
-    return x.is_cuda and x.dtype == torch.bfloat16 and not torch.compiler.is_exporting()
+    return x.is_cuda and x.dtype == torch.bfloat16 and not exporting()
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
