@@ -151,9 +151,9 @@ def compared(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[
     return found
 
 
-def resident(field: str) -> int:
-    """Bytes that this process holds now (`VmRSS`), or held at most so far (`VmHWM`)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+def resident(field: str, process: int | str = "self") -> int:
+    """Bytes that a process holds now (`VmRSS`), or held at most so far (`VmHWM`)."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
