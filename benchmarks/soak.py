@@ -25,7 +25,7 @@ def measure(minutes: float) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable,
-            ROOT / "tools/train.py",
+            "tools/train.py",
             "configs/psa_deeplabv3plus_cityscapes.py",
         ]
         command += ["--demo", "--work-dir", f"{folder}/work", "--cfg-options"]

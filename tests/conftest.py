@@ -28,6 +28,7 @@ import psa_seg.engine.hooks
 import psa_seg.engine.loop
 import psa_seg.evaluation
 import psa_seg.models  # noqa: F401
+from psa_seg import trust
 from psa_seg.datasets.synthetic import prepare as draw
 from psa_seg.engine import launch, prepare, signals
 from psa_seg.engine.config import load_config, override
@@ -60,6 +61,8 @@ def answering_signals(nohup=False):
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+    yield
+    os.environ.pop(trust.DATA_ALONE, None)  # of a tool, which is a process by itself
 
 
 @pytest.fixture(scope="session")

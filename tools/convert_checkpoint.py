@@ -42,6 +42,7 @@ def main() -> None:
         "--drop", nargs="+", default=[], metavar="NAME", help="... left out, after --rename"
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and end")
+    tool.trust_argument(parser)
     order = vars(parser.parse_args())
 
     tool.import_quietly()

@@ -24,6 +24,7 @@ def main() -> None:
         help="OUT.int8.onnx, too: ranges are those on these pictures",
     )
     parser.add_argument("--no-latency", action="store_true", help="do not time it")
+    tool.trust_argument(parser)
     args = parser.parse_args()
 
     tool.import_quietly()

@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1, help="pictures of one size at once")
     parser.add_argument("--device", help="cpu, cuda:1 (default: a GPU, if there is one)")
     parser.add_argument("--opacity", type=float, default=0.5, help="of the overlay's colours, 0-1")
+    tool.trust_argument(parser)
     args = parser.parse_args()
     if not 0 <= args.opacity <= 1:
         parser.error("--opacity is a number from 0 to 1")

@@ -14,6 +14,7 @@ def main() -> None:
     parser.add_argument(
         "--records", type=Path, help="folder with records of its other seeds, for an interval"
     )
+    tool.trust_argument(parser)
     args = parser.parse_args()
 
     tool.import_quietly()

@@ -6,6 +6,7 @@ This is the door through which every file of weights comes in.
 import ast
 import math
 import re
+import zipfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -15,69 +16,93 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
-from psa_seg.checkpoints import shared
+from psa_seg.checkpoints import data, refusing, shared
+from psa_seg.checkpoints.wholeness import damage
 from psa_seg.errors import UserError
 
-ARRAYS = ("_reconstruct", "scalar")
-# What the logs in mmengine's checkpoints are made of, under numpy 1 and 2.
-IN_LOGS = (
-    *("builtins.getattr", "mmengine.logging.history_buffer.HistoryBuffer"),
-    *("numpy.ndarray", "numpy.dtype"),
-    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ARRAYS),
-)
 NUMBERS = {"inf": math.inf, "nan": math.nan}
+MOST_KEYS = 4  # told of a file without weights
 
 
-class _Forgotten:
-    """Takes the place of whatever `IN_LOGS` names: nothing is called, and no log is kept."""
-
-    def __init__(self, *args: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-def load_checkpoint(path: str) -> dict[str, Any]:
+def load_checkpoint(path: str, map_location: Any = "cpu") -> dict[str, Any]:
     """The checkpoint at `path`, a file or an address, on the CPU.
 
-    A .safetensors is one, too, with the `meta` that lies beside it. Of a file, tensors and plain
-    values alone are read, and nothing in it is called. An address of a scheme that only mmengine
-    knows goes to its loader, which would run what a file holds.
+    A .safetensors is one, too, with the `meta` that lies beside it. Tensors, plain values and logs
+    alone are read, and nothing in a file is called, wherever it comes from (`data`).
 
     Raises:
-        UserError: where it is missing or broken, or holds more than data, or weights that are no
-            numbers.
+        UserError: where it is missing or broken, or holds more than data, or no weights by their
+            names, or weights that are no numbers.
     """
+    address = "://" in path and not Path(path).expanduser().is_file()
+    return _load(path, map_location, address)
+
+
+@CheckpointLoader.register_scheme(prefixes=["", rf".*\{shared.ENDING}$"], force=True)
+def load_from_disk(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """mmengine's way to a file: `init_cfg`, `load_from`, its Runner."""
+    return _load(filename, map_location, address=False)
+
+
+def _load(path: str, map_location: Any, address: bool) -> dict[str, Any]:
+    file = Path(path).expanduser()
     try:
-        if "://" in path:
-            return CheckpointLoader.load_checkpoint(path, "cpu", logger="silent")
-        file = Path(path).expanduser()
-        found = shared.read(file) if file.suffix == shared.ENDING else _load_data(file)
-        if not isinstance(found, Mapping):
-            raise TypeError(f"it holds a {type(found).__name__}, and no weights by their names")
-        if not isinstance(state_dict(found), Mapping):
-            raise TypeError("what it holds as state_dict is no weights by their names")
+        if address:
+            found = CheckpointLoader.load_checkpoint(path, map_location, logger="silent")
+        elif file.suffix == shared.ENDING:
+            found = shared.read(file)
+        elif zipfile.is_zipfile(file) and damage(file):  # PyTorch looks at no checksum
+            raise zipfile.BadZipFile
+        else:
+            found = data.load(str(file), map_location)
+        _require_weights(found, path)
         _require_numbers(state_dict(found), path)
         return found
     except UserError:
         raise
     except Exception as error:  # whatever a broken file makes the unpickler say
-        called = re.search(r"GLOBAL (\S+)", str(error))
-        if isinstance(error, UnpicklingError) and called:
-            raise UserError(
-                f"checkpoint holds more than data, and is not loaded: {path}\n"
-                f"  because    {called[1]} in it could run any program\n"
-                "  do         get one of weights alone; if you trust this one, load it yourself, "
-                "and\n             torch.save({'state_dict': ...}) what it has"
-            ) from None
-        reason = " ".join(str(error).split())[:200]
-        if isinstance(error, UnpicklingError):  # PyTorch's own advice would be to trust the file
-            reason = "it is not what torch.save writes"
-        raise UserError(
-            f"checkpoint cannot be read: {path}\n  {type(error).__name__}: {reason}\n"
-            "  do         name a file that torch.save wrote; one that was cut short, copy again"
-        ) from error
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: str, error: Exception) -> UserError:
+    """Why a file is not read, without PyTorch's own advice, which is to run what is in it."""
+    called = re.search(r"GLOBAL (\S+)", str(error))
+    file = Path(path).expanduser()
+    if isinstance(error, UnpicklingError) and called:
+        return UserError(
+            f"checkpoint holds more than data, and is not loaded: {path}\n"
+            f"  because    {called[1]} in it could run any program\n"
+            "  do         get one of weights alone; if you trust who made it: --trust-checkpoint"
+        )
+    reason, do = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", "copy it again"
+    if isinstance(error, OSError) or not file.is_file():
+        do = "correct the path, or the address"
+    elif file.suffix != shared.ENDING:
+        kind, do = refusing.what_it_is(file)
+        reason = f"it is {kind}"
+    return _unreadable(path, reason, do)
+
+
+def _unreadable(path: str, reason: str, do: str) -> UserError:
+    return UserError(f"checkpoint cannot be read: {path}\n  because    {reason}\n  do         {do}")
+
+
+def _require_weights(found: Any, path: str) -> None:
+    """Raise UserError for what is no weights by their names."""
+    weights = state_dict(found) if isinstance(found, Mapping) else found
+    wrong = ""
+    if not isinstance(weights, Mapping):
+        where = "" if weights is found else ", as state_dict"
+        wrong = f"a {type(weights).__name__}{where}"
+    elif weights and not any(isinstance(value, Tensor) for value in weights.values()):
+        wrong = ", ".join(map(str, list(weights)[:MOST_KEYS]))
+    if wrong:
+        do = "name a checkpoint: weights by their names, or these as its state_dict"
+        raise _unreadable(path, f"it holds no weights by their names, but {wrong}", do)
+    for name, value in weights.items():
+        if isinstance(value, Tensor) and value.is_meta:
+            do = "take the file that has them: this is of a model without memory (meta)"
+            raise _unreadable(path, f"it holds names and shapes, and no numbers: {name}", do)
 
 
 def _require_numbers(weights: Mapping[str, Tensor], path: str) -> None:
@@ -111,23 +136,6 @@ def not_finite(node: Any, name: str = "") -> list[str]:
     else:
         return []
     return [n for key, value in parts for n in not_finite(value, f"{name}.{key}" if name else key)]
-
-
-@CheckpointLoader.register_scheme(prefixes=rf".*\{shared.ENDING}$")  # matched from the beginning
-def load_from_safetensors(filename: str, map_location: Any) -> dict[str, Any]:
-    """mmengine's way to such a file: `init_cfg`, `load_from`, its Runner."""
-    return load_checkpoint(filename)
-
-
-def _load_data(path: Path) -> dict[str, Any]:
-    """What `path` holds, with stand-ins for logs, whatever else this process trusts elsewhere."""
-    trusted = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
-    try:
-        with torch.serialization.safe_globals([(_Forgotten, name) for name in IN_LOGS]):
-            return torch.load(path, "cpu", weights_only=True)
-    finally:
-        torch.serialization.add_safe_globals(trusted)
 
 
 def state_dict(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:
@@ -202,7 +210,7 @@ def differences(
     own: Mapping[str, Tensor],
     may_lack: Callable[[str], bool] = lambda key: False,
 ) -> dict[str, list[str]]:
-    """Keys of `given` that are missing, left over or of another shape; empty where none is.
+    """Keys of `given` that are missing, left over, of another shape or kind; empty where none is.
 
     Args:
         given: a checkpoint's state dict.
@@ -215,8 +223,20 @@ def differences(
         "of another shape": [
             k for k in own if k in given and own[k].shape != getattr(given[k], "shape", None)
         ],
+        "no such numbers": [k for k in own if k in given and not _fits(given[k], own[k])],
     }
     return {what: keys for what, keys in wrong.items() if keys}
+
+
+def _fits(given: Any, own: Tensor) -> bool:
+    """Whether a tensor's numbers are of a kind that a model's can become, as far as it is one.
+
+    An average of checkpoints has counts that are no whole numbers.
+    """
+    if not isinstance(given, Tensor):
+        return True  # it is of another shape
+    counts = not own.is_floating_point() and given.dtype != torch.bool
+    return not given.is_complex() and (given.is_floating_point() or counts)
 
 
 def listing(wrong: Mapping[str, Collection[str]], most: int = 3) -> list[str]:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from psa_seg import trust
 from psa_seg.engine import signals
 from psa_seg.errors import DataError, UserError
 from psa_seg.files import DISK_TROUBLE, disk_error
@@ -43,6 +44,14 @@ class Overrides(argparse.Action):
             parser.error("--cfg-options wants KEY=VALUE pairs, such as train_cfg.max_iters=300")
 
 
+class _Trust(argparse.Action):
+    """An option that is followed where it is read, by whatever loads a file afterwards."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Trust files of weights."""
+        trust.give()
+
+
 def not_empty(text: str) -> str:
     """An argument that a shell's unset variable must not leave out."""
     if not text.strip():
@@ -50,8 +59,20 @@ def not_empty(text: str) -> str:
     return text
 
 
+def trust_argument(parser: argparse.ArgumentParser) -> None:
+    """The option of every tool that reads weights."""
+    parser.add_argument(
+        "--trust-checkpoint",
+        action=_Trust,
+        nargs=0,
+        dest=argparse.SUPPRESS,
+        help="run whatever program is in a file of weights; else such a file is refused",
+    )
+
+
 def common_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that every tool working on a config has."""
+    trust_argument(parser)
     parser.add_argument("--work-dir", help="where logs, checkpoints and pictures go")
     parser.add_argument(
         "--demo", action="store_true", help="small and on synthetic streets: runs anywhere"
@@ -100,6 +121,7 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
     warnings.filterwarnings("ignore", message="Default ``avg_non_ignore``")  # as in the baseline
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # a message of ours
     warnings.filterwarnings("ignore", message="For binary segmentation, we suggest")
+    trust.refuse()
     signals.install()
     try:
         _tell_interruptions(main)

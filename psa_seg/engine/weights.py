@@ -9,14 +9,23 @@ from urllib.parse import urlparse
 
 import torch
 from mmengine.config import Config
-from mmengine.runner.checkpoint import get_external_models, get_mmcls_models
+from mmengine.runner.checkpoint import (
+    get_external_models,
+    get_mmcls_models,
+    get_torchvision_models,
+)
 
 from psa_seg.checkpoints.reading import load_checkpoint
 from psa_seg.errors import UserError
 from psa_seg.records.fingerprint import digest, sources
 
 CONNECT_TIMEOUT_S = 20
-SCHEMES = ("http://", "https://", "open-mmlab://", "mmcls://")
+MODELS = {
+    **dict.fromkeys(("open-mmlab", "openmmlab"), get_external_models),
+    **dict.fromkeys(("torchvision", "modelzoo"), get_torchvision_models),
+    "mmcls": get_mmcls_models,
+}
+SCHEMES = ("http://", "https://", *(f"{scheme}://" for scheme in MODELS))
 
 
 def fetch(config: Config) -> dict[str, str]:
@@ -54,17 +63,17 @@ def digests_here(config: Config) -> dict[str, str]:
 def _fetch(what: str, source: str, key: str, config: str) -> str:
     """The local path of `source`."""
     override = f"--cfg-options {key}=FILE"
+    if Path(source).expanduser().is_file():
+        return source
     if "://" in source and not source.startswith(SCHEMES):
         return source  # one of mmengine's other schemes, which it fetches itself
     address = _address(source)
     if address is None:
-        if not Path(source).expanduser().is_file():
-            raise UserError(
-                f"{what} not found: {source}\n"
-                f"  set in     {key} of {config}\n"
-                f"  do         correct the path, or override it: {override}"
-            )
-        return source
+        raise UserError(
+            f"{what} not found: {source}\n"
+            f"  set in     {key} of {config}\n"
+            f"  do         correct the path, or override it: {override}"
+        )
     cached = _cache(address)
     if cached.is_file():
         return str(cached)
@@ -107,10 +116,12 @@ def _address(source: str) -> str | None:
     scheme, _, name = source.partition("://")
     if not name:
         return None
-    models = {"open-mmlab": get_external_models, "mmcls": get_mmcls_models}
-    if scheme not in models:
+    if scheme not in MODELS:
         return source
-    known = models[scheme]()
+    try:
+        known = MODELS[scheme]()
+    except ImportError as error:
+        raise UserError(f"weights: {source} needs a package: {error.name}") from error
     if name not in known:
         raise UserError(f"weights: {scheme}:// has no model named {name!r}")
     return known[name]

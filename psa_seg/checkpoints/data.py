@@ -1,0 +1,138 @@
+"""What torch.save wrote, as data: tensors, plain values, and mmengine's logs. Nothing is called.
+
+Whatever else a file names is refused, for the whole process: `mmengine` loads through `load`, too,
+and in a tool (`psa_seg.engine.tool`) no library's `torch.load` does otherwise.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import mmengine.runner.checkpoint
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+from psa_seg import trust
+
+NUMBERS = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
+
+
+class _Forgotten:
+    """Takes the place of what a file would call: nothing is called, and nothing kept."""
+
+    def __init__(self, *args: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def value(self) -> Any:
+        """What it stands for, as data."""
+        return self
+
+
+class _Kept(_Forgotten):
+    """What is given is kept, until all has been read."""
+
+    args: tuple[Any, ...] = ()
+    state: Any = None
+
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _Type(_Kept):
+    """A dtype of NumPy's."""
+
+    def value(self) -> Any:
+        code, order = self.args[0], (self.state or (3, "|"))[1]
+        if code not in NUMBERS or order not in ("<", ">", "|", "="):
+            raise ValueError(f"numbers of a kind that no log has: {code!r}")
+        return np.dtype(code).newbyteorder(order)
+
+
+class _Array(_Kept):
+    """An array of NumPy's."""
+
+    def value(self) -> Any:
+        _, shape, dtype, fortran, content = self.state
+        array = np.frombuffer(content, dtype.value())
+        return array.reshape(shape, order="F" if fortran else "C").copy()
+
+
+class _Scalar(_Kept):
+    """A number of NumPy's."""
+
+    def value(self) -> Any:
+        dtype, content = self.args
+        return np.frombuffer(content, dtype.value())[0]
+
+
+class _Log(_Kept):
+    """A log of mmengine's."""
+
+    def value(self) -> Any:
+        logs = (self.state[key].value() for key in ("_log_history", "_count_history"))
+        return HistoryBuffer(*logs, max_length=int(self.state["max_length"]))
+
+
+# What the logs in mmengine's checkpoints are made of, under NumPy 1 and 2.
+STAND_INS: dict[str, type[_Forgotten]] = {
+    "builtins.getattr": _Forgotten,
+    "numpy.ndarray": _Forgotten,
+    "numpy.dtype": _Type,
+    "mmengine.logging.history_buffer.HistoryBuffer": _Log,
+    **{f"numpy.{core}.multiarray._reconstruct": _Array for core in ("core", "_core")},
+    **{f"numpy.{core}.multiarray.scalar": _Scalar for core in ("core", "_core")},
+}
+
+
+def load(file: str | IO[bytes], map_location: Any = "cpu", weights_only: object = None) -> Any:
+    """What a file of torch.save's holds, as data; of whatever it is, where files are trusted.
+
+    Args:
+        file: its path, or an open file.
+        map_location: as of `torch.load`.
+        weights_only: for who calls this in the place of mmengine's; it changes nothing.
+
+    Raises:
+        Exception: whatever a file that is broken, or holds more than data, makes PyTorch say.
+    """
+    if trust.given():
+        return torch.load(file, map_location, weights_only=False)
+    with _standing_in():
+        found = torch.load(file, map_location, weights_only=True)
+    return _resolved(found)
+
+
+@contextmanager
+def _standing_in() -> Iterator[None]:
+    """Stand-ins for what logs are made of, whatever else this process trusts elsewhere."""
+    trusted = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    try:
+        with torch.serialization.safe_globals([(kind, n) for n, kind in STAND_INS.items()]):
+            yield
+    finally:
+        torch.serialization.add_safe_globals(trusted)
+
+
+def _resolved(node: Any) -> Any:
+    """The same with arrays, numbers and logs in the place of what stands for them."""
+    if isinstance(node, _Forgotten):
+        return node.value()
+    if isinstance(node, dict):
+        for key, value in node.items():
+            node[key] = _resolved(value)
+    elif isinstance(node, list):
+        node[:] = map(_resolved, node)
+    elif type(node) is tuple:
+        return tuple(map(_resolved, node))
+    return node
+
+
+mmengine.runner.checkpoint._safe_torch_load = load  # which would fall back to running a file
