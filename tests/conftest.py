@@ -1,11 +1,13 @@
 """Shared by all tests: one thread, one seed, small configs on a handful of synthetic scenes."""
 
 import atexit
+import copy
 import os
 import shutil
 import signal
 import tempfile
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path
 
@@ -72,9 +74,15 @@ def streets(tmp_path_factory):
     return draw(tmp_path_factory.mktemp("data") / "streets", counts=counts, size=(128, 256))
 
 
+@cache
+def loaded(name):
+    """The config of a name, for a copy of it."""
+    return load_config(str(ROOT / "configs" / f"{name}.py"))
+
+
 def small(name, streets, work_dir, **options):
     """A config's demo on the few scenes, two images a step, no worker processes."""
-    config = load_config(str(ROOT / "configs" / f"{name}.py"))
+    config = copy.deepcopy(loaded(name))
     shrink(config, streets)
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
         loader.num_workers = 0
