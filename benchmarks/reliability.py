@@ -1,6 +1,14 @@
-"""Tables of docs/reliability.md."""
+"""Tables and the plot of docs/reliability.md."""
 
-from benchmarks.speed import newest
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from benchmarks.soak import EVERY
+from benchmarks.speed import DOCS, newest
+
+WARM = 300  # s
 
 
 def faults() -> str:
@@ -34,6 +42,47 @@ def guard() -> str:
         "`python -m benchmarks.guard`). On a GPU: not measured."
     )
     return "\n".join([*lines, "", text])
+
+
+def soak() -> str:
+    """What a long training holds, at its beginning and at its end."""
+    rows, source = newest("soak_cpu")
+    warm = [row for row in rows if int(row["seconds"]) >= WARM]
+    lines = ["| | after five minutes | at most since | at the end |", "|---|--:|--:|--:|"]
+    for name, column, unit in (
+        ("the process, resident", "resident_mib", " MiB"),
+        (f"its {warm[0]['workers']} data workers, resident", "workers_mib", " MiB"),
+        ("the process, open files", "open_files", ""),
+        ("data workers, open files", "workers_open_files", ""),
+    ):
+        values = [int(row[column]) for row in warm]
+        figures = (f"{value}{unit}" for value in (values[0], max(values), values[-1]))
+        lines.append(f"| {name} | {' | '.join(figures)} |")
+    steps, minutes = int(warm[-1]["step"]), round(int(warm[-1]["seconds"]) / 60)
+    text = (
+        f"The demo for {minutes} minutes, {steps} steps, {steps // EVERY} validations and "
+        f"checkpoints; {_about(warm[0])} (`{source}`; `python -m benchmarks.soak`)."
+    )
+    return "\n".join([*lines, "", text])
+
+
+def plot() -> Iterable[Path]:
+    """`docs/soak.png`: memory and open files over the time of a long training."""
+    rows, _ = newest("soak_cpu")
+    figure, (memory, files) = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
+    minutes = [int(row["seconds"]) / 60 for row in rows]
+    of = (("", "the process"), ("workers_", f"its {rows[0]['workers']} data workers"))
+    for prefix, name in of:
+        held = [int(row[f"{prefix or 'resident_'}mib"]) for row in rows]
+        memory.plot(minutes, held, label=name)
+        files.plot(minutes, [int(row[f"{prefix}open_files"]) for row in rows], label=name)
+    for axes, what in ((memory, "resident memory [MiB]"), (files, "open files")):
+        axes.set(xlabel="minutes", ylabel=what, xlim=0, ylim=0)
+        axes.legend(fontsize=8, frameon=False)
+    path = DOCS / "soak.png"
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    yield path
 
 
 def _about(row: dict[str, str]) -> str:

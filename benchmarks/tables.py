@@ -228,7 +228,11 @@ PAGES = {
         "tiles": predicting.tiles,
         "int8": predicting.int8,
     },
-    ROOT / "docs/reliability.md": {"faults": reliability.faults, "guard": reliability.guard},
+    ROOT / "docs/reliability.md": {
+        "faults": reliability.faults,
+        "guard": reliability.guard,
+        "soak": reliability.soak,
+    },
 }
 
 
@@ -278,4 +282,4 @@ if __name__ == "__main__":
     for path, text in metafiles().items():
         path.write_text(text)
     page, _ = write(str(RESULTS), str(ROOT / "docs/leaderboard"), pictures=False)
-    print("wrote", *PAGES, *metafiles(), *page, *speed.plot(), sep="\n")
+    print("wrote", *PAGES, *metafiles(), *page, *speed.plot(), *reliability.plot(), sep="\n")

@@ -31,7 +31,7 @@ FASTER = {
     "checkpoint.interval=500": "checkpoint.interval=2",
     "iter_2000.pth": "iter_2.pth",
 }
-SHORT = ["train_cfg.max_iters=2", "train_cfg.val_interval=2"]
+SHORT = ["train_cfg.max_iters=2", "train_cfg.val_interval=2", "train_dataloader.batch_size=2"]
 SHORT += [f"{loader}_dataloader.num_workers=0" for loader in ("train", "val", "test")]
 
 

@@ -13,6 +13,7 @@ import torch
 from mmseg.registry import MODELS
 
 from tests.conftest import ROOT, small
+from tests.quick import CROPS
 
 NAME = "psa_deeplabv3plus_cityscapes"
 CACHED = "torch/hub/checkpoints/start-01234567.pth"
@@ -51,6 +52,7 @@ def test_a_job_at_its_time_limit_goes_on(job, streets, tmp_path):
         "train_cfg.max_iters": 12,
         "train_cfg.val_interval": 12,
         "default_hooks.logger.interval": 1,
+        **CROPS,
     }
     config = small(NAME, streets, tmp_path, **options)
     config.dump(tmp_path / f"{NAME}.py")
