@@ -8,6 +8,8 @@ from pathlib import Path
 from psa_seg.files import disk_error
 
 DAMAGES = (errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.EIO)
+CUT = "it is cut short, or not what torch.save writes"
+NOWHERE = errno.EINVAL  # a directory that points before the file's beginning
 
 
 def damage(path: Path) -> str:
@@ -25,9 +27,11 @@ def damage(path: Path) -> str:
                 return f"{packed[0].filename} in it is compressed, which torch.save does not do"
             broken = archive.testzip()
     except OSError as error:
+        if error.errno == NOWHERE:
+            return CUT
         if error.errno not in DAMAGES:  # a whole file may be there tomorrow
             raise disk_error(error) from error
         return os.strerror(error.errno)
     except Exception:  # whatever a broken directory makes zipfile say
-        return "it is cut short, or not what torch.save writes"
+        return CUT
     return f"{broken} in it is not what was written" if broken else ""

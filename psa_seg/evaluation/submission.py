@@ -4,7 +4,9 @@ One single-channel 8-bit PNG of label ids for each image, of its size, named
 `<city>_<sequence>_<frame>*.png`: cityscapesscripts finds predictions by that pattern.
 """
 
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from collections import defaultdict
@@ -25,6 +27,7 @@ from psa_seg.datasets.labels import CLASSES, LABEL_ID_OF
 from psa_seg.errors import UserError
 
 COUNT, SIZE = 1525, (2048, 1024)  # of Cityscapes' test split; width, height
+LARGEST = 2**26  # bytes of a file, and pixels of an image: no prediction is larger
 IDS = {"train": frozenset(range(len(CLASSES))), "label": frozenset(LABEL_ID_OF.tolist())}
 FRAME = re.compile(r"([^_]+_\d{6}_\d{6})(?!\d).*\.png")
 UNREADABLE = (  # what a damaged zip, or PNG, makes its reader raise
@@ -34,6 +37,8 @@ UNREADABLE = (  # what a damaged zip, or PNG, makes its reader raise
     EOFError,
     RuntimeError,  # encrypted, or of a compression that is not known
     zlib.error,
+    lzma.LZMAError,
+    struct.error,
     zipfile.BadZipFile,
     Image.DecompressionBombError,
 )
@@ -76,11 +81,16 @@ def check(path: Path, expected: Mapping[str, Size] | None) -> int:
     """
     if not path.is_file():
         raise UserError(f"zip not found: {path}\n  do         correct the path")
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"not a zip, or cut short: {path}\n  do         make or copy it again")
-    with zipfile.ZipFile(path) as archive:
-        members = [info for info in archive.infolist() if not info.is_dir()]
-        found = survey(((m.filename, partial(archive.read, m)) for m in members), expected)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [info for info in archive.infolist() if not info.is_dir()]
+            found = survey(((m.filename, partial(_unpack, archive, m)) for m in members), expected)
+    except UNREADABLE as error:
+        raise UserError(
+            f"not a zip, or cut short: {path}\n"
+            f"  because    {error}\n"
+            "  do         make or copy it again"
+        ) from error
     _refuse(path, found, "label")
     return len(found.ids)
 
@@ -130,7 +140,8 @@ def survey(given: Files, expected: Mapping[str, Size] | None) -> Survey:
     first_of: dict[str, str] = {}
     for name, read in given:
         frame = frame_of(name)
-        if frame is None or (expected is not None and frame not in expected):
+        outside = PurePath(name).is_absolute() or ".." in PurePath(name).parts
+        if outside or frame is None or (expected is not None and frame not in expected):
             faults["foreign"].append(name)
             continue
         if frame in first_of:
@@ -211,6 +222,13 @@ def _refuse(where: Path, found: Survey, ids: str | None) -> None:
     raise UserError("\n".join([f"no submission to Cityscapes: {where}", *lines, remedy]))
 
 
+def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """A file in a zip, whose directory says that it is not too large: no more of it is read."""
+    if member.file_size > LARGEST:
+        raise ValueError(f"{member.file_size} bytes, unpacked")
+    return archive.read(member)
+
+
 def _read(data: bytes) -> np.ndarray:
     """The pixels uint8 `[H, W]` of a PNG.
 
@@ -221,6 +239,8 @@ def _read(data: bytes) -> np.ndarray:
     with Image.open(BytesIO(data)) as image:
         if image.format != "PNG" or image.mode not in ("L", "P"):  # P: the pixels are the ids, too
             raise TypeError(f"{image.format}, mode {image.mode}")
+        if image.width * image.height > LARGEST:
+            raise ValueError(f"{image.width}x{image.height} pixels")
         return np.asarray(image)
 
 

@@ -1,15 +1,11 @@
-"""Files that are spoilt at random: what they hold, or one message with the path; never a traceback.
-
-In CI a hundred each of masks, images and data.yaml files; PSA_SEG_MUTATIONS says how many.
-"""
+"""Data that are spoilt at random: what they hold, or one message with the path."""
 
 import io
-import os
 
 import numpy as np
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mmseg.registry import DATASETS
 from PIL import Image
@@ -19,18 +15,10 @@ from psa_seg.datasets.folder import split_pairs
 from psa_seg.datasets.loading import NamingDataset
 from psa_seg.engine.config import load_config
 from psa_seg.engine.own_data import use_data
-from psa_seg.errors import UserError
 from tests.conftest import ROOT
 from tests.datasets.own import describe, draw, scene
+from tests.mutating import CUTS, SPOTS, many, mutated, said
 
-MUTATIONS = int(os.environ.get("PSA_SEG_MUTATIONS", "100"))
-many = settings(
-    max_examples=MUTATIONS,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 IMAGE, MASK = scene(0)
 
 
@@ -54,16 +42,6 @@ IMAGES = [
     encoded(IMAGE, "BMP"),
     encoded(IMAGE, "TIFF"),
 ]
-SPOTS = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=6)
-CUTS = st.one_of(st.none(), st.integers(0, 10**6))
-
-
-def mutated(data, spots, cut):
-    """Some bytes others, most of them among the first; the file cut off."""
-    data = bytearray(data)
-    for place, value in spots:
-        data[place % (len(data) if place % 2 else min(64, len(data)))] = value
-    return bytes(data[: cut % len(data)] if cut is not None else data)
 
 
 @pytest.fixture(scope="module")
@@ -73,15 +51,6 @@ def loaded(tmp_path_factory):
     config = load_config(str(ROOT / "configs/psa_deeplabv3plus_cityscapes.py"))
     use_data(config, read_data_file(describe(root)))
     return root, NamingDataset(DATASETS.build(config.train_dataloader.dataset))
-
-
-def said(attempt):
-    """What a user reads; nothing where all is right. Any other exception is a failure."""
-    try:
-        attempt()
-    except UserError as error:
-        return str(error)
-    return ""
 
 
 def is_right_or_a_message(root, dataset, path, data):

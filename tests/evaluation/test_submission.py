@@ -6,6 +6,8 @@ import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mmengine.dataset import Compose
 from mmengine.runner import save_checkpoint
 from mmseg.registry import MODELS
@@ -17,6 +19,7 @@ from psa_seg.engine import demo, submit
 from psa_seg.errors import UserError
 from psa_seg.evaluation import submission
 from tests.conftest import ROOT
+from tests.mutating import CUTS, SPOTS, many, mutated, said
 from tools import format_cityscapes
 
 MAIN = str(ROOT / "configs/psa_deeplabv3plus_cityscapes.py")
@@ -251,3 +254,30 @@ def test_a_command_line_that_says_neither(call, capsys):
         with pytest.raises(SystemExit):
             call(*arguments)
         assert "give CONFIG CHECKPOINT, or FOLDER, or --check ZIP" in capsys.readouterr().err
+
+
+@many
+@given(kind=st.sampled_from(["", "end", "a member"]), spots=SPOTS, cut=CUTS)
+def test_a_zip_that_is_spoilt_at_random(tmp_path_factory, kind, spots, cut):
+    images = {submission.frame_of(name): (8, 4) for name in (FIRST, SECOND)}
+    members = {name: png(np.full((4, 8), 7, np.uint8)) for name in (FIRST, SECOND)}
+    if kind == "a member":
+        members[FIRST] = mutated(members[FIRST], spots, cut)
+    path = zipped(tmp_path_factory.mktemp("zips") / "a.zip", members.items())
+    if kind != "a member":
+        path.write_bytes(mutated(path.read_bytes(), spots, cut, end=bool(kind)))
+    message = said(lambda: submission.check(path, images))
+    assert not message or (str(path) in message and 2 <= len(message.splitlines()) <= 9)
+
+
+def test_what_would_fill_the_memory_or_leave_the_folder(good, images, tmp_path):
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(FIRST, bytes(submission.LARGEST + 1))
+        archive.writestr(SECOND, png(np.zeros((8193, 8192), np.uint8)))
+    assert path.stat().st_size < submission.LARGEST / 100
+    with pytest.raises(UserError, match=rf"2 files that cannot be read, {FIRST}: \d+ bytes, unp"):
+        submit.check(path, images)
+    path = zipped(tmp_path / "up.zip", [*good.items(), (f"../{FIRST}", good[FIRST])])
+    with pytest.raises(UserError, match=rf"1 files that are no <city>.*, \.\./{FIRST}"):
+        submit.check(path, images)
