@@ -28,7 +28,7 @@ class _Forgotten:
         pass
 
     def value(self) -> Any:
-        """What it stands for, as data."""
+        """What it stands for, as data; whatever exception, where it does not stand for any."""
         return self
 
 
@@ -45,6 +45,14 @@ class _Kept(_Forgotten):
         self.state = state
 
 
+class _Bytes(_Kept):
+    """No bytes, as an empty array has them."""
+
+    def value(self) -> Any:
+        () = self.args
+        return b""
+
+
 class _Type(_Kept):
     """A dtype of NumPy's."""
 
@@ -59,8 +67,8 @@ class _Array(_Kept):
     """An array of NumPy's."""
 
     def value(self) -> Any:
-        _, shape, dtype, fortran, content = self.state
-        array = np.frombuffer(content, dtype.value())
+        _, shape, dtype, fortran, content = _resolved(self.state)
+        array = np.frombuffer(content, dtype) if content else np.empty(0, dtype)
         return array.reshape(shape, order="F" if fortran else "C").copy()
 
 
@@ -68,21 +76,22 @@ class _Scalar(_Kept):
     """A number of NumPy's."""
 
     def value(self) -> Any:
-        dtype, content = self.args
-        return np.frombuffer(content, dtype.value())[0]
+        dtype, content = _resolved(self.args)
+        return np.frombuffer(content, dtype)[0]
 
 
 class _Log(_Kept):
     """A log of mmengine's."""
 
     def value(self) -> Any:
-        logs = (self.state[key].value() for key in ("_log_history", "_count_history"))
-        return HistoryBuffer(*logs, max_length=int(self.state["max_length"]))
+        state = _resolved(self.state)
+        return HistoryBuffer(state["_log_history"], state["_count_history"], state["max_length"])
 
 
 # What the logs in mmengine's checkpoints are made of, under NumPy 1 and 2.
 STAND_INS: dict[str, type[_Forgotten]] = {
     "builtins.getattr": _Forgotten,
+    "builtins.bytes": _Bytes,
     "numpy.ndarray": _Forgotten,
     "numpy.dtype": _Type,
     "mmengine.logging.history_buffer.HistoryBuffer": _Log,
@@ -124,14 +133,17 @@ def _standing_in() -> Iterator[None]:
 def _resolved(node: Any) -> Any:
     """The same with arrays, numbers and logs in the place of what stands for them."""
     if isinstance(node, _Forgotten):
-        return node.value()
-    if isinstance(node, dict):
+        try:
+            return node.value()
+        except Exception:  # of texts, or objects, or not what it says: nothing is made of it
+            return node
+    if type(node) is tuple:
+        return tuple(map(_resolved, node))
+    if isinstance(node, list):
+        node[:] = map(_resolved, node)
+    elif isinstance(node, dict):
         for key, value in node.items():
             node[key] = _resolved(value)
-    elif isinstance(node, list):
-        node[:] = map(_resolved, node)
-    elif type(node) is tuple:
-        return tuple(map(_resolved, node))
     return node
 
 

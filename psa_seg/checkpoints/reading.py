@@ -79,7 +79,10 @@ def _refusal(path: str, error: Exception) -> UserError:
         do = "correct the path, or the address"
     elif file.suffix != shared.ENDING:
         kind, do = refusing.what_it_is(file)
-        reason = f"it is {kind}"
+        if kind:
+            reason = f"it is {kind}"
+        elif isinstance(error, UnpicklingError):
+            reason = "what it holds is more than data, or is not what torch.save wrote"
     return _unreadable(path, reason, do)
 
 

@@ -30,7 +30,7 @@ DO = {
 
 
 def what_it_is(path: Path) -> tuple[str, str]:
-    """What a file is, in words that follow "it is", and what to do.
+    """What a file is, in words that follow "it is", and what to do; of a whole zip, no words.
 
     Raises:
         OSError: where it cannot be read.
@@ -50,8 +50,10 @@ def what_it_is(path: Path) -> tuple[str, str]:
         kind = "a plain pickle, which torch.save did not write"
     elif not kind and b'{"' in begin[8:12]:
         kind = "of safetensors, by another name"
+    elif not kind:
+        kind = "not what torch.save writes"
     do = "name a file that torch.save wrote; one that was cut short, copy again"
-    return kind or "not what torch.save writes", DO.get(kind, do)
+    return kind, DO.get(kind, do)
 
 
 def _zip(path: Path) -> str:
@@ -64,4 +66,5 @@ def _zip(path: Path) -> str:
         return "a program of TorchScript, and no weights by their names"
     if not any(name.endswith("data.pkl") for name in names):
         return f"a zip of other things, {names[0] if names else 'or of nothing'}"
-    return f"damaged: {damage(path) or 'what it holds is more than data, or is not whole'}"
+    wrong = damage(path)
+    return f"damaged: {wrong}" if wrong else ""
