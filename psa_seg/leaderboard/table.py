@@ -1,8 +1,10 @@
 """A board as Markdown and as CSV."""
 
 import csv
+import html
 import io
 import math
+import re
 
 from psa_seg.leaderboard.board import Board
 from psa_seg.leaderboard.model import Model
@@ -36,22 +38,22 @@ def _table(board: Board) -> str:
     against = AGAINST if board.comparisons else ()
     headings = ("attention", board.about.score, "seeds", *against, *board.further, *COSTS)
     lines = [
-        f"**{board.title}**" + (" (exploratory)" if board.exploratory else ""),
+        f"**{escaped(board.title)}**" + (" (exploratory)" if board.exploratory else ""),
         "",
-        f"| {' | '.join(_escaped(heading) for heading in headings)} |",
+        f"| {' | '.join(escaped(heading) for heading in headings)} |",
         f"|{'|'.join('---' if h in ('attention', 'verdict') else '--:' for h in headings)}|",
     ]
     for label, model in board.models.items():
         lines.append(f"| {' | '.join(_cells(board, model, board.comparisons.get(label)))} |")
     images = f"{board.about.train_images} training and {board.about.val_images} validation"
-    lines += ["", f"{images} images; {'; '.join(board.machines)}."]
+    lines += ["", f"{images} images; {escaped('; '.join(board.machines))}."]
     return "\n".join(lines)
 
 
 def _cells(board: Board, model: Model, comparison: Comparison | None) -> list[str]:
     flops = model.flops
     return [
-        _escaped(model.label),
+        escaped(model.label),
         mean_of(model),
         seeds(model, comparison),
         *(_against(comparison) if board.comparisons else ()),
@@ -79,8 +81,10 @@ def seeds(model: Model, comparison: Comparison | None) -> str:
     return f"{count}, {len(comparison.seeds)} paired"
 
 
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
+def escaped(text: str) -> str:
+    """A name in Markdown, in which nothing of it is a mark, or HTML."""
+    line = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", line)
 
 
 def _against(comparison: Comparison | None) -> list[str]:

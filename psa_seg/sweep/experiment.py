@@ -33,6 +33,7 @@ import itertools
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,7 +129,10 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
     try:
         read = strict_yaml.load(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"experiment cannot be read: {path}\n  {error}") from error
+        raise UserError(
+            f"experiment cannot be read: {path}\n  {error}\n"
+            "  do         see benchmarks/experiments/ for files that are right"
+        ) from error
     wanted = NEEDED | {key: kind for key, (kind, _) in OPTIONAL.items()}
     if not isinstance(read, dict):
         raise _wrong(path, "an experiment must map keys to values")
@@ -155,7 +159,7 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
         raise _wrong(path, "leave_out leaves no run")
     arms = list(dict.fromkeys(run.label for run in runs if run.attends))
     _require_labels(path, "comparisons", full, arms)
-    doubles = [a.name for a, b in itertools.combinations(runs, 2) if a.name == b.name]
+    doubles = [name for name, count in Counter(run.name for run in runs).items() if count > 1]
     if doubles:
         raise _wrong(path, f"two runs would be called {doubles[0]}: repeat no seed, and no name")
     _require_differing(path, [run for run in runs if run.seed == runs[0].seed])

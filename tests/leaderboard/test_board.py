@@ -46,6 +46,15 @@ def test_the_table_is_of_the_last_iteration_and_says_what_the_seeds_say(tmp_path
     assert row[-2] == "1.10 x"
 
 
+def test_names_are_no_marks_and_no_html(tmp_path):
+    """They come from records, and these from anybody."""
+    said = "<img src=x onerror=alert(1)> | [a](b) `c` *d*\n# e"
+    text = markdown(read(tmp_path, data=said, backbone=said))
+    title = text.splitlines()[0]
+    assert "&lt;img src=x onerror=alert(1)&gt; \\| \\[a\\](b) \\`c\\` \\*d\\* # e" in title
+    assert "<img" not in text
+
+
 def test_only_runs_of_one_setting_share_a_board(tmp_path):
     read(tmp_path / "a")
     read(tmp_path / "b", setting="another schedule")
