@@ -132,7 +132,7 @@ def test_a_checkpoint_without_a_config(doctor, tmp_path):
         ([], "abc", "no weights by their names"),
         ({"x": torch.ones(1)}, "abd", "class 2 is 'd' there, and 'c' here"),
         ({"x": torch.ones(1)}, "abcd", "class 3 is 'd' there, and not here"),
-        ({"x": 3, "y": {"z": torch.ones(1)}}, "abc", "no weights in it"),
+        ({"x": 3, "y": {"z": torch.ones(1)}}, "abc", "no weights by their names, but x, y"),
     ):
         meta = {"dataset_meta": {"classes": tuple(names)}}
         torch.save({"state_dict": state, "meta": meta}, file)
