@@ -63,6 +63,9 @@ def test_every_command(tmp_path, monkeypatch, capsys):
         python, tool, *arguments = shlex.split(command, comments=True)
         assert python == "python"
         main = import_module(tool.removesuffix(".py").replace("/", ".")).main
+        if "sweep" in tool and "--list" not in arguments:  # of two runs, one in this process
+            monkeypatch.setattr(sys, "argv", [tool, *arguments, "--run", "psa_seed0"])
+            main()
         if "train" in tool or "test" in tool:
             arguments += ["--cfg-options"] * ("--cfg-options" not in arguments) + SHORT
         monkeypatch.setattr(sys, "argv", [tool, *arguments])

@@ -12,6 +12,7 @@ from psa_seg.engine.doctor.classes import heads
 from psa_seg.errors import UserError
 from psa_seg.records import read
 from tests.conftest import ROOT, evaluate, small, train
+from tests.quick import CROPS
 
 NAME = "psa_deeplabv3plus_cityscapes"
 OCR = "psa_hrnet48_ocr_cityscapes"
@@ -94,7 +95,8 @@ def test_another_id_is_ignored_throughout(tmp_path, tiny, ignored):
     """0, which is a class besides: unlabelled pixels, as some sets have it; 33, which is none."""
     options = {f"model.{h}.ignore_index": ignored for h in ("decode_head", "auxiliary_head")}
     options |= {f"{name}_evaluator.ignore_index": ignored for name in ("val", "test")}
-    config = tiny(NAME, **SHORT, **options, **{"model.data_preprocessor.seg_pad_val": ignored})
+    options |= CROPS | {"model.data_preprocessor.seg_pad_val": ignored}
+    config = tiny(NAME, **SHORT, **options)
     classes = 34 if ignored == 0 else 33
     own_set(config, metainfo=dict(classes=[f"label {i}" for i in range(classes)]))
     config.allow_absent = True
