@@ -6,7 +6,9 @@ and in a tool (`psa_seg.engine.tool`) no library's `torch.load` does otherwise.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlparse
 
 import mmengine.runner.checkpoint
 import numpy as np
@@ -118,6 +120,18 @@ def load(file: str | IO[bytes], map_location: Any = "cpu", weights_only: object 
     return _resolved(found)
 
 
+def load_url(
+    address: str, model_dir: str | None = None, map_location: Any = "cpu", **options: Any
+) -> Any:
+    """What the file at an address holds, which is downloaded once; in the place of mmengine's."""
+    folder = Path(model_dir or Path(torch.hub.get_dir(), "checkpoints"))
+    path = folder / Path(urlparse(address).path).name
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(address, str(path), progress=options.get("progress", True))
+    return load(str(path), map_location)
+
+
 @contextmanager
 def _standing_in() -> Iterator[None]:
     """Stand-ins for what logs are made of, whatever else this process trusts elsewhere."""
@@ -148,3 +162,4 @@ def _resolved(node: Any) -> Any:
 
 
 mmengine.runner.checkpoint._safe_torch_load = load  # which would fall back to running a file
+mmengine.runner.checkpoint.load_url = load_url

@@ -77,6 +77,8 @@ def _refusal(path: str, error: Exception) -> UserError:
     reason, do = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", "copy it again"
     if isinstance(error, OSError) or not file.is_file():
         do = "correct the path, or the address"
+        if isinstance(error, UnpicklingError):
+            reason = "what lies there is not what torch.save writes"
     elif file.suffix != shared.ENDING:
         kind, do = refusing.what_it_is(file)
         if kind:

@@ -91,6 +91,21 @@ def test_neither_does_training(tiny, tmp_path, monkeypatch, door):
     assert not (tmp_path / "sprung").exists()
 
 
+def test_an_address_is_read_as_a_file_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    logs = {"log_scalars": {"loss": HistoryBuffer([1.0], [1])}}
+    for name, content in {"a": {"w": torch.ones(1)}, "page": None}.items():
+        path = tmp_path / f"checkpoints/{name}.pth"
+        torch.save({"state_dict": content, "message_hub": logs}, path)
+    path.write_text("<html>")
+    found = load_checkpoint("https://example.org/a.pth?x=1")
+    assert found["message_hub"]["log_scalars"]["loss"].current() == 1
+    with pytest.raises(UserError, match=r"org/page.pth\n.*what lies there is not") as error:
+        load_checkpoint("https://example.org/page.pth")
+    assert "weights_only" not in str(error.value)
+
+
 def test_neither_does_mmengine(tmp_path):
     """It would fall back to running a file: whoever asks it, from a disk or any other place."""
     path, sprung = str(tmp_path / "trap.pth"), tmp_path / "sprung"
