@@ -24,6 +24,12 @@ class DataError(UserError):
     """One that one process of several may meet alone: in its own file, on its own machine."""
 
 
+class KilledError(DataError):
+    """A process of it was killed, for want of memory say."""
+
+    status = 137  # as if it had been this one: 128 + SIGKILL
+
+
 class DivergedError(UserError):
     """A training whose numbers are no numbers any more."""
 

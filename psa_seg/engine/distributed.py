@@ -1,8 +1,12 @@
 """Processes that train together: how they meet, and how one decides for all."""
 
+import ctypes
 import datetime
+import math
 import os
 import platform
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -19,6 +23,9 @@ from psa_seg.errors import DataError, UserError
 
 Value = TypeVar("Value")
 PATIENCE = datetime.timedelta(hours=2)  # while one process downloads, draws or reads
+ANSWER = datetime.timedelta(minutes=10)  # in a step; `env_cfg.dist_cfg.timeout` is another one
+RESTARTED = "PSA_SEG_RESTARTED"  # set by `torchrun.py`; torchrun itself counts on its own
+PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
 def start(launcher: str) -> None:
@@ -44,7 +51,33 @@ def start(launcher: str) -> None:
         )
     if gpus:
         torch.cuda.set_device(local)
-    torch.distributed.init_process_group("nccl" if gpus else "gloo")
+    if sys.platform == "linux":  # torchrun, killed, tells nobody
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    torch.distributed.init_process_group("nccl" if gpus else "gloo", timeout=ANSWER)
+
+
+def is_restarted() -> bool:
+    """Whether this job's processes were started before, and failed."""
+    return os.environ.get(RESTARTED, os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) != "0"
+
+
+def wait_for(seconds: float | None) -> None:
+    """From now on, give up another process that is silent for so long.
+
+    Args:
+        seconds: None for what it has been.
+
+    Raises:
+        UserError: where that is no time.
+    """
+    if seconds is None or not is_distributed():
+        return
+    if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        raise UserError(
+            f"env_cfg.dist_cfg.timeout is {seconds!r}\n"
+            "  do         give seconds: after how long processes give one up that is silent"
+        )
+    torch.distributed.distributed_c10d._set_pg_timeout(datetime.timedelta(seconds=seconds))
 
 
 def largest(values: Sequence[float]) -> list[float]:

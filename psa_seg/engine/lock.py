@@ -56,9 +56,15 @@ def alone(path: Path, what: str) -> Iterator[None]:
         if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
             raise BusyError(f"another process has just ended at {what}\n  do         try again")
         file.truncate(0)
-        file.write(f"{platform.node()} {os.getpid()}\n")
+        file.write(me())
         file.flush()
         yield
+
+
+def me() -> str:
+    """This machine, and the process to stop here: torchrun's, where that started this one."""
+    started = "TORCHELASTIC_RUN_ID" in os.environ
+    return f"{platform.node()} {os.getppid() if started else os.getpid()}\n"
 
 
 def is_held(path: Path) -> bool:

@@ -24,6 +24,7 @@ from psa_seg.checkpoints import names
 from psa_seg.checkpoints.reading import load_checkpoint, state_dict
 from psa_seg.datasets.loading import NamingDataset
 from psa_seg.engine import signals
+from psa_seg.engine.distributed import wait_for
 from psa_seg.engine.doctor.masks import ignored_id
 from psa_seg.engine.explain import explaining
 from psa_seg.engine.guard import FiniteHook
@@ -76,6 +77,11 @@ class PairedRunner(Runner):
             if isinstance(hook, WholeCheckpointHook):
                 hook.passed_over = run.passed_over
         return runner
+
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        """mmengine's, and how long processes wait for each other."""
+        wait_for((env_cfg.get("dist_cfg") or {}).get("timeout"))
+        super().setup_env(env_cfg)
 
     def build(self) -> None:
         """Build what training needs of the config, and print a screen that says what is trained.

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from psa_seg.engine import failing
+
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 # Under torchrun, and in a sweep, a signal to all processes comes a second time, from their parent.
 ECHO_S = 1.0
@@ -67,8 +69,8 @@ def _watch(reader: int) -> None:
         (number,) = os.read(reader, 1)
         now = time.monotonic()
         if number in ASKING:
-            again = ECHO_S < now - before < math.inf
-            patience = PATIENCE_OF_A_SECOND_S if again else PATIENCE_S
+            hopeless = ECHO_S < now - before < math.inf or failing.notes()
+            patience = PATIENCE_OF_A_SECOND_S if hopeless else PATIENCE_S
             timer = threading.Timer(patience, _end_unanswered, (number, now))
             timer.daemon = True
             timer.start()
@@ -93,7 +95,7 @@ def _answer(number: int, frame: Any) -> None:
     if again and echoed and now - _State.came < ECHO_S:
         return
     _State.number, _State.came = number, now
-    if again or not _State.held:
+    if again or not _State.held or failing.notes():  # no step ends without the process that failed
         raise Interrupted(number)
 
 

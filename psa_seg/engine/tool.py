@@ -11,12 +11,9 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from psa_seg import trust
-from psa_seg.engine import signals
-from psa_seg.errors import DataError, UserError
-from psa_seg.files import DISK_TROUBLE, disk_error
+from psa_seg.engine import failing, signals
 
 BACKENDS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend"}
-FIRST = os.environ.get("RANK", "0") == "0"
 READER_LEFT = 141  # as a shell has it of a process that SIGPIPE ended
 
 
@@ -25,7 +22,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print it, and end."""
-        if FIRST:
+        if _is_first():
             super().error(message)
         sys.exit(2)
 
@@ -126,28 +123,25 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
     try:
         _tell_interruptions(main)
         sys.stdout.flush()
-    except (UserError, OSError) as error:
-        if isinstance(error, BrokenPipeError) and _has_no_reader():
-            os._exit(READER_LEFT)
-        if isinstance(error, OSError) and error.errno not in DISK_TROUBLE:
-            raise
-        # All processes make the same mistake, but each reads files of its own.
-        if FIRST or isinstance(error, OSError | DataError):
-            message = disk_error(error) if isinstance(error, OSError) else error
-            print(f"error: {message}", file=sys.stderr, flush=True)
-        status = getattr(error, "status", 2)
-        if _is_distributed():  # others may wait for this process, and it must not wait for them
-            os._exit(status)
-        sys.exit(status)
     except KeyboardInterrupt as error:
         with signals.last_words():
             number = getattr(error, "number", signal.SIGINT)
             name = f" ({signal.Signals(number).name})" if number != signal.SIGINT else ""
-            if FIRST:
+            if _is_first() and not failing.notes():  # or it is another process's end
                 done = f"interrupted{name} {getattr(error, 'done', '')}".strip()
                 print("; ".join(filter(None, [done, when_interrupted])))
             sys.stdout.flush()
             os._exit(128 + number)
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _has_no_reader():
+            os._exit(READER_LEFT)
+        if failing.FOLDER in os.environ or _is_distributed():
+            failing.end(error, asked=signals.asked() != 0)
+        known = failing.message(error)
+        if known is None:
+            raise
+        print(f"error: {known}", file=sys.stderr, flush=True)
+        sys.exit(known.status)
     if _is_distributed():
         sys.modules["torch.distributed"].destroy_process_group()
 
@@ -163,6 +157,11 @@ def _tell_interruptions(main: Callable[[], None]) -> None:
                 raise cause from None
             cause = cause.__cause__ or cause.__context__
         raise
+
+
+def _is_first() -> bool:
+    """Whether this process speaks for all."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _has_no_reader() -> bool:

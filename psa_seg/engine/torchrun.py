@@ -1,15 +1,15 @@
-"""torchrun on this machine's part of a job, with the last word left to the program it runs.
+"""torchrun on this machine's part of a job, with the last word about what ended it.
 
-    python -m psa_seg.engine.torchrun PROCESSES SCRIPT [ARGUMENTS]
+    python -m psa_seg.engine.torchrun PROCESSES [--max-restarts N] SCRIPT [ARGUMENTS]
 
 Several machines: NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT in the environment, as usual.
-torchrun itself would print a traceback of its own below a program's message, and exit with 1.
+torchrun itself would print a traceback of its own below a program's message, take for the first
+cause whichever of two came first in a second, exit with 1, and start a user's mistake again.
 """
 
+import argparse
 import logging
 import os
-import platform
-import signal
 import sys
 
 import torch
@@ -17,28 +17,52 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
 
+from psa_seg.engine import causes, distributed, failing
+
 HANDED_ON = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"  # to the processes
 LAST_STEP_S = "600"  # time that they have then for a step and a checkpoint; PyTorch 2.11: 30
 
 
-def arguments(processes: str) -> list[str]:
+def machines(again: int) -> causes.Machines | None:
+    """Those of the job; None where it is this one alone.
+
+    Args:
+        again: how often it was started again: each time has a port of its own, which nobody is at.
+    """
+    of = os.environ.get
+    if of("NNODES", "1") == "1" and "MASTER_PORT" not in os.environ:
+        return None
+    try:
+        return causes.Machines(
+            rank=int(of("NODE_RANK", "0")),
+            count=int(of("NNODES", "1")),
+            address=of("MASTER_ADDR", "127.0.0.1"),
+            port=int(of("MASTER_PORT", "29500")) + again,
+        )
+    except (ValueError, RuntimeError) as error:  # no numbers, or a port that is in use
+        print(
+            f"error: several machines cannot meet: {error}\n"
+            "  do         correct NNODES, NODE_RANK, MASTER_ADDR or MASTER_PORT of the environment",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
+def arguments(processes: int, job: causes.Machines | None) -> list[str]:
     """torchrun's options for this machine's part of the job."""
-    nodes = os.environ.get("NNODES", "1")
-    chosen = [f"--nproc-per-node={processes}", f"--nnodes={nodes}"]
-    chosen.append(f"--signals-to-handle={HANDED_ON}")
-    if nodes == "1" and "MASTER_PORT" not in os.environ:
+    chosen = [f"--nproc-per-node={processes}", f"--signals-to-handle={HANDED_ON}"]
+    if job is None:
         return [*chosen, "--standalone"]  # any free port: several jobs fit on a machine
-    return [
-        *chosen,
-        f"--node-rank={os.environ.get('NODE_RANK', '0')}",
-        f"--master-addr={os.environ.get('MASTER_ADDR', '127.0.0.1')}",
-        f"--master-port={os.environ.get('MASTER_PORT', '29500')}",
-    ]
+    address, port = job.at
+    chosen += [f"--nnodes={job.count}", f"--node-rank={job.rank}"]
+    return [*chosen, f"--master-addr={address}", f"--master-port={port}"]
 
 
 def main() -> None:
-    """Run the job; exit as its first process to fail did."""
-    processes, *script = sys.argv[1:]
+    """Run the job, and again where it is asked for; exit as its first process to fail did."""
+    parser = argparse.ArgumentParser(prog="torchrun", add_help=False, allow_abbrev=False)
+    parser.add_argument("--max-restarts", type=times, default=0)
+    chosen, (processes, *script) = parser.parse_known_args()
     if not processes.isdecimal() or processes == "0":
         print(f"error: the number of GPUs (processes) is not {processes!r}", file=sys.stderr)
         sys.exit(2)
@@ -47,21 +71,35 @@ def main() -> None:
         os.environ.setdefault(name, str(share))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", LAST_STEP_S)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    try:
-        torchrun([*arguments(processes), *script])
-    except SignalException as error:  # the processes have said what they did about it
-        sys.exit(128 + error.sigval)
-    except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        if failure.exitcode > 0:
-            sys.exit(failure.exitcode)
-        name = signal.Signals(-failure.exitcode).name
-        print(
-            f"error: process {rank} on {platform.node()} was killed by {name}"
-            + ("\n  do         see whether memory ran out" if name == "SIGKILL" else ""),
-            file=sys.stderr,
-        )
-        sys.exit(128 - failure.exitcode)
+    for again in range(chosen.max_restarts + 1):
+        end = run(int(processes), script, machines(again))
+        if end.words:
+            print(end.words, file=sys.stderr, flush=True)
+        if end.status in {0, *causes.SAID} or again == chosen.max_restarts:
+            sys.exit(end.status)
+        print(f"restart {again + 1} of {chosen.max_restarts}", file=sys.stderr, flush=True)
+        os.environ[distributed.RESTARTED] = "1"
+
+
+def times(text: str) -> int:
+    """A number of them, for argparse."""
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def run(processes: int, script: list[str], job: causes.Machines | None) -> causes.Cause:
+    """Run the processes to their end: why that was."""
+    with failing.collected():
+        try:
+            torchrun([*arguments(processes, job), *script])
+        except SignalException as error:  # the processes have said what they did about it
+            return causes.Cause(128 + error.sigval)
+        except ChildFailedError as error:
+            known = causes.of_this_machine(processes, failing.notes(), error.failures)
+            return job.first(known) if job else known
+    return causes.Cause(0)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import platform
 import re
 import shutil
 from collections.abc import Collection
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from mmengine.config import Config
 from torch import nn
 
-from psa_seg.engine.lock import is_held
+from psa_seg.engine.lock import is_held, me
 from psa_seg.errors import BusyError, UserError
 from psa_seg.files import disk_error
 
@@ -35,11 +34,13 @@ class Claim(NamedTuple):
     made: tuple[Path, ...] = ()  # it and its parents, as far as they were not there; outermost last
 
 
-def find(name: str, given: str | None, template: str = TEMPLATE) -> Path | None:
+def find(
+    name: str, given: str | None, template: str = TEMPLATE, restarted: bool = False
+) -> Path | None:
     """Where the run of this name that would go on lies: the user's choice, or the latest of it.
 
-    The latest with a checkpoint, if one has any. Its directories are `work_dirs/NAME`,
-    `work_dirs/NAME_2`, ...
+    The latest with a checkpoint, if one has any; of this very job, where it was restarted. Its
+    directories are `work_dirs/NAME`, `work_dirs/NAME_2`, ...
     """
     if given:
         return Path(given)
@@ -48,6 +49,7 @@ def find(name: str, given: str | None, template: str = TEMPLATE) -> Path | None:
         int(match[1] or 1): path
         for path in Path("work_dirs").glob("*")
         if (match := numbered.fullmatch(path.name)) and _is_taken(path)
+        if not restarted or ((path / CLAIM).is_file() and (path / CLAIM).read_text() == me())
     }
     begun = {number for number, path in found.items() if checkpoints_in(path, template)}
     return found[max(begun or found)] if found else None
@@ -84,7 +86,7 @@ def _claimed(path: Path) -> Claim | None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         with (path / CLAIM).open("x") as file:
-            file.write(f"{platform.node()} {os.getpid()}\n")
+            file.write(me())
     except FileExistsError:
         return None
     except OSError as error:

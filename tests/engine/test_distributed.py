@@ -1,33 +1,28 @@
 """Two gloo processes do what one does."""
 
-import os
 import signal
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch.distributed.elastic.multiprocessing import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from psa_seg.engine import distributed, torchrun
 from psa_seg.engine.loop import split_batch
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.errors import DataError, UserError
-from tests.conftest import ROOT, small
+from tests.conftest import small
 from tests.engine import two_processes
 from tests.engine.two_processes import counts
+from tests.together import together
 
 
 @pytest.fixture(scope="module")
 def folder(streets, tmp_path_factory):
     """What two processes have left: rank0.pth, rank1.pth and a work directory."""
     folder = tmp_path_factory.mktemp("two")
-    module = ["-m", two_processes.__name__, str(streets), str(folder)]
-    command = [sys.executable, "-m", "psa_seg.engine.torchrun", "2", *module]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = together(two_processes.__file__, streets, folder, folder=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "gloo: SyncBN needs GPUs, and is BatchNorm here" in done.stdout
     return folder
@@ -121,26 +116,6 @@ def test_an_impossible_split_is_one_message(split, message):
         split_batch(*split)
 
 
-def test_a_users_mistake_is_said_once_and_torchrun_is_quiet(tmp_path):
-    script = ["tools/dist_train.sh", "configs/psa_deeplabv3plus_cityscapes.py", "2"]
-    options = ["--work-dir", str(tmp_path / "work"), "--cfg-options"]
-    for loader in ("train", "val"):
-        options.append(f"{loader}_dataloader.dataset.data_root=nowhere")
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", *script, *options],
-        cwd=ROOT,
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert done.stderr.count("error: ") == 1
-    assert "error: Cityscapes: nothing in nowhere/leftImg8bit/train" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "work").exists()
-
-
 @pytest.mark.parametrize("processes", ["iter_1.pth", "0"])
 def test_a_number_of_gpus_that_is_none(monkeypatch, capsys, processes):
     monkeypatch.setattr(sys, "argv", ["torchrun", processes, "tools/test.py"])
@@ -173,19 +148,3 @@ def test_a_signal_is_the_exit_status(monkeypatch, capsys):
         torchrun.main()
     assert status.value.code == 128 + signal.SIGUSR1
     assert capsys.readouterr().err == "", "the processes have said what they did"
-
-
-def test_a_process_that_was_killed_is_named(monkeypatch, capsys):
-    def killed(_):
-        raise ChildFailedError("train.py", {3: ProcessFailure(3, 0, -9, "no file")})
-
-    monkeypatch.setattr(torchrun, "torchrun", killed)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        monkeypatch.setenv(name, "1")
-    monkeypatch.setattr(sys, "argv", ["torchrun", "4", "tools/train.py"])
-    with pytest.raises(SystemExit) as status:
-        torchrun.main()
-    assert status.value.code == 128 + 9
-    error = capsys.readouterr().err
-    assert "process 3" in error
-    assert "was killed by SIGKILL\n  do         see whether memory ran out" in error

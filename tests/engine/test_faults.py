@@ -41,9 +41,3 @@ def test_every_operation_is_among_those_that_the_long_form_tries(alone):
     written = {name for kind, name in operations if kind in ("write", "picture")}
     assert written >= {f".{name}.part" for name in ("iter_3.pth", "last_checkpoint", "record.json")}
     assert written >= {f".{name}.png.part" for name in ("curves", "samples", "confusion")}
-
-
-def test_of_two_processes_one_is_killed():
-    with trial_of(2) as (trial, operations, expected):
-        number = operations.index(("replace", ".iter_2.pth.part"))
-        assert not goes_on(trial, expected, "killed", fault=Fault(number, "after"))

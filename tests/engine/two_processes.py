@@ -1,4 +1,4 @@
-"""What each of several processes does for `test_distributed`: python -m ... DATA FOLDER."""
+"""What each of several processes does for `test_distributed`: DATA FOLDER."""
 
 import signal
 import sys

@@ -16,7 +16,7 @@ from psa_seg.datasets.labels import CLASSES, LABEL_ID_OF, TRAIN_ID_OF
 from psa_seg.errors import DataError, UserError
 from psa_seg.evaluation import CityscapesPixelMetric, ConfusionMetric, cityscapes
 from tests import conftest
-from tests.conftest import ROOT
+from tests.together import together
 
 pytest.importorskip("cityscapesscripts")
 MEANS = {f"cityscapes/{name}" for name in ("IoU_class", "IoU_category")}
@@ -114,9 +114,8 @@ def test_a_second_evaluation_begins_anew(samples):
 
 
 def test_two_processes_count_as_one_does(streets, samples, tmp_path):
-    module = ["-m", "tests.evaluation.two_processes", str(streets), str(tmp_path)]
-    command = [sys.executable, "-m", "psa_seg.engine.torchrun", "2", *module]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    script = Path(__file__).with_name("two_processes.py")
+    done = together(script, streets, tmp_path, folder=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     alone = CityscapesPixelMetric()
     figures = evaluate(alone, samples)

@@ -1,4 +1,4 @@
-"""What each of several processes does for `test_cityscapes`: python -m ... DATA FOLDER."""
+"""What each of several processes does for `test_cityscapes`: DATA FOLDER."""
 
 import sys
 from pathlib import Path

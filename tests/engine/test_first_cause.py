@@ -1,0 +1,227 @@
+"""Of several processes one fails: all end, and what is said last is which, and why."""
+
+import os
+import platform
+import re
+import shutil
+import socket
+import time
+
+import pytest
+import torch
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+from torch.utils.data import DataLoader, Dataset
+
+from psa_seg.engine import causes, failing, torchrun, work_dir
+from psa_seg.engine.lock import is_held, me
+from psa_seg.engine.tool import READER_LEFT
+from psa_seg.errors import DataError, DivergedError, UserError
+from tests.conftest import ROOT, small
+from tests.faults import OPTIONS, differences
+from tests.together import end_all, together
+
+CONFIG = "psa_deeplabv3plus_r18_cityscapes"
+HERE = f"error: process 1 on {platform.node()}"
+BOUND_S = 20  # for what may take 600
+
+
+@pytest.fixture
+def job(streets, tmp_path):
+    """A function: a fault of `befalling` → how the training of two processes ends, and where."""
+
+    def job(what, **options):
+        data = tmp_path / "data"
+        shutil.copytree(streets, data)
+        hook = dict(type="Befall", what=what, once=str(tmp_path / "befallen"))
+        settings = {**OPTIONS, "custom_hooks": [hook], "train_cfg.val_interval": 3}
+        config = small(CONFIG, data, tmp_path, **settings)
+        config.env_cfg.dist_cfg = dict(timeout=3)
+        config.custom_imports.imports.append("tests.engine.befalling")
+        config.pop("work_dir")
+        config.dump(tmp_path / "own.py")
+        command = [ROOT / "tools/train.py", "own.py"]
+        return together(*command, folder=tmp_path, timeout=BOUND_S + 20, **options)
+
+    yield job
+    end_all()
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "said"),
+    [
+        ("raises", 1, f"{HERE}: IndexError: list index out of range\n  in +.*befalling.py:\\d+"),
+        ("broken", 2, r"error: process [01] on .*_leftImg8bit.png(.|\n)*\n  do .*"),
+        ("hangs", 1, f"{HERE} does not answer, or has ended\n  why +process 0 .* Timed out(.|\n)*"),
+    ],
+)
+def test_all_end_and_the_last_lines_are_the_cause(job, what, status, said):
+    began = time.monotonic()
+    done = job(what)
+    assert time.monotonic() - began < BOUND_S
+    assert done.returncode == status
+    end = done.stderr[done.stderr.rindex("error: ") :]
+    assert re.fullmatch(f"{said}\n", end), done.stderr
+    assert done.stderr.count("error: ") == 1
+    # A failure's traceback, and no other's. In the one that hangs nothing has failed.
+    assert done.stderr.count("Traceback") == (what != "broken")
+    assert ("gloo" in done.stderr) == (what == "hangs")
+    assert "interrupted" not in done.stdout
+
+
+def test_the_cause_is_told_on_every_machine_and_all_start_again(job):
+    for done in job("killed", machines=2, processes=1, restarts=1):
+        assert done.returncode == 0
+        assert done.stderr.count("error: ") == done.stderr.count("restart 1 of 1") == 1
+        assert f"{HERE} was killed by SIGKILL\n" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [({"NNODES": "two"}, "'two'"), ({"NNODES": "2", "MASTER_PORT": "PORT"}, "address already in")],
+)
+def test_machines_that_cannot_meet(monkeypatch, capsys, environment, said):
+    with socket.create_server(("", 0)) as server:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value.replace("PORT", f"{server.getsockname()[1]}"))
+        with pytest.raises(SystemExit) as status:
+            torchrun.machines(again=0)
+    assert status.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_killed_it_is_started_again_and_ends_bit_equal(job, tmp_path):
+    """Without a --work-dir: in the one that it had, beside another run's."""
+    ends = []
+    for what in ("nothing", "killed"):
+        done = job(what, restarts=2)
+        assert done.returncode == 0, done.stderr
+        again = what == "killed"
+        assert done.stderr.count(f"{HERE} was killed by SIGKILL") == again
+        assert done.stderr.count("restart 1 of 2") == again
+        work = tmp_path / ("work_dirs/own_2" if again else "work_dirs/own")
+        ends.append(torch.load(work / "iter_3.pth", weights_only=False))
+        shutil.rmtree(tmp_path / "data")
+        (tmp_path / "befallen").unlink()
+    assert len(list((tmp_path / "work_dirs").iterdir())) == 2
+    assert "resumed epoch: 0, iter: 1" in done.stdout
+    for part in ("state_dict", "optimizer"):
+        assert not list(differences(ends[0][part], ends[1][part]))
+
+
+def test_without_torchrun_no_process_goes_on(job, tmp_path):
+    assert job("orphaned").returncode == -9
+    work = tmp_path / "work_dirs/own"
+    deadline = time.monotonic() + BOUND_S
+    while not (work / "iter_2.pth").exists() or is_held(work / work_dir.CLAIM):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert "interrupted (SIGTERM) after step 2 of 3" in (tmp_path / "0.out").read_text()
+    assert not (work / "iter_3.pth").exists()
+
+
+def test_a_mistake_of_all_is_said_once_and_not_made_again(tmp_path):
+    command = [ROOT / "tools/train.py", ROOT / "configs/psa_deeplabv3plus_cityscapes.py"]
+    data = [f"{name}_dataloader.dataset.data_root=nowhere" for name in ("train", "val")]
+    more = ["--work-dir", "work", "--cfg-options", *data]
+    done = together(*command, *more, folder=tmp_path, restarts=2)
+    assert done.returncode == 2
+    assert done.stderr.count("error: ") == 1
+    assert "\nerror: Cityscapes: nothing in nowhere/leftImg8bit/train" in f"\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "work").exists()
+
+
+def test_where_a_restarted_run_is(monkeypatch, tmp_path):
+    """Not in the latest that has a checkpoint, but in this job's; nowhere if it had not begun."""
+    monkeypatch.chdir(tmp_path)
+    for name, claim, checkpoint in [
+        ("run", "elsewhere 1\n", "iter_9.pth"),
+        ("run_2", me(), ""),
+        ("run_3", "elsewhere 2\n", "iter_1.pth"),
+    ]:
+        folder = tmp_path / "work_dirs" / name
+        folder.mkdir(parents=True)
+        (folder / work_dir.CLAIM).write_text(claim)
+        if checkpoint:
+            (folder / checkpoint).touch()
+    assert work_dir.find("run", None).name == "run_3"
+    assert work_dir.find("run", None, restarted=True).name == "run_2"
+    (tmp_path / "work_dirs/run_2" / work_dir.CLAIM).write_text("elsewhere 3\n")
+    assert work_dir.find("run", None, restarted=True) is None
+    assert work_dir.find("run", "given", restarted=True).name == "given"
+
+
+def failed(**exits):
+    """Failures as torchrun hands them on, the first first: r1=-9."""
+    return {int(r[1:]): ProcessFailure(int(r[1:]), 0, code, "none") for r, code in exits.items()}
+
+
+def note(rank, at, lost=False, status=1):
+    return failing.Note(rank, at, status, f"what {rank} says", lost, trace="")
+
+
+@pytest.mark.parametrize(
+    ("notes", "failures", "status", "words"),
+    [
+        ([note(2, 7), note(3, 5, status=2)], failed(r2=1), 2, "what 3 says"),
+        ([note(0, 5, lost=True), note(2, 7)], failed(r0=1), 1, "what 2 says"),
+        ([note(0, 5, lost=True)], failed(r3=-9, r0=-15), 137, "process 3 HERE was killed by SIGK"),
+        ([note(0, 5, lost=True)], failed(r3=7, r0=-15), 7, "process 3 HERE ended with exit sta"),
+        ([note(0, 5, lost=True)], failed(r0=1, r1=143), 1, "process 1 and 2 and 3 HERE does not"),
+        ([note(r, 5, lost=True) for r in range(4)], failed(r1=1), 1, "a process on another machi"),
+        ([], failed(r3=-11), 139, "process 3 HERE was killed by SIGSEGV"),
+        ([], failed(r0=2), 2, ""),  # argparse
+        ([], failed(r0=READER_LEFT), READER_LEFT, ""),
+        ([], failed(r0=143), 143, ""),
+    ],
+)
+def test_which_is_the_first_cause(notes, failures, status, words):
+    ordered = sorted(notes, key=lambda note: (note.lost, note.at))
+    found = causes.of_this_machine(4, ordered, failures)
+    assert found.status == status
+    words = words and f"error: {words.replace('HERE', f'on {platform.node()}')}"
+    assert found.words.startswith(words)
+    assert bool(found.words) == bool(words)
+    assert found.elsewhere == ("does not answer" in found.words)
+
+
+@pytest.mark.parametrize("text", ["-1", "two"])
+def test_a_number_of_restarts_that_is_none(monkeypatch, capsys, text):
+    monkeypatch.setattr("sys.argv", ["torchrun", "2", f"--max-restarts={text}", "tools/train.py"])
+    with pytest.raises(SystemExit) as status:
+        torchrun.main()
+    assert status.value.code == 2
+    assert f"argument --max-restarts: invalid times value: '{text}'" in capsys.readouterr().err
+
+
+class Killed(Dataset):
+    """The process that reads it is killed."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        os.kill(os.getpid(), self.number)
+        time.sleep(60)
+
+
+@pytest.mark.parametrize(("number", "said"), [(9, "memory runs out"), (7, "--shm-size")])
+def test_a_killed_process_that_loads_data_is_a_message(number, said):
+    with pytest.raises(RuntimeError) as raised:
+        next(iter(DataLoader(Killed(number), num_workers=1)))
+    known = failing.message(raised.value)
+    assert isinstance(known, DataError)
+    assert said in f"{known}"
+    assert known.status not in causes.SAID, "it may go better at a second time"
+
+
+def test_other_failures_are_none_of_a_users():
+    with pytest.raises(RuntimeError) as raised:
+        next(iter(DataLoader(Killed(11), num_workers=1)))
+    for error in (raised.value, ValueError("Killed"), OSError(2, "no file")):
+        assert failing.message(error) is None
+    assert {UserError.status, DivergedError.status} <= causes.SAID
