@@ -15,8 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+import torch._dynamo
 
 from psa_seg.engine import signals, torchrun
+from tests import quick
 
 FORKED = ["--run-path", "--start-method=fork"]
 GROUPS = []
@@ -78,6 +80,7 @@ def _be_torchrun(words, folder, said, environment):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
         sys.stdout, sys.stderr = (os.fdopen(n, "w", buffering=1) for n in (1, 2))
         torch.set_num_threads(1)
+        quick.uncounted()
         arguments = torchrun.arguments
         torchrun.arguments = lambda *job: [*arguments(*job), *FORKED]
         sys.argv = ["torchrun", *words]

@@ -1,5 +1,6 @@
 """What befalls one process of several in a training: a hook, named in a config."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -15,10 +16,17 @@ def spoil(runner):
         os.truncate(path, path.stat().st_size // 2)
 
 
+def lose_loader(runner):
+    """As from the kernel; it is heard of at any moment."""
+    multiprocessing.active_children()[0].kill()
+    time.sleep(60)
+
+
 FAULTS = {
     "nothing": lambda runner: None,
     "raises": lambda runner: [][runner.iter],
     "broken": spoil,
+    "loader": lose_loader,
     "killed": lambda runner: os.kill(os.getpid(), signal.SIGKILL),
     "hangs": lambda runner: time.sleep(600),
     "orphaned": lambda runner: os.kill(os.getppid(), signal.SIGKILL),

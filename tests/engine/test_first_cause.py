@@ -16,11 +16,11 @@ from psa_seg.engine import causes, failing, torchrun, work_dir
 from psa_seg.engine.lock import is_held, me
 from psa_seg.engine.tool import READER_LEFT
 from psa_seg.errors import DataError, DivergedError, UserError
-from tests.conftest import ROOT, small
-from tests.faults import OPTIONS, differences
+from tests import lost
+from tests.conftest import ROOT
+from tests.faults import differences
 from tests.together import end_all, together
 
-CONFIG = "psa_deeplabv3plus_r18_cityscapes"
 HERE = f"error: process 1 on {platform.node()}"
 BOUND_S = 20  # for what may take 600
 
@@ -30,16 +30,8 @@ def job(streets, tmp_path):
     """A function: a fault of `befalling` → how the training of two processes ends, and where."""
 
     def job(what, **options):
-        data = tmp_path / "data"
-        shutil.copytree(streets, data)
-        hook = dict(type="Befall", what=what, once=str(tmp_path / "befallen"))
-        settings = {**OPTIONS, "custom_hooks": [hook], "train_cfg.val_interval": 3}
-        config = small(CONFIG, data, tmp_path, **settings)
-        config.env_cfg.dist_cfg = dict(timeout=3)
-        config.custom_imports.imports.append("tests.engine.befalling")
-        config.pop("work_dir")
-        config.dump(tmp_path / "own.py")
-        command = [ROOT / "tools/train.py", "own.py"]
+        path = lost.config(what, streets, tmp_path, silence=3)
+        command = [ROOT / "tools/train.py", path.name]
         return together(*command, folder=tmp_path, timeout=BOUND_S + 20, **options)
 
     yield job

@@ -1,0 +1,105 @@
+"""One of two processes fails, in each way: python -m tests.lost.
+
+Two processes of `tools/dist_train.sh` train a narrow network on synthetic streets; in its second
+step a fault befalls the second one. A row of the result is a fault: seconds until all have ended,
+the exit status, and the line that names the first cause.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.measure import RESULTS, write
+from psa_seg.engine import work_dir
+from psa_seg.engine.lock import is_held
+from tests import conftest
+from tests.faults import OPTIONS
+
+CONFIG = "psa_deeplabv3plus_r18_cityscapes"
+SILENCE_S = 20
+FAULTS = {
+    "raises": "raises an exception",
+    "broken": "meets a broken image",
+    "killed": "is killed (SIGKILL)",
+    "loader": "loses a process that loads its data (SIGKILL)",
+    "hangs": f"is silent (`env_cfg.dist_cfg.timeout={SILENCE_S}`)",
+    "orphaned": "loses torchrun (SIGKILL)",
+}
+
+
+def config(what: str, streets: Path, folder: Path, silence: float, workers: int = 0) -> Path:
+    """A config file, in whose training a fault befalls the second process; `folder/befallen` then.
+
+    Args:
+        what: of `tests.engine.befalling`.
+        streets: scenes, of which a copy is trained on.
+        folder: for the file, and all it names.
+        silence: seconds, after which a process is given up.
+        workers: processes that load the data of each.
+    """
+    shutil.copytree(streets, folder / "data")
+    hook = dict(type="Befall", what=what, once=str(folder / "befallen"))
+    settings = {**OPTIONS, "custom_hooks": [hook], "train_cfg.val_interval": 3}
+    settings["train_dataloader.num_workers"] = workers
+    config = conftest.small(CONFIG, folder / "data", folder, **settings)
+    config.env_cfg.dist_cfg = dict(timeout=silence)
+    config.custom_imports.imports.append("tests.engine.befalling")
+    config.pop("work_dir")
+    config.dump(folder / "own.py")
+    return folder / "own.py"
+
+
+def trial(what: str, streets: Path) -> dict[str, object]:
+    """A row of the result."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = config(what, streets, folder, SILENCE_S, workers=int(what == "loader"))
+        command = ["bash", str(conftest.ROOT / "tools/dist_train.sh"), str(path), "2"]
+        environment = os.environ | {"PYTHONPATH": str(conftest.ROOT), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [*command, "--work-dir", "work"],
+            cwd=folder,
+            env=environment,
+            stdout=(folder / "said").open("w"),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while is_held(folder / "work" / work_dir.CLAIM):
+            time.sleep(0.01)
+        took = time.time() - (folder / "befallen").stat().st_mtime
+        said = (folder / "said").read_text().splitlines()
+        first = next((x for x in done.stderr.splitlines() if x.startswith("error: ")), said[-1])
+        return dict(
+            process=FAULTS[what],
+            seconds=round(took, 1),
+            status=done.returncode % 256,
+            said=first.replace(str(folder), "FOLDER").partition(";")[0],
+        )
+
+
+def trials() -> Iterator[dict[str, object]]:
+    """All rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        counts = {"train": 10, "val": 4, "test": 2}
+        streets = conftest.draw(Path(folder) / "streets", counts=counts, size=(128, 256))
+        for what in FAULTS:
+            row = trial(what, streets)
+            print(*row.values(), sep="  ", flush=True)
+            yield row
+
+
+def main() -> None:
+    """Try each fault, and write how it ended."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV")
+    args = parser.parse_args()
+    write(trials(), "lost", "cpu", args.out)
+
+
+if __name__ == "__main__":
+    main()
