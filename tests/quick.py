@@ -43,12 +43,11 @@ def kind(value):
         return value.ori_shape
     if isinstance(value, dict):
         return tuple((key, kind(each)) for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(kind(each) for each in value)
     if isinstance(value, str) or value is None:
         return value
-    array = np.asarray(value) if not isinstance(value, tuple) else None
-    if array is not None and array.dtype.kind in "iufb":
-        return array.shape, bool(np.isfinite(array).all()), bool(array.any())
-    return tuple(kind(each) for each in value)
+    return np.shape(value), bool(np.isfinite(value).all()), bool(np.any(value))
 
 
 def remembered(draw):
