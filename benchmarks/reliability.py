@@ -23,6 +23,18 @@ def faults() -> str:
     return "\n".join([*lines, f"`python -m tests.faults`, {_about(rows[0])} (`{source}`)."])
 
 
+def lost() -> str:
+    """How soon two processes have ended after what befell one of them, and the first cause."""
+    rows, source = newest("lost_cpu")
+    if not rows:
+        return "**Not measured yet.**"
+    lines = ["| one of two processes | all had ended after | exit status |", "|---|--:|--:|"]
+    lines += [f"| {row['process']} | {row['seconds']} s | {row['status']} |" for row in rows]
+    said = ["```text", *(row["said"] for row in rows), "```"]
+    about = f"`python -m tests.lost`, {_about(rows[0])} (`{source}`). What was said last:"
+    return "\n".join([*lines, "", about, "", *said])
+
+
 def guard() -> str:
     """What looking at loss and gradients costs a step."""
     lines = ["| a step of 8 images | all of it | of that, the look | share |", "|---|--:|--:|--:|"]

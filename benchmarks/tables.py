@@ -230,6 +230,7 @@ PAGES = {
     },
     ROOT / "docs/reliability.md": {
         "faults": reliability.faults,
+        "lost": reliability.lost,
         "guard": reliability.guard,
         "soak": reliability.soak,
     },

@@ -7,6 +7,7 @@ the exit status, and the line that names the first cause.
 
 import argparse
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -77,8 +78,10 @@ def trial(what: str, streets: Path) -> dict[str, object]:
         return dict(
             process=FAULTS[what],
             seconds=round(took, 1),
-            status=done.returncode % 256,
-            said=first.replace(str(folder), "FOLDER").partition(";")[0],
+            status=done.returncode if done.returncode >= 0 else 128 - done.returncode,
+            said=first.replace(f"{folder}/", "")
+            .replace(platform.node(), "node7")
+            .partition(";")[0],
         )
 
 
@@ -87,10 +90,7 @@ def trials() -> Iterator[dict[str, object]]:
     with tempfile.TemporaryDirectory() as folder:
         counts = {"train": 10, "val": 4, "test": 2}
         streets = conftest.draw(Path(folder) / "streets", counts=counts, size=(128, 256))
-        for what in FAULTS:
-            row = trial(what, streets)
-            print(*row.values(), sep="  ", flush=True)
-            yield row
+        yield from (trial(what, streets) for what in FAULTS)
 
 
 def main() -> None:

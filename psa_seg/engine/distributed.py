@@ -51,7 +51,7 @@ def start(launcher: str) -> None:
         )
     if gpus:
         torch.cuda.set_device(local)
-    if sys.platform == "linux":  # torchrun, killed, tells nobody
+    if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:  # killed, it tells nobody
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     torch.distributed.init_process_group("nccl" if gpus else "gloo", timeout=ANSWER)
 
