@@ -24,7 +24,9 @@ FORKED = ["--run-path", "--start-method=fork"]
 GROUPS = []
 
 
-def together(script, *arguments, folder, processes=2, machines=1, timeout=120, restarts=0):
+def together(
+    script, *arguments, folder, processes=2, machines=1, timeout=120, restarts=0, alone=False
+):
     """Run a script in several processes: what `subprocess.run` would return, of each machine.
 
     Args:
@@ -35,6 +37,7 @@ def together(script, *arguments, folder, processes=2, machines=1, timeout=120, r
         machines: how many, as far as torchrun knows.
         timeout: seconds; it has failed then.
         restarts: how often it may be started again.
+        alone: torchrun, as PyTorch has it.
     """
     words = [f"{processes}", f"--max-restarts={restarts}", f"{script}", *map(str, arguments)]
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -45,7 +48,7 @@ def together(script, *arguments, folder, processes=2, machines=1, timeout=120, r
         nodes = dict(NNODES=f"{machines}", NODE_RANK=f"{machine}", MASTER_PORT=f"{port}")
         child = os.fork()
         if not child:
-            _be_torchrun(words, folder, said, nodes if machines > 1 else {})
+            _be_torchrun(words, folder, said, nodes if machines > 1 else {}, alone)
         children.append((child, said))
         GROUPS.append(child)
     deadline = time.monotonic() + timeout
@@ -69,7 +72,7 @@ def end_all():
             os.killpg(GROUPS.pop(), signal.SIGKILL)
 
 
-def _be_torchrun(words, folder, said, environment):
+def _be_torchrun(words, folder, said, environment, alone):
     status = 70
     try:
         os.setsid()
@@ -84,7 +87,10 @@ def _be_torchrun(words, folder, said, environment):
         arguments = torchrun.arguments
         torchrun.arguments = lambda *job: [*arguments(*job), *FORKED]
         sys.argv = ["torchrun", *words]
-        torchrun.main()
+        if alone:
+            torchrun.torchrun(["--standalone", "--nproc-per-node", words[0], *FORKED, *words[1:]])
+        else:
+            torchrun.main()
         status = 0
     except SystemExit as error:
         status = error.code or 0

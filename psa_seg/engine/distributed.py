@@ -18,6 +18,7 @@ from mmengine.dist import (
     get_rank,
     is_distributed,
 )
+from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
 from psa_seg.errors import DataError, UserError
 
@@ -53,7 +54,16 @@ def start(launcher: str) -> None:
         torch.cuda.set_device(local)
     if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:  # killed, it tells nobody
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    torch.distributed.init_process_group("nccl" if gpus else "gloo", timeout=ANSWER)
+    # Started again by torchrun, processes find in its store where the former ones were to be met.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store, rank, size = next(rendezvous("env://", timeout=ANSWER))
+    torch.distributed.init_process_group(
+        "nccl" if gpus else "gloo",
+        store=PrefixStore(attempt, store),
+        rank=rank,
+        world_size=size,
+        timeout=ANSWER,
+    )
 
 
 def is_restarted() -> bool:

@@ -101,6 +101,13 @@ def test_killed_it_is_started_again_and_ends_bit_equal(job, tmp_path):
         assert not list(differences(ends[0][part], ends[1][part]))
 
 
+def test_torchrun_itself_starts_it_again(job, tmp_path):
+    done = job("killed", restarts=1, alone=True)
+    assert done.returncode == 0, done.stderr
+    assert "resumed epoch: 0, iter: 1" in done.stdout
+    assert [path.name for path in (tmp_path / "work_dirs").iterdir()] == ["own"]
+
+
 def test_without_torchrun_no_process_goes_on(job, tmp_path):
     assert job("orphaned").returncode == -9
     work = tmp_path / "work_dirs/own"
