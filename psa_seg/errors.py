@@ -25,9 +25,11 @@ class DataError(UserError):
 
 
 class KilledError(DataError):
-    """A process of it was killed, for want of memory say."""
+    """A process that it has was killed, for want of memory say: as if it had been this one."""
 
-    status = 137  # as if it had been this one: 128 + SIGKILL
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class DivergedError(UserError):

@@ -85,7 +85,7 @@ def _be_torchrun(words, folder, said, environment, alone):
         torch.set_num_threads(1)
         quick.uncounted()
         arguments = torchrun.arguments
-        torchrun.arguments = lambda *job: [*arguments(*job), *FORKED]
+        torchrun.arguments = lambda *about: [*arguments(*about), *FORKED]
         sys.argv = ["torchrun", *words]
         if alone:
             torchrun.torchrun(["--standalone", "--nproc-per-node", words[0], *FORKED, *words[1:]])

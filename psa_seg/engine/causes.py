@@ -17,9 +17,15 @@ from psa_seg.errors import DivergedError, UserError
 
 # What processes have said all of, and what would not go better at a second time.
 SAID = {UserError.status, DivergedError.status, READER_LEFT, *(128 + n for n in signals.ASKING)}
-# A machine's processes end within torchrun's 30 s, each of them.
+# A machine's processes have torchrun's 30 s to end.
 END_S = timedelta(seconds=40)
 CONNECT_S = timedelta(seconds=5)
+
+
+HINTS = {
+    "SIGKILL": "\n  do         see whether memory ran out",
+    "SIGABRT": "\n  do         read its words above: NCCL so ends what waited for another in vain",
+}
 
 
 @dataclass(frozen=True)
@@ -38,35 +44,43 @@ class Cause:
 
 
 def of_this_machine(
-    processes: int, notes: Sequence[Note], failures: dict[int, ProcessFailure]
+    processes: int, others: bool, notes: Sequence[Note], failures: dict[int, ProcessFailure]
 ) -> Cause:
     """What is known here.
 
     Args:
         processes: on this machine.
+        others: whether the job has further machines.
         notes: that they have left, the first cause first.
         failures: of processes, by rank, those that were seen first before all others.
     """
     if notes and not notes[0].lost:
         return Cause(notes[0].status, f"{notes[0].trace}error: {notes[0].text}")
     rank, failure = next(iter(failures.items()))
-    status, here = failure.exitcode, f"on {platform.node()}"
+    here = f"on {platform.node()}"
+    status = failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
     lost = {note.rank: note for note in notes}
     if rank in lost:
         all_here = range(rank - failure.local_rank, rank - failure.local_rank + processes)
         silent = " and ".join(f"{other}" for other in all_here if other not in lost)
-        who = f"process {silent} {here}" if silent else "a process on another machine"
+        what = (
+            f"process {silent} {here} does not answer, or has ended"
+            if silent
+            else "a process on another machine does not answer, or has ended"
+            if others
+            else "processes wait for each other, at different steps"
+        )
         words = (
-            f"{lost[rank].trace}error: {who} does not answer, or has ended\n"
+            f"{lost[rank].trace}error: {what}\n"
             f"  why        {lost[rank].text}\n"
-            "  do         see what it was at, a disk say, and the log of its machine; for longer\n"
+            "  do         see what they were at, a disk say, and the log of each machine; for long\n"
             "             pauses, set env_cfg.dist_cfg.timeout (seconds; 600)"
         )
-        return Cause(abs(status), words, elsewhere=True)
-    if status < 0:
+        return Cause(status, words, elsewhere=True)
+    if failure.exitcode < 0:
         name = failure.signal_name()
-        hint = "\n  do         see whether memory ran out" if name == "SIGKILL" else ""
-        return Cause(128 - status, f"error: process {rank} {here} was killed by {name}{hint}")
+        words = f"error: process {rank} {here} was killed by {name}{HINTS.get(name, '')}"
+        return Cause(status, words, elsewhere=name == "SIGABRT")
     words = f"error: process {rank} {here} ended with exit status {status}"
     return Cause(status, "" if status in SAID else words)
 
@@ -78,25 +92,21 @@ class Machines:
         rank: of this one.
         count: how many.
         address: of the first.
-        port: of it, which torchrun's processes share.
+        port: of it, which torchrun's processes share, each time they are started.
     """
 
     def __init__(self, rank: int, count: int, address: str, port: int) -> None:
         self.rank, self.count, self.at = rank, count, (address, port)
-        # It outlives that of torchrun, with which it shares the port.
         self._store = self._reach() if rank == 0 else None
 
     def _reach(self) -> Store:
         first = self.rank == 0
-        store = TCPStore(
-            *self.at, None, first, CONNECT_S, wait_for_workers=False, multi_tenant=True
-        )
-        return PrefixStore(__name__, store)
+        return TCPStore(*self.at, None, first, CONNECT_S, wait_for_workers=False, multi_tenant=True)
 
-    def first(self, known: Cause) -> Cause:
+    def agree(self, known: Cause, attempt: int) -> Cause:
         """The first cause that a machine knows of; `known`, where no other one can be asked."""
         with suppress(RuntimeError):
-            store = self._store or self._reach()
+            store = PrefixStore(f"{__name__} {attempt}", self._store or self._reach())
             if not known.elsewhere:
                 store.compare_set("cause", "", json.dumps(asdict(known)))
             with suppress(RuntimeError):

@@ -2,7 +2,6 @@
 
 import ctypes
 import datetime
-import math
 import os
 import platform
 import signal
@@ -20,12 +19,14 @@ from mmengine.dist import (
 )
 from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
+from psa_seg.engine import failing
 from psa_seg.errors import DataError, UserError
 
 Value = TypeVar("Value")
 PATIENCE = datetime.timedelta(hours=2)  # while one process downloads, draws or reads
 ANSWER = datetime.timedelta(minutes=10)  # in a step; `env_cfg.dist_cfg.timeout` is another one
 RESTARTED = "PSA_SEG_RESTARTED"  # set by `torchrun.py`; torchrun itself counts on its own
+MOST_S = 1e7  # of a wait: four months
 PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
@@ -44,7 +45,7 @@ def start(launcher: str) -> None:
         )
     gpus, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
     if gpus and int(os.environ["LOCAL_WORLD_SIZE"]) > gpus:
-        if local:
+        if local and failing.FOLDER not in os.environ:  # or it is said once, by `torchrun.py`
             raise SystemExit(2)
         raise DataError(  # of this machine, whatever the others have
             f"{os.environ['LOCAL_WORLD_SIZE']} processes were asked for, but "
@@ -55,20 +56,19 @@ def start(launcher: str) -> None:
     if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:  # killed, it tells nobody
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     # Started again by torchrun, processes find in its store where the former ones were to be met.
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     store, rank, size = next(rendezvous("env://", timeout=ANSWER))
     torch.distributed.init_process_group(
         "nccl" if gpus else "gloo",
-        store=PrefixStore(attempt, store),
+        store=PrefixStore(f"{restarts()}", store),
         rank=rank,
         world_size=size,
         timeout=ANSWER,
     )
 
 
-def is_restarted() -> bool:
-    """Whether this job's processes were started before, and failed."""
-    return os.environ.get(RESTARTED, os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) != "0"
+def restarts() -> int:
+    """How often this job's processes were started before, and failed."""
+    return int(os.environ.get(RESTARTED, os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
 
 
 def wait_for(seconds: float | None) -> None:
@@ -82,7 +82,7 @@ def wait_for(seconds: float | None) -> None:
     """
     if seconds is None or not is_distributed():
         return
-    if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+    if not isinstance(seconds, int | float) or not 0 < seconds < MOST_S:
         raise UserError(
             f"env_cfg.dist_cfg.timeout is {seconds!r}\n"
             "  do         give seconds: after how long processes give one up that is silent"

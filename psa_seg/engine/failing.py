@@ -25,17 +25,22 @@ from psa_seg.files import DISK_TROUBLE, disk_error
 FOLDER = "PSA_SEG_NOTES"  # environment variable: of the notes
 # Whoever is the cause may end later than its connections; then what started both ends this process.
 MOURNING_S = 3.0
+LOST = re.compile(
+    r"connection (closed|reset|refused)|broken pipe|timed? ?out|remote (process|peer|error)", re.I
+)
 LOADER_KILLED = re.compile(r"DataLoader worker \(pid \d+\) is killed by signal: (Killed|Bus error)")
 OF_LOADER = {
     "Killed": KilledError(
         "a process that loads data was killed (SIGKILL), as the kernel does when memory runs out\n"
         "  do         have fewer of them (train_dataloader.num_workers=1, val_dataloader...), or\n"
-        "             ask for more memory; dmesg, or your cluster's accounts, say what it was"
+        "             ask for more memory; dmesg, or your cluster's accounts, say what it was",
+        status=128 + signal.SIGKILL,
     ),
     "Bus error": KilledError(
         "a process that loads data was killed (SIGBUS): shared memory ran out\n"
         "  do         give the container more of it (docker run --shm-size=8g), or have no such\n"
-        "             processes: train_dataloader.num_workers=0, val_dataloader..."
+        "             processes: train_dataloader.num_workers=0, val_dataloader...",
+        status=128 + signal.SIGBUS,
     ),
 }
 
@@ -64,7 +69,7 @@ class Note:
 @contextmanager
 def collected() -> Iterator[None]:
     """Processes that are started in this block leave notes, which are there until it ends."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}.") as folder:
         os.environ[FOLDER] = folder
         try:
             yield
@@ -106,28 +111,25 @@ def end(error: Exception, asked: bool) -> NoReturn:
     # All processes make the same mistake, but each reads files of its own.
     alone = known is None or isinstance(known, DataError)
     lost = known is None and _is_of_connections(error)
-    *_, last = traceback.extract_tb(error.__traceback__)
-    said = known or f"{type(error).__name__}: {error}\n  in         {last.filename}:{last.lineno}"
-    text = f"{here}: {said}" if alone else f"{said}"
+    text = f"{here}: {known or _last_words(error)}" if alone else f"{known}"
     trace = "" if known else "".join(traceback.format_exception(error))
     status = known.status if known else 1
     is_read = _leave(Note(rank, time.time(), status, text, lost, trace))
+    sys.stdout.flush()
     if lost:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         time.sleep(0 if asked else MOURNING_S)
     if not is_read and not (lost and asked) and (alone or rank == 0):
-        print((trace or f"error: {text}").rstrip(), file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
+        print((trace or f"error: {text}").rstrip(), file=sys.stderr, flush=True)
     os._exit(status)
 
 
 def _leave(note: Note) -> bool:
     """Write a note; whether somebody reads it."""
-    folder = os.environ.get(FOLDER)
-    if folder is None:
+    folder = Path(os.environ.get(FOLDER, ""))
+    if not folder.name.startswith(f"{os.getppid()}."):  # there is none, or its reader has ended
         return False
-    part = Path(folder) / f"{note.rank}.part"
+    part = folder / f"{note.rank}.part"
     try:
         part.write_text(json.dumps(asdict(note)))
         part.rename(part.with_suffix(".json"))
@@ -138,5 +140,16 @@ def _leave(note: Note) -> bool:
 
 def _is_of_connections(error: Exception) -> bool:
     """Whether an error says that another process has closed a connection, or does not answer."""
-    of_nccl = getattr(sys.modules.get("torch.distributed"), "DistError", ())
-    return isinstance(error, of_nccl) or "gloo" in f"{error}".lower()
+    of_torch = getattr(sys.modules.get("torch.distributed"), "DistError", ())
+    met = isinstance(error, of_torch) or "gloo" in f"{error}".lower()
+    return met and LOST.search(f"{error}") is not None
+
+
+def _last_words(error: Exception) -> str:
+    """Type and message of a failure, and where it was; of a process that loads data, its own."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    said, where = f"{type(error).__name__}: {error}", f"{last.filename}:{last.lineno}"
+    if "Original Traceback" in said:
+        *_, (file, line) = re.findall(r'File "(.+)", line (\d+)', said)
+        said, where = said.rstrip().splitlines()[-1], f"{file}:{line}"
+    return f"{said}\n  in         {where}"

@@ -17,6 +17,7 @@ from psa_seg.files import disk_error
 # come.
 LEASE_S = 120
 HELD = (errno.EACCES, errno.EAGAIN)
+JOB = "PSA_SEG_JOB"  # environment variable, set by `torchrun.py`
 UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -42,13 +43,13 @@ def alone(path: Path, what: str) -> Iterator[None]:
         while not _take(file, path):
             file.seek(0)
             holder = file.read(200).split()
-            elsewhere = len(holder) == 2 and holder[0] != platform.node()
+            elsewhere = len(holder) > 1 and holder[0] != platform.node()
             if deadline is None:
                 deadline = time.monotonic() + (LEASE_S if elsewhere else 0)
                 if elsewhere:
                     print(f"{holder[0]} is at {what}, or went down: waiting for up to {LEASE_S} s")
             if time.monotonic() >= deadline:
-                who = f": {holder[1]} on {holder[0]}" if len(holder) == 2 else ""
+                who = f": {holder[1]} on {holder[0]}" if len(holder) > 1 else ""
                 raise BusyError(
                     f"another process is at {what}{who}\n  do         let it end, or stop it"
                 )
@@ -64,7 +65,12 @@ def alone(path: Path, what: str) -> Iterator[None]:
 def me() -> str:
     """This machine, and the process to stop here: torchrun's, where that started this one."""
     started = "TORCHELASTIC_RUN_ID" in os.environ
-    return f"{platform.node()} {os.getppid() if started else os.getpid()}\n"
+    return f"{platform.node()} {os.getppid() if started else os.getpid()} {job()}\n"
+
+
+def job() -> str:
+    """What processes have in common that torchrun started, and started again; else empty."""
+    return os.environ.get(JOB, os.environ.get("TORCHELASTIC_RUN_ID", "").removeprefix("none"))
 
 
 def is_held(path: Path) -> bool:

@@ -5,7 +5,6 @@ import copy
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from psa_seg.datasets.transforms import without_masks
 from psa_seg.engine import options, weights, work_dir
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import make_demo, quicken
-from psa_seg.engine.distributed import is_restarted, once
+from psa_seg.engine.distributed import once, restarts
 from psa_seg.engine.doctor import (
     check_checkpoint,
     check_demo,
@@ -72,7 +71,7 @@ def training_of(args: argparse.Namespace) -> Run:
 
 def _training_config(args: argparse.Namespace) -> Config:
     config = read(args, {} if args.seed is None else {"randomness.seed": args.seed})
-    config.resume = args.resume or args.auto_resume or is_restarted() or config.resume
+    config.resume = args.resume or args.auto_resume or config.resume
     config.checkpoint_activations |= args.checkpoint_activations
     if args.amp:
         options.use_amp(config)
@@ -105,8 +104,7 @@ def training(config: Config, name: str = "run", must_resume: bool = False) -> Ru
     register(config)
     with explaining(config):
         template = _checkpoints(config, Path())[1]
-        wanted = partial(work_dir.find, name, given, template, is_restarted())
-        found = once(lambda: wanted() if config.resume else None)
+        found = once(lambda: _begun(name, given, template, config.resume))
         run = once(lambda: _checked(config, found, must_resume), each_node=True)
     if found is None:
         claim = once(lambda: work_dir.claim(name, given))
@@ -119,6 +117,12 @@ def training(config: Config, name: str = "run", must_resume: bool = False) -> Ru
         work_dir.abandon(claim)
         raise
     return replace(run, claim=claim)
+
+
+def _begun(name: str, given: str | None, template: str, resume: bool) -> Path | None:
+    """Where the run to go on with lies; None of a new one."""
+    begun = work_dir.of_this_job(name, given) if restarts() else None
+    return begun or (work_dir.find(name, given, template) if resume else None)
 
 
 def _claim_again(folder: Path) -> Claim:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from psa_seg import trust
 from psa_seg.engine import failing, signals
+from psa_seg.errors import UserError
 
 BACKENDS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend"}
 READER_LEFT = 141  # as a shell has it of a process that SIGPIPE ended
@@ -21,7 +22,13 @@ class Parser(argparse.ArgumentParser):
     """One whose message is printed by one of several processes."""
 
     def error(self, message: str) -> NoReturn:
-        """Print it, and end."""
+        """Print it, and end.
+
+        Raises:
+            UserError: in one of several processes whose last words are collected.
+        """
+        if failing.FOLDER in os.environ:
+            raise UserError(f"{message}\n  do         see {self.prog} --help")
         if _is_first():
             super().error(message)
         sys.exit(2)
@@ -136,7 +143,8 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
         if isinstance(error, BrokenPipeError) and _has_no_reader():
             os._exit(READER_LEFT)
         if failing.FOLDER in os.environ or _is_distributed():
-            failing.end(error, asked=signals.asked() != 0)
+            with signals.last_words():
+                failing.end(error, asked=signals.asked() != 0)
         known = failing.message(error)
         if known is None:
             raise

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from mmengine.config import Config
 from torch import nn
 
-from psa_seg.engine.lock import is_held, me
+from psa_seg.engine.lock import is_held, job, me
 from psa_seg.errors import BusyError, UserError
 from psa_seg.files import disk_error
 
@@ -34,25 +34,32 @@ class Claim(NamedTuple):
     made: tuple[Path, ...] = ()  # it and its parents, as far as they were not there; outermost last
 
 
-def find(
-    name: str, given: str | None, template: str = TEMPLATE, restarted: bool = False
-) -> Path | None:
+def find(name: str, given: str | None, template: str = TEMPLATE) -> Path | None:
     """Where the run of this name that would go on lies: the user's choice, or the latest of it.
 
-    The latest with a checkpoint, if one has any; of this very job, where it was restarted. Its
-    directories are `work_dirs/NAME`, `work_dirs/NAME_2`, ...
+    The latest with a checkpoint, if one has any.
     """
     if given:
         return Path(given)
-    numbered = re.compile(re.escape(name) + r"(?:_(\d+))?")
-    found = {
-        int(match[1] or 1): path
-        for path in Path("work_dirs").glob("*")
-        if (match := numbered.fullmatch(path.name)) and _is_taken(path)
-        if not restarted or ((path / CLAIM).is_file() and (path / CLAIM).read_text() == me())
-    }
+    found = {number: path for number, path in _numbered(name).items() if _is_taken(path)}
     begun = {number for number, path in found.items() if checkpoints_in(path, template)}
     return found[max(begun or found)] if found else None
+
+
+def of_this_job(name: str, given: str | None) -> Path | None:
+    """The directory that this very job has worked in, before it was started again."""
+    for path in [Path(given)] if given else _numbered(name).values():
+        claim = path / CLAIM
+        if claim.is_file() and job() and claim.read_text().split()[2:] == [job()]:
+            return path
+    return None
+
+
+def _numbered(name: str) -> dict[int, Path]:
+    """The directories of runs of a name, `work_dirs/NAME`, `work_dirs/NAME_2`, ..."""
+    numbered = re.compile(re.escape(name) + r"(?:_(\d+))?")
+    paths = Path("work_dirs").glob("*")
+    return {int(m[1] or 1): path for path in paths if (m := numbered.fullmatch(path.name))}
 
 
 def claim(name: str, given: str | None) -> Claim:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.distributed.elastic.multiprocessing import SignalException
 
-from psa_seg.engine import distributed, torchrun
+from psa_seg.engine import distributed, lock, torchrun
 from psa_seg.engine.loop import split_batch
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.errors import DataError, UserError
@@ -141,7 +141,8 @@ def test_a_signal_is_the_exit_status(monkeypatch, capsys):
         raise SignalException("", signal.SIGUSR1)
 
     monkeypatch.setattr(torchrun, "torchrun", asked)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"):
+    set_by_it = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT")
+    for name in (*set_by_it, lock.JOB, distributed.RESTARTED):
         monkeypatch.setenv(name, "1")
     monkeypatch.setattr(sys, "argv", ["torchrun", "4", "tools/train.py"])
     with pytest.raises(SystemExit) as status:

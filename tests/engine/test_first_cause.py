@@ -12,8 +12,7 @@ import torch
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from torch.utils.data import DataLoader, Dataset
 
-from psa_seg.engine import causes, failing, torchrun, work_dir
-from psa_seg.engine.lock import is_held, me
+from psa_seg.engine import causes, failing, lock, prepare, torchrun, work_dir
 from psa_seg.engine.tool import READER_LEFT
 from psa_seg.errors import DataError, DivergedError, UserError
 from tests import lost
@@ -77,7 +76,7 @@ def test_machines_that_cannot_meet(monkeypatch, capsys, environment, said):
         for name, value in environment.items():
             monkeypatch.setenv(name, value.replace("PORT", f"{server.getsockname()[1]}"))
         with pytest.raises(SystemExit) as status:
-            torchrun.machines(again=0)
+            torchrun.machines()
     assert status.value.code == 2
     assert said in capsys.readouterr().err
 
@@ -112,7 +111,7 @@ def test_without_torchrun_no_process_goes_on(job, tmp_path):
     assert job("orphaned").returncode == -9
     work = tmp_path / "work_dirs/own"
     deadline = time.monotonic() + BOUND_S
-    while not (work / "iter_2.pth").exists() or is_held(work / work_dir.CLAIM):
+    while not (work / "iter_2.pth").exists() or lock.is_held(work / work_dir.CLAIM):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert "interrupted (SIGTERM) after step 2 of 3" in (tmp_path / "0.out").read_text()
@@ -132,23 +131,26 @@ def test_a_mistake_of_all_is_said_once_and_not_made_again(tmp_path):
 
 
 def test_where_a_restarted_run_is(monkeypatch, tmp_path):
-    """Not in the latest that has a checkpoint, but in this job's; nowhere if it had not begun."""
+    """In the directory that this job has worked in, whatever the options are; else as at first."""
     monkeypatch.chdir(tmp_path)
-    for name, claim, checkpoint in [
-        ("run", "elsewhere 1\n", "iter_9.pth"),
-        ("run_2", me(), ""),
-        ("run_3", "elsewhere 2\n", "iter_1.pth"),
-    ]:
+    monkeypatch.setenv(lock.JOB, "this")
+    for name, claim in (("run", "node 1 this"), ("run_2", "node 1"), ("run_3", "node 1 another")):
         folder = tmp_path / "work_dirs" / name
         folder.mkdir(parents=True)
         (folder / work_dir.CLAIM).write_text(claim)
-        if checkpoint:
-            (folder / checkpoint).touch()
-    assert work_dir.find("run", None).name == "run_3"
-    assert work_dir.find("run", None, restarted=True).name == "run_2"
-    (tmp_path / "work_dirs/run_2" / work_dir.CLAIM).write_text("elsewhere 3\n")
-    assert work_dir.find("run", None, restarted=True) is None
-    assert work_dir.find("run", "given", restarted=True).name == "given"
+        (folder / "iter_9.pth").touch()
+
+    def begun(restarts, resume, given=None):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", f"{restarts}")
+        found = prepare._begun("run", given, work_dir.TEMPLATE, resume)
+        return found and found.name
+
+    assert [begun(0, False), begun(0, True)] == [None, "run_3"]
+    assert [begun(1, False), begun(1, True)] == ["run", "run"]
+    assert [begun(1, False, f"work_dirs/{name}") for name in ("run", "run_2")] == ["run", None]
+    monkeypatch.setenv(lock.JOB, "that")
+    assert [begun(1, False), begun(1, True)] == [None, "run_3"], "it was killed before it began"
+    assert lock.me().split()[2] == "that"
 
 
 def failed(**exits):
@@ -164,11 +166,34 @@ def note(rank, at, lost=False, status=1):
     ("notes", "failures", "status", "words"),
     [
         ([note(2, 7), note(3, 5, status=2)], failed(r2=1), 2, "what 3 says"),
-        ([note(0, 5, lost=True), note(2, 7)], failed(r0=1), 1, "what 2 says"),
-        ([note(0, 5, lost=True)], failed(r3=-9, r0=-15), 137, "process 3 HERE was killed by SIGK"),
-        ([note(0, 5, lost=True)], failed(r3=7, r0=-15), 7, "process 3 HERE ended with exit sta"),
-        ([note(0, 5, lost=True)], failed(r0=1, r1=143), 1, "process 1 and 2 and 3 HERE does not"),
-        ([note(r, 5, lost=True) for r in range(4)], failed(r1=1), 1, "a process on another machi"),
+        ([note(0, 5, True), note(2, 7)], failed(r0=1), 1, "what 2 says"),
+        ([note(0, 5, True)], failed(r3=-9, r0=-15), 137, "process 3 HERE was killed by SIGK"),
+        ([note(0, 5, True)], failed(r3=7, r0=-15), 7, "process 3 HERE ended with exit sta"),
+        ([note(0, 5, True)], failed(r0=1, r1=143), 1, "process 1 and 2 and 3 HERE does not"),
+        (
+            [note(r, 5, True) for r in range(4)],
+            failed(r1=1),
+            1,
+            "a process on another machine",
+        ),
+        (
+            [note(r, 5, True) for r in range(4)],
+            failed(r1=1),
+            1,
+            "processes wait for each other",
+        ),
+        (
+            [note(0, 5, True)],
+            failed(r0=-15, r1=-9),
+            143,
+            "process 1 and 2 and 3 HERE does not",
+        ),
+        (
+            [],
+            failed(r0=-6),
+            134,
+            "process 0 HERE was killed by SIGABRT\n  do ",
+        ),
         ([], failed(r3=-11), 139, "process 3 HERE was killed by SIGSEGV"),
         ([], failed(r0=2), 2, ""),  # argparse
         ([], failed(r0=READER_LEFT), READER_LEFT, ""),
@@ -177,12 +202,12 @@ def note(rank, at, lost=False, status=1):
 )
 def test_which_is_the_first_cause(notes, failures, status, words):
     ordered = sorted(notes, key=lambda note: (note.lost, note.at))
-    found = causes.of_this_machine(4, ordered, failures)
+    found = causes.of_this_machine(4, "another machine" in words, ordered, failures)
     assert found.status == status
     words = words and f"error: {words.replace('HERE', f'on {platform.node()}')}"
     assert found.words.startswith(words)
     assert bool(found.words) == bool(words)
-    assert found.elsewhere == ("does not answer" in found.words)
+    assert found.elsewhere == any(w in found.words for w in ("does not", "wait for", "SIGABRT"))
 
 
 @pytest.mark.parametrize("text", ["-1", "two"])
@@ -191,7 +216,7 @@ def test_a_number_of_restarts_that_is_none(monkeypatch, capsys, text):
     with pytest.raises(SystemExit) as status:
         torchrun.main()
     assert status.value.code == 2
-    assert f"argument --max-restarts: invalid times value: '{text}'" in capsys.readouterr().err
+    assert f"argument --max-restarts: '{text}' is no number of times" in capsys.readouterr().err
 
 
 class Killed(Dataset):

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.model import revert_sync_batchnorm
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from psa_seg.engine import distributed, signals
+from psa_seg.engine import distributed, signals, tool
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.models.segmentors import LeanEncoderDecoder
 from tests.conftest import small
@@ -129,7 +129,7 @@ def signalled(data, folder):
         LeanEncoderDecoder.loss = loss
 
 
-if __name__ == "__main__":
+def main():
     data, folder = map(Path, sys.argv[1:])
     distributed.start("pytorch")
     torch.set_num_threads(1)
@@ -138,4 +138,7 @@ if __name__ == "__main__":
     found["gradients"] = gradients(data, folder / "gradients", **options)
     found["signalled"] = signalled(data, folder / "signalled")
     torch.save(found, folder / f"rank{torch.distributed.get_rank()}.pth")
-    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    tool.run(main)

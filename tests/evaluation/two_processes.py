@@ -5,11 +5,12 @@ from pathlib import Path
 
 import torch
 
-from psa_seg.engine import distributed
+from psa_seg.engine import distributed, tool
 from psa_seg.evaluation import CityscapesPixelMetric
 from tests.evaluation.test_cityscapes import evaluate, samples_of
 
-if __name__ == "__main__":
+
+def main():
     data, folder = map(Path, sys.argv[1:])
     distributed.start("pytorch")
     torch.manual_seed(0)  # as in a test
@@ -18,4 +19,7 @@ if __name__ == "__main__":
     figures = evaluate(metric, samples[:1] if rank == 0 else samples[1:], size=len(samples))
     found = dict(figures=figures, confusion=metric.confusion)
     torch.save(found, folder / f"rank{rank}.pth")
-    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    tool.run(main)
