@@ -12,6 +12,7 @@ The process that runs is forked from this one, which has imported all.
 
 import argparse
 import errno
+import gc
 import io
 import json
 import os
@@ -177,10 +178,12 @@ class Trial:
         return os.waitstatus_to_exitcode(status), said.read_text(), operations
 
     def _fork(self, rank: int, work: Path, said: Path, fault: Fault | None) -> int:
+        gc.collect()  # loaders of data, say, which no other process can put away
         child = os.fork()
         if child:
             return child
         status = 70
+        gc.freeze()
         try:
             handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             for stream in (1, 2):

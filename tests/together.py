@@ -4,6 +4,7 @@ Their parent is `psa_seg.engine.torchrun`, as in `tools/dist_train.sh`, and torc
 that it forks them is not what a user has.
 """
 
+import gc
 import os
 import signal
 import socket
@@ -42,6 +43,7 @@ def together(
     words = [f"{processes}", f"--max-restarts={restarts}", f"{script}", *map(str, arguments)]
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
+    gc.collect()  # loaders of data, say, which no other process can put away
     children = []
     for machine in range(machines):
         said = [Path(folder) / f"{machine}.{name}" for name in ("out", "err")]
@@ -75,6 +77,7 @@ def end_all():
 def _be_torchrun(words, folder, said, environment, alone):
     status = 70
     try:
+        gc.freeze()
         os.setsid()
         os.chdir(folder)
         os.environ |= environment

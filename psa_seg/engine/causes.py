@@ -23,7 +23,9 @@ CONNECT_S = timedelta(seconds=5)
 
 
 HINTS = {
-    "SIGKILL": "\n  do         see whether memory ran out",
+    "SIGKILL": (
+        "\n  do         see whether memory ran out: dmesg, or your cluster's accounts, say so"
+    ),
     "SIGABRT": "\n  do         read its words above: NCCL so ends what waited for another in vain",
 }
 
@@ -63,18 +65,16 @@ def of_this_machine(
     if rank in lost:
         all_here = range(rank - failure.local_rank, rank - failure.local_rank + processes)
         silent = " and ".join(f"{other}" for other in all_here if other not in lost)
-        what = (
-            f"process {silent} {here} does not answer, or has ended"
-            if silent
-            else "a process on another machine does not answer, or has ended"
-            if others
-            else "processes wait for each other, at different steps"
-        )
+        what, trace = f"process {silent} {here} does not answer, or has ended", ""
+        if not silent and others:
+            what = "a process on another machine does not answer, or has ended"
+        elif not silent:
+            what, trace = "processes wait for each other, at different steps", lost[rank].trace
         words = (
-            f"{lost[rank].trace}error: {what}\n"
+            f"{trace}error: {what}\n"
             f"  why        {lost[rank].text}\n"
-            "  do         see what they were at, a disk say, and the log of each machine; for long\n"
-            "             pauses, set env_cfg.dist_cfg.timeout (seconds; 600)"
+            "  do         see what they were at, a disk say, and the log of each machine; for\n"
+            "             longer pauses, set env_cfg.dist_cfg.timeout (seconds; 600)"
         )
         return Cause(status, words, elsewhere=True)
     if failure.exitcode < 0:

@@ -1,11 +1,9 @@
 """Processes that train together: how they meet, and how one decides for all."""
 
-import ctypes
 import datetime
 import os
 import platform
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -19,7 +17,7 @@ from mmengine.dist import (
 )
 from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
-from psa_seg.engine import failing
+from psa_seg.engine import failing, signals
 from psa_seg.errors import DataError, UserError
 
 Value = TypeVar("Value")
@@ -27,7 +25,6 @@ PATIENCE = datetime.timedelta(hours=2)  # while one process downloads, draws or 
 ANSWER = datetime.timedelta(minutes=10)  # in a step; `env_cfg.dist_cfg.timeout` is another one
 RESTARTED = "PSA_SEG_RESTARTED"  # set by `torchrun.py`; torchrun itself counts on its own
 MOST_S = 1e7  # of a wait: four months
-PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
 def start(launcher: str) -> None:
@@ -53,8 +50,8 @@ def start(launcher: str) -> None:
         )
     if gpus:
         torch.cuda.set_device(local)
-    if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:  # killed, it tells nobody
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # of torchrun which, killed, tells nobody
+        signals.end_with_parent(signal.SIGTERM)
     # Started again by torchrun, processes find in its store where the former ones were to be met.
     store, rank, size = next(rendezvous("env://", timeout=ANSWER))
     torch.distributed.init_process_group(

@@ -28,18 +28,20 @@ MOURNING_S = 3.0
 LOST = re.compile(
     r"connection (closed|reset|refused)|broken pipe|timed? ?out|remote (process|peer|error)", re.I
 )
+OF_GLOO = re.compile(r"^\[\S*gloo\S*\] ")  # a line of its source, before what it says
 LOADER_KILLED = re.compile(r"DataLoader worker \(pid \d+\) is killed by signal: (Killed|Bus error)")
 OF_LOADER = {
     "Killed": KilledError(
         "a process that loads data was killed (SIGKILL), as the kernel does when memory runs out\n"
-        "  do         have fewer of them (train_dataloader.num_workers=1, val_dataloader...), or\n"
-        "             ask for more memory; dmesg, or your cluster's accounts, say what it was",
+        "  do         see whether it did: dmesg, or your cluster's accounts; then have fewer of\n"
+        "             them (num_workers of train_dataloader and val_dataloader), or ask for\n"
+        "             more memory; --resume goes on",
         status=128 + signal.SIGKILL,
     ),
     "Bus error": KilledError(
         "a process that loads data was killed (SIGBUS): shared memory ran out\n"
-        "  do         give the container more of it (docker run --shm-size=8g), or have no such\n"
-        "             processes: train_dataloader.num_workers=0, val_dataloader...",
+        "  do         give the container more of it (docker run --shm-size=8g), or have fewer\n"
+        "             such processes (num_workers of train_dataloader); --resume goes on",
         status=128 + signal.SIGBUS,
     ),
 }
@@ -85,6 +87,12 @@ def notes() -> list[Note]:
     return sorted(found, key=lambda note: (note.lost, note.at))
 
 
+def is_orphan() -> bool:
+    """Whether what started this process, and would read its note, has ended."""
+    folder = os.environ.get(FOLDER, "")
+    return folder != "" and not Path(folder).name.startswith(f"{os.getppid()}.")
+
+
 def message(error: Exception) -> UserError | None:
     """What a user is told; None of a failure that is ours or a library's."""
     if isinstance(error, UserError):
@@ -126,10 +134,9 @@ def end(error: Exception, asked: bool) -> NoReturn:
 
 def _leave(note: Note) -> bool:
     """Write a note; whether somebody reads it."""
-    folder = Path(os.environ.get(FOLDER, ""))
-    if not folder.name.startswith(f"{os.getppid()}."):  # there is none, or its reader has ended
+    if FOLDER not in os.environ or is_orphan():
         return False
-    part = folder / f"{note.rank}.part"
+    part = Path(os.environ[FOLDER]) / f"{note.rank}.part"
     try:
         part.write_text(json.dumps(asdict(note)))
         part.rename(part.with_suffix(".json"))
@@ -147,8 +154,10 @@ def _is_of_connections(error: Exception) -> bool:
 
 def _last_words(error: Exception) -> str:
     """Type and message of a failure, and where it was; of a process that loads data, its own."""
-    *_, last = traceback.extract_tb(error.__traceback__)
-    said, where = f"{type(error).__name__}: {error}", f"{last.filename}:{last.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    last = ([f for f in frames if "site-packages" not in f.filename] or frames)[-1]
+    said = f"{type(error).__name__}: {OF_GLOO.sub('', f'{error}')}"
+    where = f"{last.filename}:{last.lineno}"
     if "Original Traceback" in said:
         *_, (file, line) = re.findall(r'File "(.+)", line (\d+)', said)
         said, where = said.rstrip().splitlines()[-1], f"{file}:{line}"

@@ -4,9 +4,11 @@ Slurm's warning is SIGUSR1, its end SIGTERM; a terminal sends SIGINT (Ctrl-C), a
 closes. What was started to outlive its terminal (`nohup`) goes on ignoring that.
 """
 
+import ctypes
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ ECHO_S = 1.0
 HANDED_ON = "PSA_SEG_SIGNALS_HANDED_ON"  # set by a sweep
 # A main thread deep in a library, which waits for another process say, answers no signal.
 PATIENCE_S, PATIENCE_OF_A_SECOND_S = 300.0, 5.0
+PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 PROBE = signal.SIGURG  # which asks the main thread whether it answers; ignored otherwise
 
 
@@ -141,15 +144,26 @@ def last_words() -> Iterator[None]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
+def end_with_parent(number: int) -> None:
+    """Have the kernel send this process a signal when that which started it ends (Linux).
+
+    When the thread of it ends that did so: torchrun, and a loader of data, have one that lasts.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+
+
 def leave_to_parent(first: Callable[[int], None] | None, worker: int) -> None:
     """In a process that loads data: end when the one that started it does, or says so.
 
-    A signal to all processes of a job must not take the data away that the last step needs.
+    A signal to all processes of a job must not take the data away that the last step needs. And
+    where one is killed, others wait until nobody holds its connections, which its workers have too.
 
     Args:
         first: what else a worker begins with.
         worker: its number.
     """
+    end_with_parent(signal.SIGKILL)
     signal.set_wakeup_fd(-1)
     for number in ASKING:
         if number != signal.SIGTERM:

@@ -134,6 +134,7 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
         with signals.last_words():
             number = getattr(error, "number", signal.SIGINT)
             name = f" ({signal.Signals(number).name})" if number != signal.SIGINT else ""
+            name = " (torchrun was killed)" if failing.is_orphan() else name
             if _is_first() and not failing.notes():  # or it is another process's end
                 done = f"interrupted{name} {getattr(error, 'done', '')}".strip()
                 print("; ".join(filter(None, [done, when_interrupted])))

@@ -58,7 +58,7 @@ def arguments(processes: int, job: causes.Machines | None, attempt: int) -> list
 
 def main() -> None:
     """Run the job, and again where it is asked for; exit as its first process to fail did."""
-    parser = argparse.ArgumentParser(prog="torchrun", add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="tools/dist_train.sh", add_help=False, allow_abbrev=False)
     parser.add_argument("--max-restarts", type=restarts, default=0)
     chosen, (processes, *script) = parser.parse_known_args()
     if not processes.isdecimal() or processes == "0":
@@ -69,7 +69,9 @@ def main() -> None:
         os.environ.setdefault(name, str(share))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", LAST_STEP_S)
     os.environ[lock.JOB] = uuid.uuid4().hex
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    for name in list(logging.Logger.manager.loggerDict):  # each has a level of its own
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     job = machines()
     try:
         for attempt in range(chosen.max_restarts + 1):
