@@ -26,7 +26,7 @@ FOLDER = "PSA_SEG_NOTES"  # environment variable: of the notes
 # Whoever is the cause may end later than its connections; then what started both ends this process.
 MOURNING_S = 3.0
 LOST = re.compile(
-    r"connection (closed|reset|refused)|broken pipe|timed? ?out|remote (process|peer|error)", re.I
+    r"connection (closed|reset|refused)|broken pipe|timed? ?out|remote ?(process|peer|error)", re.I
 )
 OF_GLOO = re.compile(r"^\[\S*gloo\S*\] ")  # a line of its source, before what it says
 LOADER_KILLED = re.compile(r"DataLoader worker \(pid \d+\) is killed by signal: (Killed|Bus error)")

@@ -9,11 +9,11 @@ import time
 
 import pytest
 import torch
+from torch.distributed import DistBackendError
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from torch.utils.data import DataLoader, Dataset
 
-from psa_seg.engine import causes, failing, lock, prepare, torchrun, work_dir
-from psa_seg.engine.tool import READER_LEFT
+from psa_seg.engine import causes, failing, lock, prepare, tool, torchrun, work_dir
 from psa_seg.errors import DataError, DivergedError, UserError
 from tests import lost
 from tests.conftest import ROOT
@@ -56,6 +56,13 @@ def test_all_end_and_the_last_lines_are_the_cause(job, what, status, said):
     assert done.stderr.count("Traceback") == (what == "raises"), "a failure's, and no other's"
     assert "gloo" not in done.stderr
     assert "interrupted" not in done.stdout
+
+
+def test_as_a_user_has_it(streets):
+    """Not forked; the second process has one that loads data, which must end with it."""
+    row = lost.trial("killed", streets)
+    assert (row["status"], row["said"]) == (137, "error: process 1 on node7 was killed by SIGKILL")
+    assert row["seconds"] < BOUND_S
 
 
 def test_the_cause_is_told_on_every_machine_and_all_start_again(job):
@@ -195,7 +202,7 @@ def note(rank, at, lost=False, status=1):
         ),
         ([], failed(r3=-11), 139, "process 3 HERE was killed by SIGSEGV"),
         ([], failed(r0=2), 2, ""),  # argparse
-        ([], failed(r0=READER_LEFT), READER_LEFT, ""),
+        ([], failed(r0=tool.READER_LEFT), tool.READER_LEFT, ""),
         ([], failed(r0=143), 143, ""),
     ],
 )
@@ -218,8 +225,8 @@ def test_a_number_of_restarts_that_is_none(monkeypatch, capsys, text):
     assert f"argument --max-restarts: '{text}' is no number of times" in capsys.readouterr().err
 
 
-class Killed(Dataset):
-    """The process that reads it is killed."""
+class Failing(Dataset):
+    """The process that reads it is killed, by a signal; without one it raises."""
 
     def __init__(self, number):
         self.number = number
@@ -228,6 +235,8 @@ class Killed(Dataset):
         return 2
 
     def __getitem__(self, index):
+        if not self.number:
+            return [][index]
         os.kill(os.getpid(), self.number)
         time.sleep(60)
 
@@ -235,7 +244,7 @@ class Killed(Dataset):
 @pytest.mark.parametrize(("number", "said"), [(9, "memory runs out"), (7, "--shm-size")])
 def test_a_killed_process_that_loads_data_is_a_message(number, said):
     with pytest.raises(RuntimeError) as raised:
-        next(iter(DataLoader(Killed(number), num_workers=1)))
+        next(iter(DataLoader(Failing(number), num_workers=1)))
     known = failing.message(raised.value)
     assert isinstance(known, DataError)
     assert said in f"{known}"
@@ -244,7 +253,39 @@ def test_a_killed_process_that_loads_data_is_a_message(number, said):
 
 def test_other_failures_are_none_of_a_users():
     with pytest.raises(RuntimeError) as raised:
-        next(iter(DataLoader(Killed(11), num_workers=1)))
+        next(iter(DataLoader(Failing(11), num_workers=1)))
     for error in (raised.value, ValueError("Killed"), OSError(2, "no file")):
         assert failing.message(error) is None
     assert {UserError.status, DivergedError.status} <= causes.SAID
+
+
+def test_where_a_process_that_loads_data_failed():
+    with pytest.raises(IndexError) as raised:
+        next(iter(DataLoader(Failing(0), num_workers=1)))
+    said, where = failing._last_words(raised.value).splitlines()
+    assert said == "IndexError: list index out of range"
+    assert re.fullmatch(rf"  in +{re.escape(__file__)}:\d+", where)
+
+
+@pytest.mark.parametrize(
+    ("lost", "error"),
+    [
+        (True, RuntimeError("[/a/gloo/transport/tcp/pair.cc:553] Connection closed by peer")),
+        (True, RuntimeError("[/a/gloo/transport/tcp/buffer.cc:129] Timed out waiting 5000ms")),
+        (True, DistBackendError("ncclRemoteError: A call failed possibly due to a network error")),
+        (False, DistBackendError("ncclInvalidUsage: Duplicate GPU detected : rank 0 and rank 1")),
+        (False, RuntimeError("[enforce fail at /a/gloo/pair.cc:446] op.preamble.length <= nbytes")),
+        (False, RuntimeError("Connection closed by peer")),  # of a user's own
+    ],
+)
+def test_who_has_lost_another_process(lost, error):
+    assert failing._is_of_connections(error) == lost
+
+
+def test_wrong_arguments_are_said_once(monkeypatch):
+    """By whoever started the processes: the first of them to end may not be the one that speaks."""
+    monkeypatch.setenv(failing.FOLDER, "anywhere")
+    parser = tool.Parser(prog="train.py")
+    parser.add_argument("--seed", type=int)
+    with pytest.raises(UserError, match=r"argument --seed: (.|\n)* see train.py --help"):
+        parser.parse_args(["--seed", "two"])
