@@ -158,7 +158,6 @@ def _last_words(error: Exception) -> str:
     last = ([f for f in frames if "site-packages" not in f.filename] or frames)[-1]
     said = f"{type(error).__name__}: {OF_GLOO.sub('', f'{error}')}"
     where = f"{last.filename}:{last.lineno}"
-    if "Original Traceback" in said:
-        *_, (file, line) = re.findall(r'File "(.+)", line (\d+)', said)
-        said, where = said.rstrip().splitlines()[-1], f"{file}:{line}"
+    if "Original Traceback" in said and (places := re.findall(r'File "(.+)", line (\d+)', said)):
+        said, where = said.rstrip().splitlines()[-1], ":".join(places[-1])
     return f"{said}\n  in         {where}"
