@@ -12,7 +12,6 @@ The process that runs is forked from this one, which has imported all.
 
 import argparse
 import errno
-import gc
 import io
 import json
 import os
@@ -21,10 +20,10 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +38,7 @@ from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import shrink
 from psa_seg.records import read
 from tests import quick
+from tests.forked import forked
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs/psa_deeplabv3plus_r18_cityscapes.py"
@@ -163,7 +163,8 @@ class Trial:
         """
         work, said = self.folder / name, self.folder / f"{name}.txt"
         self.port += 1
-        children = [self._fork(rank, work, said, fault) for rank in range(self.processes)]
+        runs = [partial(self._run, rank, work, fault) for rank in range(self.processes)]
+        children = [forked(run, said, said) for run in runs]
         if kill_after is not None:
             time.sleep(kill_after)
             os.kill(children[0], signal.SIGKILL)
@@ -177,38 +178,18 @@ class Trial:
         operations = [(kind, name) for kind, name in read]
         return os.waitstatus_to_exitcode(status), said.read_text(), operations
 
-    def _fork(self, rank: int, work: Path, said: Path, fault: Fault | None) -> int:
-        gc.collect()  # loaders of data, say, which no other process can put away
-        child = os.fork()
-        if child:
-            return child
-        status = 70
-        gc.freeze()
-        try:
-            handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            for stream in (1, 2):
-                os.dup2(handle, stream)
-            sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1)
-            quick.uncounted()
-            quick.all_drawn()
-            operations = Operations(work, fault)
-            if rank == 0:
-                operations.install()
-            if self.processes > 1:
-                os.environ |= dict(RANK=str(rank), LOCAL_RANK=str(rank), MASTER_PORT=str(self.port))
-                os.environ |= dict(WORLD_SIZE=str(self.processes), MASTER_ADDR="127.0.0.1")
-                os.environ["LOCAL_WORLD_SIZE"] = str(self.processes)
-            tool.run(lambda: self._train(work))
-            if rank == 0 and fault is None:
-                work.with_suffix(".json").write_text(json.dumps(operations.seen))
-            status = 0
-        except SystemExit as error:
-            status = int(error.code or 0)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            os._exit(status)
+    def _run(self, rank: int, work: Path, fault: Fault | None) -> None:
+        quick.all_drawn()
+        operations = Operations(work, fault)
+        if rank == 0:
+            operations.install()
+        if self.processes > 1:
+            os.environ |= dict(RANK=str(rank), LOCAL_RANK=str(rank), MASTER_PORT=str(self.port))
+            os.environ |= dict(WORLD_SIZE=str(self.processes), MASTER_ADDR="127.0.0.1")
+            os.environ["LOCAL_WORLD_SIZE"] = str(self.processes)
+        tool.run(lambda: self._train(work))
+        if rank == 0 and fault is None:
+            work.with_suffix(".json").write_text(json.dumps(operations.seen))
 
     def _train(self, work: Path) -> None:
         config = self.config(work)
@@ -264,8 +245,6 @@ def goes_on(trial: Trial, reference: dict[str, Any], name: str, **fault: Any) ->
 def trial_of(processes: int = 1) -> Iterator[tuple[Trial, list[tuple[str, str]], dict[str, Any]]]:
     """A run, what it does to its disk, and how it ends when nothing befalls it."""
     quick.mmengine.runner.runner.collect_env()  # once, for all that are forked
-    with torch.device("meta"):  # imports more
-        torch.nn.init.normal_(torch.empty(1))
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial(Path(folder).resolve(), processes)
         status, said, operations = trial.attempt("reference")

@@ -4,22 +4,18 @@ Their parent is `psa_seg.engine.torchrun`, as in `tools/dist_train.sh`, and torc
 that it forks them is not what a user has.
 """
 
-import gc
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-import traceback
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-import torch
-import torch._dynamo
-
-from psa_seg.engine import signals, torchrun
-from tests import quick
+from psa_seg.engine import torchrun
+from tests.forked import forked
 
 FORKED = ["--run-path", "--start-method=fork"]
 GROUPS = []
@@ -43,14 +39,14 @@ def together(
     words = [f"{processes}", f"--max-restarts={restarts}", f"{script}", *map(str, arguments)]
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    gc.collect()  # loaders of data, say, which no other process can put away
     children = []
     for machine in range(machines):
         said = [Path(folder) / f"{machine}.{name}" for name in ("out", "err")]
         nodes = dict(NNODES=f"{machines}", NODE_RANK=f"{machine}", MASTER_PORT=f"{port}")
-        child = os.fork()
-        if not child:
-            _be_torchrun(words, folder, said, nodes if machines > 1 else {}, alone)
+        for path in said:
+            path.unlink(missing_ok=True)
+        work = partial(_be_torchrun, words, folder, nodes if machines > 1 else {}, alone)
+        child = forked(work, *said)
         children.append((child, said))
         GROUPS.append(child)
     deadline = time.monotonic() + timeout
@@ -74,31 +70,14 @@ def end_all():
             os.killpg(GROUPS.pop(), signal.SIGKILL)
 
 
-def _be_torchrun(words, folder, said, environment, alone):
-    status = 70
-    try:
-        gc.freeze()
-        os.setsid()
-        os.chdir(folder)
-        os.environ |= environment
-        signals._State.watched = False  # by a thread of the process that was forked
-        for stream, path in zip((1, 2), said, strict=True):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
-        sys.stdout, sys.stderr = (os.fdopen(n, "w", buffering=1) for n in (1, 2))
-        torch.set_num_threads(1)
-        quick.uncounted()
-        arguments = torchrun.arguments
-        torchrun.arguments = lambda *about: [*arguments(*about), *FORKED]
-        sys.argv = ["torchrun", *words]
-        if alone:
-            torchrun.torchrun(["--standalone", "--nproc-per-node", words[0], *FORKED, *words[1:]])
-        else:
-            torchrun.main()
-        status = 0
-    except SystemExit as error:
-        status = error.code or 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(status)
+def _be_torchrun(words, folder, environment, alone):
+    os.setsid()
+    os.chdir(folder)
+    os.environ |= environment
+    arguments = torchrun.arguments
+    torchrun.arguments = lambda *about: [*arguments(*about), *FORKED]
+    sys.argv = ["torchrun", *words]
+    if alone:
+        torchrun.torchrun(["--standalone", "--nproc-per-node", words[0], *FORKED, *words[1:]])
+    else:
+        torchrun.main()

@@ -20,8 +20,6 @@ SAID = {UserError.status, DivergedError.status, READER_LEFT, *(128 + n for n in 
 # A machine's processes have torchrun's 30 s to end.
 END_S = timedelta(seconds=40)
 CONNECT_S = timedelta(seconds=5)
-
-
 HINTS = {
     "SIGKILL": (
         "\n  do         see whether memory ran out: dmesg, or your cluster's accounts, say so"
