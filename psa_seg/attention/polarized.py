@@ -69,8 +69,10 @@ class PolarizedSelfAttention(Attention):
             as the identity, exactly, whatever the rest is.
         device: of the parameters, as of PyTorch's layers.
         dtype: of the parameters.
+        channel: C, as the port has it: in the place of `in_channels`.
 
     Raises:
+        TypeError: without C, or with both names of it.
         ValueError: for an unknown name (of `PSA_SEG_IMPL`, too), an odd or too small
             `in_channels`, an `init` that the rest rules out, and, in `forward`, an input that is
             not `[B, in_channels, H, W]`.
@@ -78,7 +80,7 @@ class PolarizedSelfAttention(Attention):
 
     def __init__(
         self,
-        in_channels: int,
+        in_channels: int | None = None,
         form: str = "paper",
         layout: str = "parallel",
         branches: str = "both",
@@ -86,7 +88,9 @@ class PolarizedSelfAttention(Attention):
         residual: bool = False,
         device: Device = None,
         dtype: torch.dtype | None = None,
+        channel: int | None = None,
     ) -> None:
+        in_channels = _width(in_channels, channel)
         more = {"residual": True} if residual else {}
         super().__init__(in_channels, form=form, layout=layout, branches=branches, **more)
         _check_choice("form", form, FORMS)
@@ -276,6 +280,20 @@ class PolarizedSelfAttention(Attention):
         if not paper:
             return {"u": u}
         return {"u": u, "beta": s.new_zeros(len(s)) if bias is None else s @ bias}
+
+
+def _width(in_channels: int | None, channel: int | None) -> int:
+    """C by either name of it."""
+    if in_channels is not None and channel is not None:
+        raise TypeError(
+            f"in_channels={in_channels} and channel={channel} are the same number: give one of them"
+        )
+    width = channel if in_channels is None else in_channels
+    if width is None:
+        raise TypeError(
+            "PolarizedSelfAttention needs the channels of the map: in_channels=256, say"
+        )
+    return width
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
