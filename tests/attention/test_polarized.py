@@ -321,3 +321,13 @@ def test_whole_numbers_are_no_input():
 def test_importing_the_package_needs_torch_alone():
     code = "import sys, psa_seg; print(*{'mmengine', 'mmcv', 'mmseg', 'cv2'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == ""
+
+
+def test_the_ports_name_for_the_width():
+    named, placed = PolarizedSelfAttention(channel=16, layout="sequential"), build(16)
+    assert (named.in_channels, named.layout) == (16, "sequential")
+    named.load_state_dict(placed.state_dict())
+    with pytest.raises(TypeError, match="in_channels=16 and channel=16 are the same number"):
+        PolarizedSelfAttention(16, channel=16)
+    with pytest.raises(TypeError, match="needs the channels of the map"):
+        PolarizedSelfAttention()

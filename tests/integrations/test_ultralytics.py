@@ -1,18 +1,21 @@
 """The attention in a YOLO model, by Python: `yolo`, and YOLOv10 as the article has it."""
 
+import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from psa_seg import PolarizedSelfAttention
 from psa_seg.errors import UserError
 from psa_seg.integrations.ultralytics import register, yolo, yolov10
 from psa_seg.integrations.ultralytics.description import NAME, with_layer
+from tests.conftest import ROOT
 from tests.integrations.conftest import DATA, SMALL, enliven, outputs, plain, same
-from tests.test_recipes import recipe, run
+from tests.test_recipes import run
 
 pytestmark = pytest.mark.skipif(find_spec("ultralytics") is None, reason="needs psa-seg[yolo]")
 
@@ -51,13 +54,21 @@ def test_all_that_took_the_chosen_layer_take_the_attention(after):
     assert ours == [[source + (source >= after) for source in row] for row in theirs]
 
 
-def test_readmes_recipe(tmp_path, monkeypatch):
+DOCS = (ROOT / "docs/yolo.md").read_text()
+
+
+def test_the_docs_python(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plain().save("yolov10n.pt")
-    lines = recipe("ultralytics").splitlines()
-    assert lines.pop().startswith("yolo.train(")
-    names = run("\n".join(lines))
-    assert names["yolo"].model.model[11].init == "identity"
+    by_row, in_python = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+    own, row = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
+    config = with_layer(plain().model.yaml, None, {}, str)
+    config["backbone"][11] = yaml.safe_load(row)[0]
+    Path("yolov10n-mine.yaml").write_text(yaml.safe_dump(config))
+    assert run(by_row)["yolo"].model.model[11].in_channels == 256
+    assert run(in_python)["model"].model.model[17].in_channels == 64
+    Path("yolo26-mine.yaml").write_text(own)
+    assert plain("yolo26n-mine.yaml").model.yaml["nc"] == 3
 
 
 def test_indices_counted_back_across_the_new_layer_reach_further():

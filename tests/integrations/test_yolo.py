@@ -1,6 +1,7 @@
 """`python -m psa_seg.yolo`, and its model files: each task from a plain checkpoint to ONNX."""
 
 import copy
+import re
 import shutil
 import subprocess
 import sys
@@ -212,6 +213,28 @@ def test_exports_to_onnx(task, trained, boxes, tmp_path):
         assert (out == np.asarray(result.semantic_mask.data)).all()
     else:
         torch.testing.assert_close(torch.from_numpy(out), outputs(yolo, x)[0], rtol=1e-3, atol=1e-2)
+
+
+LINES = re.findall(
+    r"^python -m psa_seg.yolo (.*)$",
+    "".join((ROOT / name).read_text() for name in ("README.md", "docs/yolo.md")),
+    re.MULTILINE,
+)
+KINDS = {"coco8": "detect", "cityscapes8": "semantic", "coco8-pose": "pose"}
+
+
+@pytest.mark.parametrize("line", sorted(set(LINES)))
+def test_the_lines_of_the_docs(line, boxes, tmp_path, monkeypatch):
+    """On what the tests draw, and small; else word for word."""
+    from ultralytics import cfg
+
+    monkeypatch.chdir(ROOT)
+    named = re.search(r"data=(\S+)\.yaml", line)
+    line = line.replace(named[0], f"data={boxes[KINDS[named[1]]]}")
+    small = [f"{key}={value}" for key, value in {**DATA, "project": tmp_path}.items()]
+    monkeypatch.setattr(cfg, "ARGV", ["yolo", *line.split(), *small])
+    command.main()
+    assert place(plain(next(tmp_path.rglob("last.pt"))))[1].init == "identity"
 
 
 MODEL = "model=configs/yolo/yolo26n-psa.yaml"
