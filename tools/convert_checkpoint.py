@@ -1,5 +1,6 @@
 """Others' checkpoints to ours, and back.
 
+python tools/convert_checkpoint.py identify FILE_OR_MODULE
 python tools/convert_checkpoint.py port SOURCE OUT --layout parallel --rename psa.=attention.
 python tools/convert_checkpoint.py official SOURCE OUT [--config CONFIG] [--rename module.=]
 python tools/convert_checkpoint.py torchvision SOURCE OUT [--config CONFIG]
@@ -7,10 +8,14 @@ python tools/convert_checkpoint.py deeplabv3plus SOURCE OUT --config CONFIG
 """
 
 import argparse
+import functools
+import sys
 from pathlib import Path
 
 from psa_seg.checkpoints.names import KINDS, LAYOUTS
 from psa_seg.engine import tool
+
+IDENTIFY = "identify"
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -23,12 +28,18 @@ def pair(text: str) -> tuple[str, str]:
 
 def main() -> None:
     """Read the command line, convert."""
+    if sys.argv[1:2] == [IDENTIFY]:
+        identify()
+        return
     parser = tool.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=KINDS, help="whose checkpoint it is, or becomes")
+    parser.add_argument(
+        "kind", choices=(IDENTIFY, *KINDS), help="whose checkpoint it is, or becomes"
+    )
     parser.add_argument("source", type=Path, help="the checkpoint; it is only read")
     parser.add_argument("out", type=Path, help="a new file")
     parser.add_argument("--back", action="store_true", help="from ours to theirs")
     parser.add_argument("--config", help="whose model, or backbone, ours has to fit")
+    tool.override_argument(parser)
     parser.add_argument("--layout", choices=LAYOUTS, help="which of the port's classes it is of")
     parser.add_argument(
         "--rename",
@@ -42,6 +53,7 @@ def main() -> None:
         "--drop", nargs="+", default=[], metavar="NAME", help="... left out, after --rename"
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and end")
+    parser.add_argument("--verbose", action="store_true", help="list what is renamed, all of it")
     tool.trust_argument(parser)
     order = vars(parser.parse_args())
 
@@ -49,8 +61,35 @@ def main() -> None:
     from psa_seg.checkpoints.convert import Order, convert
     from psa_seg.engine import looking
 
-    dry_run = order.pop("dry_run")
-    print("\n".join(convert(Order(**order), looking.model_of, dry_run)))
+    dry_run, options = order.pop("dry_run"), order.pop("cfg_options")
+    order["is_brief"] = not order.pop("verbose")
+    build = functools.partial(looking.model_of, options=options)
+    if options and not order["config"]:
+        parser.error("--cfg-options are of a --config: name it")
+    print("\n".join(convert(Order(**order), build, dry_run)))
+
+
+def identify() -> None:
+    """Read the rest of the command line, and tell what there is."""
+    parser = tool.Parser(prog=f"convert_checkpoint.py {IDENTIFY}")
+    parser.add_argument(
+        "what", metavar="FILE_OR_MODULE", help="a checkpoint; FILE.py:CLASS; PACKAGE.MODULE:CLASS"
+    )
+    tool.trust_argument(parser)
+    what = parser.parse_args(sys.argv[2:]).what
+
+    tool.import_quietly()
+    from psa_seg.checkpoints import identify as known
+    from psa_seg.checkpoints import reading
+    from psa_seg.engine import classes
+
+    if Path(what).is_file() and Path(what).suffix != ".py":
+        checkpoint = reading.load_checkpoint(what)
+        found = known.identify(reading.weights_in(checkpoint, Path(what)))
+        lines = [*known.lines(found), *known.configured(reading.config_of(checkpoint))]
+    else:
+        lines = classes.about(what)
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from psa_seg import files
 from psa_seg.checkpoints import names, plain, target
-from psa_seg.checkpoints.reading import differences, listing, load_checkpoint
+from psa_seg.checkpoints.reading import differences, listing, load_checkpoint, weights_in
 from psa_seg.checkpoints.target import State
 from psa_seg.errors import UserError
 
 COUNTERS = "num_batches_tracked"  # older files lack these, and PyTorch does without
 WRAPPED = "module."  # what DistributedDataParallel puts before all names
+SHORT = 8  # modules that are listed, renamed, though few lines are wanted
 LISTED = 50  # keys of each way not to fit
 DATA = ("dataset_meta", "CLASSES", "PALETTE")  # what mmseg asks of a checkpoint
 CONFIG = "cfg"  # by which it is held against the model that takes it
@@ -38,6 +39,7 @@ class Order:
         rename: pairs of an old and a new beginning of keys of `source`, one after the other,
             before anything else.
         drop: beginnings of keys, after renaming, that are left out.
+        is_brief: count what is renamed where the list would be long.
     """
 
     kind: str
@@ -48,6 +50,7 @@ class Order:
     layout: str | None = None
     rename: Sequence[tuple[str, str]] = ()
     drop: Sequence[str] = ()
+    is_brief: bool = False
 
 
 Build = Callable[[str], nn.Module]
@@ -70,7 +73,7 @@ def convert(order: Order, build: Build, dry_run: bool = False) -> list[str]:
     """
     _require_sense(order)
     checkpoint = load_checkpoint(str(order.source))
-    state = _weights(checkpoint, order.source)
+    state = weights_in(checkpoint, order.source)
     meta = checkpoint.get("meta")
     meta = meta if isinstance(meta, dict) else {}
     _require_layout(meta, order)
@@ -85,7 +88,7 @@ def convert(order: Order, build: Build, dry_run: bool = False) -> list[str]:
     final = {key: names.to_theirs(order.kind, key) if order.back else key for key in ours}
     result = _apply(ours, final)
     moves = {key: final.get(new or "") for key, new in moves.items()}
-    lines = [*_report(moves, result), fits]
+    lines = [*_report(moves, result, order.is_brief), fits]
     if all(key.startswith(WRAPPED) for key in result):
         lines.append(f"note     all names begin with {WRAPPED}: --rename {WRAPPED}= strips it")
     if order.kind == "torchvision" and order.back:
@@ -135,22 +138,6 @@ def _require_layout(meta: Mapping[str, Any], order: Order) -> None:
             f"--layout {order.layout}, but {order.source} was converted as {known}\n"
             "  do         leave --layout as it was"
         )
-
-
-def _weights(checkpoint: Any, source: Path) -> dict[str, Tensor]:
-    """The state dict in a checkpoint, or that it is."""
-    state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
-    if not state or not all(
-        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in state.items()
-    ):
-        found = list(checkpoint)[:5] if isinstance(checkpoint, dict) else []
-        raise UserError(
-            f"no state dict: {source}\n"
-            "  expected   tensors by name, or these under the key state_dict\n"
-            f"  found      {', '.join(map(str, found)) or 'none'}\n"
-            "  do         torch.save({'state_dict': ...}) what the file has of them"
-        )
-    return dict(state)
 
 
 def _renamed(state: State, order: Order) -> dict[str, str | None]:
@@ -230,6 +217,7 @@ def _target(order: Order, state: State, model: nn.Module | None) -> tuple[str, S
         if order.kind == "torchvision":
             return target.of_backbone(state)
         return target.of_attentions(order.kind, state, order.layout)
+    target.require_form(order.kind, state, model, order.config)
     part, own = target.of_model(order.kind, state, model)
     for prefix, attention in target.attentions(model).items():
         layout = getattr(attention, "options", {}).get("layout", order.layout)  # others have none
@@ -251,12 +239,16 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float)
 
 
-def _report(moves: Mapping[str, str | None], result: State) -> list[str]:
+def _report(moves: Mapping[str, str | None], result: State, is_brief: bool) -> list[str]:
     """Lines: what kept its name, by module, and what did not."""
     stems = Counter(_stems(old, name) for old, name in moves.items() if name and name != old)
+    renamed = [f"renamed  {old} -> {name} ({count})" for (old, name), count in stems.items()]
+    if is_brief and len(renamed) > SHORT:
+        counts = f"{stems.total()} keys in {len(stems)} modules (--verbose lists them)"
+        renamed = [renamed[0], f"renamed  {counts}"]
     return [
         *_counted("kept", 1, [key for key, name in moves.items() if key == name]),
-        *(f"renamed  {old} -> {name} ({count})" for (old, name), count in stems.items()),
+        *renamed,
         *_counted("dropped", 2, [key for key, name in moves.items() if not name]),
         *_counted("added", 2, [key for key in result if key not in moves.values()]),
     ]

@@ -148,6 +148,26 @@ def state_dict(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:
     return checkpoint.get("state_dict", checkpoint)
 
 
+def weights_in(checkpoint: Any, source: Path) -> dict[str, Tensor]:
+    """The state dict in a checkpoint, or that it is: tensors by name, and nothing else.
+
+    Raises:
+        UserError: where there is none.
+    """
+    state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+    if not state or not all(
+        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in state.items()
+    ):
+        found = list(checkpoint)[:5] if isinstance(checkpoint, dict) else []
+        raise UserError(
+            f"no state dict: {source}\n"
+            "  expected   tensors by name, or these under the key state_dict\n"
+            f"  found      {', '.join(map(str, found)) or 'none'}\n"
+            "  do         torch.save({'state_dict': ...}) what the file has of them"
+        )
+    return dict(state)
+
+
 def classes_of(checkpoint: Mapping[str, Any]) -> tuple[str, ...] | None:
     """Names of the classes that a checkpoint was trained for; None where it does not tell.
 

@@ -57,6 +57,40 @@ def of_model(kind: str, state: State, model: nn.Module) -> tuple[str, State]:
     return min(parts.items(), key=lambda part: len(part[1].keys() ^ state.keys()))
 
 
+def require_form(kind: str, state: State, model: nn.Module, config: str | None) -> None:
+    """Raise UserError where the attentions in `state` compute another function than the model's.
+
+    Args:
+        kind: of the foreign checkpoint.
+        state: in our names.
+        model: of the config, and its attentions.
+        config: its path, for the message.
+    """
+    if kind not in PARTS or not any(re.search(PARTS[kind], key) for key in state):
+        return
+    form, layout = ("paper", None) if kind == "port" else ("official", "parallel")
+    if any(re.search(r"(?:^|\.)conv_up\.\d", key) for key in state):
+        layout = "sequential"
+    for prefix, attention in attentions(model).items():
+        options = getattr(attention, "options", {})
+        wanted = {"form": form} | ({"layout": layout} if layout else {})
+        if "form" not in options or all(options[name] == wanted[name] for name in wanted):
+            continue
+        given = {name: options[name] for name in wanted}
+        key = f"model.{prefix.partition('.')[0]}.attention"
+        raise UserError(
+            f"the file holds {_called(**wanted)}, and the config has {_called(**given)}: {config}\n"
+            f"  where      {prefix}*\n"
+            "  do         --cfg-options "
+            + " ".join(f"{key}.{name}={value}" for name, value in wanted.items())
+        )
+
+
+def _called(form: str, layout: str = "") -> str:
+    name = {"parallel": "PSA_p", "sequential": "PSA_s"}.get(layout, "its authors' PSA")
+    return name if form == "official" else f"the paper's form{f', {layout}' * bool(layout)}"
+
+
 def of_attentions(kind: str, state: State, layout: str | None) -> tuple[str, State]:
     """`state` as it is if every Polarized Self-Attention in it is whole; the rest may be anything.
 

@@ -1,10 +1,12 @@
 """What is looked at before a run, in the order in which one look needs another."""
 
+from typing import Any
+
 from mmengine.config import Config
 from mmseg.registry import MODELS, TRANSFORMS
 from torch import nn
 
-from psa_seg.engine.config import load_config
+from psa_seg.engine.config import load_config, override
 from psa_seg.engine.doctor import (
     check_checkpoints,
     check_classes,
@@ -95,13 +97,18 @@ def buildable(config: Config) -> None:
             TRANSFORMS.build(step)
 
 
-def model_of(path: str) -> nn.Module:
+def model_of(path: str, options: dict[str, Any] | None = None) -> nn.Module:
     """The model of the config at `path`, on the CPU, with weights that are anything.
+
+    Args:
+        path: of the config.
+        options: what is overridden in it.
 
     Raises:
         UserError: where it cannot be built.
     """
     config = load_config(path)
+    override(config, options)
     buildable(config)
     with explaining(config):
         return MODELS.build(settled(config.model))

@@ -74,6 +74,13 @@ def trust_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def override_argument(parser: argparse.ArgumentParser) -> None:
+    """The option by which a config is not quite the one in its file."""
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=Overrides, metavar="KEY=VALUE", help="config overrides"
+    )
+
+
 def common_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that every tool working on a config has."""
     trust_argument(parser)
@@ -93,9 +100,7 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-absent", action="store_true", help="classes may never occur in the masks"
     )
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=Overrides, metavar="KEY=VALUE", help="config overrides"
-    )
+    override_argument(parser)
     parser.add_argument(
         "--launcher",
         choices=["none", "pytorch"],

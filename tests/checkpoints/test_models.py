@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
+from torch import nn
 
 from psa_seg.checkpoints.convert import Order
 from psa_seg.engine.config import load_config
@@ -253,6 +254,47 @@ def test_official_weights_in_a_residual_are_the_official_function(tmp_path, writ
     back.config = None
     with pytest.raises(UserError, match=r"left over +1: decode_head\.attention\.gamma"):
         convert(back)
+
+
+def test_a_form_that_is_not_the_configs_is_told_as_that(tmp_path, written, monkeypatch, capsys):
+    """And by --cfg-options, as the message says, it is the config's."""
+    config = written("psa_deeplabv3plus_cityscapes")
+    channels = MODELS.build(load_config(config).model).decode_head.attention.in_channels
+    for layout, name in (("parallel", "PSA_p"), ("sequential", "PSA_s")):
+        state = randomize(Official(channels, layout)).state_dict()
+        state = {f"decode_head.attention.{key}": t for key, t in state.items()}
+        torch.save(state, tmp_path / f"{name}.pth")
+        order = Order("official", tmp_path / f"{name}.pth", tmp_path / "ours.pth", config=config)
+        with pytest.raises(UserError, match=f"the file holds {name}, and the config has the paper"):
+            convert(order)
+    monkeypatch.setattr(sys, "argv", ["tool", "official", str(order.source), str(order.out)])
+    sys.argv += ["--config", config, "--dry-run", "--cfg-options"]
+    key = "model.decode_head.attention"
+    sys.argv += [f"{key}.form=official", f"{key}.layout=parallel"]
+    remedy = f"--cfg-options {key}.form=official {key}.layout=sequential"
+    with pytest.raises(UserError, match=f"holds PSA_s, .* has PSA_p: .*\n.*\n.*{remedy}"):
+        convert_tool.main()
+    sys.argv[-1] = f"{key}.layout=sequential"
+    convert_tool.main()
+    assert "fits     the attentions" in capsys.readouterr().out
+    sys.argv = [argument for argument in sys.argv if argument not in ("--config", config)]
+    with pytest.raises(SystemExit):
+        convert_tool.main()
+    assert "--cfg-options are of a --config" in capsys.readouterr().err
+
+
+def test_a_long_list_is_a_count(tmp_path, monkeypatch, capsys):
+    state = nn.ModuleDict({f"a{n}": Port(4, "parallel") for n in range(9)}).state_dict()
+    torch.save({f"module.{key}": t for key, t in state.items()}, tmp_path / "port.pth")
+    monkeypatch.setattr(sys, "argv", ["tool", "port", str(tmp_path / "port.pth"), "new.pth"])
+    sys.argv += ["--layout", "parallel", "--rename", "module.=", "--dry-run"]
+    convert_tool.main()
+    out = capsys.readouterr().out
+    assert "renamed  108 keys in 9 modules (--verbose lists them)" in out
+    assert out.count("renamed") == 2
+    sys.argv.append("--verbose")
+    convert_tool.main()
+    assert capsys.readouterr().out.count("renamed") == 9
 
 
 def test_the_tool_tells_what_it_would_do(tmp_path, monkeypatch, capsys):
