@@ -285,9 +285,10 @@ def test_a_form_that_is_not_the_configs_is_told_as_that(tmp_path, written, monke
 
 def test_a_long_list_is_a_count(tmp_path, monkeypatch, capsys):
     state = nn.ModuleDict({f"a{n}": Port(4, "parallel") for n in range(9)}).state_dict()
-    torch.save({f"module.{key}": t for key, t in state.items()}, tmp_path / "port.pth")
+    torch.save(state, tmp_path / "port.pth")
     monkeypatch.setattr(sys, "argv", ["tool", "port", str(tmp_path / "port.pth"), "new.pth"])
-    sys.argv += ["--layout", "parallel", "--rename", "module.=", "--dry-run"]
+    sys.argv += ["--layout", "parallel", "--dry-run", "--rename"]
+    sys.argv += [f"a{n}.=b{n}." for n in range(9)]
     convert_tool.main()
     out = capsys.readouterr().out
     assert "renamed  108 keys in 9 modules (--verbose lists them)" in out
