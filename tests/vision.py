@@ -1,4 +1,4 @@
-"""timm and torchvision themselves, in a process of their own.
+"""timm, torchvision and segmentation_models_pytorch themselves, in a process of their own.
 
 PyPI's torchvision is built for CUDA: beside a CPU torch it cannot be imported for the want of its
 operators, and where it is installed mmengine's Runner stops at that. `.ci/run` puts both packages

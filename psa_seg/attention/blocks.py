@@ -21,6 +21,7 @@ def attend_in_blocks(
     build: Callable[[int], nn.Module],
     blocks: Sequence[str] = BLOCKS,
     at_end: bool = False,
+    after: str = "",
 ) -> list[str]:
     """Give every residual block of `network` an attention of its own, in place.
 
@@ -44,14 +45,16 @@ def attend_in_blocks(
         at_end: see what the block adds to its shortcut instead, in blocks that have one
             `nn.Sequential` for all their convolutions, such as a MobileNetV2's: the narrow map
             after its last norm.
+        after: name of the layer in each block that gives the map to be seen, such as `conv_dw` in
+            timm's `ConvNeXtBlock`, which has no 3x3 convolution; its child is the attention then.
 
     Returns:
         Names of the blocks.
 
     Raises:
         ValueError: where there is no such block, one has no convolution that takes what a 3x3 one
-            gives, or no such part, or has an attention already, or where that convolution is
-            parametrized (attend first); `network` is then as it was.
+            gives, or no such part or layer, or has an attention already, or where that convolution
+            is parametrized (attend first); `network` is then as it was.
     """
     blocks = (blocks,) if isinstance(blocks, str) else blocks
     found = {
@@ -67,16 +70,19 @@ def attend_in_blocks(
         if any(inner.rpartition(".")[2] == "attention" for inner, _ in block.named_modules()):
             raise ValueError(f"block {name} has an attention already")
     find: Callable[[str, nn.Module], Any] = _body if at_end else _following
+    if after:
+        find = functools.partial(_named, after)
     places = [find(name, block) for name, block in found.items()]
-    ends = [_convolutions(place)[-1] if at_end else place for place in places]
+    ends: list[Any] = [_convolutions(p)[-1] if at_end or after else p for p in places]
     attentions = [
-        build(end.out_channels if at_end else end.in_channels).to(end.weight) for end in ends
+        build(end.out_channels if at_end or after else end.in_channels).to(end.weight)
+        for end in ends
     ]
     for block, place, attention in zip(found.values(), places, attentions, strict=True):
-        if not at_end:
-            kind: Any = type(place)
-            place.__class__ = _attending(kind)
-        place.add_module("attention", attention.train(block.training))
+        if at_end:
+            place.add_module("attention", attention.train(block.training))
+        else:
+            attend(place, attention.train(block.training), AttendsAfter if after else Attends)
         (inside,) = (inner for inner, part in block.named_modules() if part is place)
         block.register_load_state_dict_pre_hook(functools.partial(_read_former, inside))
     return list(found)
@@ -90,6 +96,7 @@ class Attends:
     """
 
     plain: Any
+    how: Any
     attention: nn.Module
 
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -106,18 +113,33 @@ class Attends:
     def __reduce_ex__(self, protocol: Any) -> Any:
         """A pickle names the plain class: `_attending` makes this one where it is read."""
         reduced: Any = super().__reduce_ex__(protocol)
-        known = type(self) is _attending(self.plain)
-        return (_bare, (self.plain,), *reduced[2:]) if known else reduced
+        known = type(self) is _attending(self.plain, self.how)
+        return (_bare, (self.plain, self.how), *reduced[2:]) if known else reduced
+
+
+class AttendsAfter(Attends):
+    """A layer whose child `attention` gets what it gives."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        """What the layer gives, attended to."""
+        return self.attention(super(Attends, self).__call__(*args, **kwargs))  # type: ignore[misc]
+
+
+def attend(layer: nn.Module, attention: nn.Module, how: Any = Attends) -> None:
+    """Have a layer attend, in place, first or after: `attention` becomes its child."""
+    kind: Any = type(layer)
+    layer.__class__ = _attending(kind, how)
+    layer.add_module("attention", attention)
 
 
 @functools.cache
-def _attending(plain: Any) -> Any:
+def _attending(plain: Any, how: Any = Attends) -> Any:
     """The class of layers of class `plain` that attend."""
-    return type(f"Attending{plain.__name__}", (Attends, plain), {"plain": plain})
+    return type(f"Attending{plain.__name__}", (how, plain), {"plain": plain, "how": how})
 
 
-def _bare(plain: Any) -> nn.Module:
-    kind = _attending(plain)
+def _bare(plain: Any, how: Any = Attends) -> nn.Module:
+    kind = _attending(plain, how)
     return kind.__new__(kind)
 
 
@@ -138,6 +160,14 @@ def _body(name: str, block: nn.Module) -> nn.Module:
         if wanted and listed and len(_convolutions(part)) == wanted:
             return part
     raise ValueError(f"block {name} has no part with all its convolutions, at whose end to attend")
+
+
+def _named(layer: str, name: str, block: nn.Module) -> nn.Module:
+    """The layer of the block by its name in it, which has a convolution."""
+    found = dict(block.named_modules()).get(layer)
+    if found is None or not _convolutions(found):
+        raise ValueError(f"block {name} has no convolution named {layer}, after which to attend")
+    return found
 
 
 def _following(name: str, block: nn.Module) -> nn.Conv2d:

@@ -9,8 +9,9 @@ from psa_seg.models.backbones import (
     PolarizedResNetV1c,
     PolarizedResNetV1d,
     PolarizedResNeXt,
+    PolarizedTIMMBackbone,
 )
-from psa_seg.models.decode_heads import PolarizedASPPHead
+from psa_seg.models.decode_heads import PolarizedASPPHead, PolarizedFCNHead, PolarizedUPerHead
 from psa_seg.models.necks import PolarizedNeck
 from psa_seg.models.segmentors import LeanCascadeEncoderDecoder, LeanEncoderDecoder, LeanTTAModel
 
@@ -21,6 +22,7 @@ __all__ = [
     "LeanTTAModel",
     "NonLocal",
     "PolarizedASPPHead",
+    "PolarizedFCNHead",
     "PolarizedHRNet",
     "PolarizedMobileNetV2",
     "PolarizedNeck",
@@ -28,5 +30,7 @@ __all__ = [
     "PolarizedResNet",
     "PolarizedResNetV1c",
     "PolarizedResNetV1d",
+    "PolarizedTIMMBackbone",
+    "PolarizedUPerHead",
     "SqueezeExcitation",
 ]

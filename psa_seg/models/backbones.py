@@ -7,7 +7,15 @@ checkpoint of the plain one fits but for the attentions, and with `attention=Non
 from collections.abc import Sequence
 from typing import Any
 
-from mmseg.models.backbones import HRNet, MobileNetV2, ResNet, ResNetV1c, ResNetV1d, ResNeXt
+from mmseg.models.backbones import (
+    HRNet,
+    MobileNetV2,
+    ResNet,
+    ResNetV1c,
+    ResNetV1d,
+    ResNeXt,
+    TIMMBackbone,
+)
 from mmseg.registry import MODELS
 from torch import nn
 
@@ -23,6 +31,7 @@ class Attending(nn.Module):
         blocks: class names of the blocks that get one, after their first 3x3 convolution:
             `('BasicBlock',)` is where the official code has it in HRNet.
         at_end: see what a block adds to its shortcut instead (`attend_in_blocks`).
+        after: see what this layer of a block gives instead (`attend_in_blocks`).
         **kwargs: as for the plain backbone.
     """
 
@@ -31,6 +40,7 @@ class Attending(nn.Module):
         attention: dict[str, Any] | None = None,
         blocks: Sequence[str] = BLOCKS,
         at_end: bool = False,
+        after: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -41,9 +51,12 @@ class Attending(nn.Module):
                 lambda width: MODELS.build({**attention, "in_channels": width}),
                 blocks,
                 at_end,
+                after,
             )
             # What attends in a frozen stage is frozen from the beginning: DDP looks once.
-            self._freeze_stages()  # type: ignore[operator]
+            freeze: Any = getattr(self, "_freeze_stages", None)
+            if freeze:
+                freeze()
 
 
 @MODELS.register_module()
@@ -69,6 +82,14 @@ class PolarizedResNeXt(Attending, ResNeXt):
 @MODELS.register_module()
 class PolarizedHRNet(Attending, HRNet):
     """`HRNet`: Bottlenecks in its first stage, BasicBlocks in the others."""
+
+
+@MODELS.register_module()
+class PolarizedTIMMBackbone(Attending, TIMMBackbone):
+    """`TIMMBackbone`, any of timm's: `blocks`, and `after`, say which blocks, and where in them.
+
+    ResNets need neither; a ConvNeXt has `blocks=('ConvNeXtBlock',)` and `after='conv_dw'`.
+    """
 
 
 @MODELS.register_module()

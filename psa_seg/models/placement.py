@@ -16,7 +16,7 @@ from torch import nn
 from psa_seg.attention.base import Attention
 from psa_seg.errors import UserError
 from psa_seg.models.backbones import Attending
-from psa_seg.models.decode_heads import PolarizedASPPHead
+from psa_seg.models.decode_heads import AttendingHead
 from psa_seg.models.necks import DEFAULT_ATTENTION, PolarizedNeck
 from psa_seg.records.fingerprint import look_up
 from psa_seg.registry import name_of
@@ -28,16 +28,15 @@ PARTS = {
     "auxiliary_head": "auxiliary",
 }
 NECK = "PolarizedNeck"
+BACKBONES = ("ResNet", "ResNetV1c", "ResNetV1d", "ResNeXt", "HRNet", "MobileNetV2", "TIMMBackbone")
 # A type that can attend, by the plain one that it is without an attention.
 ATTENDING = {
     "DepthwiseSeparableASPPHead": "PolarizedASPPHead",
-    **{
-        kind: f"Polarized{kind}"
-        for kind in ("ResNet", "ResNetV1c", "ResNetV1d", "ResNeXt", "HRNet", "MobileNetV2")
-    },
+    **{kind: f"Polarized{kind}" for kind in (*BACKBONES, "FCNHead", "UPerHead")},
 }
 PLAIN = {attending: plain for plain, attending in ATTENDING.items()}
-ONLY_WITH_ATTENTION = ("attention", "blocks", "at_end")  # options that a plain type does not have
+# Options that a plain type does not have.
+ONLY_WITH_ATTENTION = ("attention", "blocks", "at_end", "after")
 PLUGIN_NAMES = tuple(f"after_conv{number}_plugin_names" for number in (1, 2, 3))
 Config = Mapping[str, Any]
 
@@ -182,7 +181,7 @@ def find(model: nn.Module) -> dict[str, nn.Module]:
 
 def _children(module: nn.Module) -> dict[str, nn.Module]:
     """What sits in a place for attentions, of whatever library it is."""
-    if isinstance(module, PolarizedASPPHead) and module.attention is not None:
+    if isinstance(module, AttendingHead) and module.attention is not None:
         return {"attention": module.attention}
     if isinstance(module, PolarizedNeck):
         return {f"attentions.{level}": part for level, part in module.attentions.items()}

@@ -47,11 +47,25 @@ class InvertedResidual(nn.Module):
         return x + self.conv(x)
 
 
+class ConvNeXtBlock(nn.Module):
+    """As of timm's ConvNeXts."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv_dw = nn.Conv2d(16, 16, 7, padding=3, groups=16)
+        self.norm, self.mlp = nn.LayerNorm(16), nn.Linear(16, 16)
+
+    def forward(self, x):
+        y = self.conv_dw(x).permute(0, 2, 3, 1)
+        return x + self.mlp(self.norm(y)).permute(0, 3, 1, 2)
+
+
 KINDS = {
-    "in between": (Bottleneck, False),
-    "at the end": (InvertedResidual, True),
+    "in between": (Bottleneck, {}, "conv3"),
+    "at the end": (InvertedResidual, {"at_end": True}, "conv"),
+    "after a layer": (ConvNeXtBlock, {"after": "conv_dw"}, "conv_dw"),
 }
-kinds = pytest.mark.parametrize(("block", "at_end"), KINDS.values(), ids=KINDS)
+kinds = pytest.mark.parametrize(("block", "where", "inside"), KINDS.values(), ids=KINDS)
 X = torch.randn(2, 16, 6, 5, generator=torch.Generator().manual_seed(2))
 
 
@@ -64,9 +78,9 @@ def plain(block=Bottleneck):
     return network.eval()
 
 
-def attended(block=Bottleneck, at_end=False):
+def attended(block=Bottleneck, where=None):
     network = plain(block)
-    attend_in_blocks(network, PolarizedSelfAttention, (block.__name__,), at_end)
+    attend_in_blocks(network, PolarizedSelfAttention, (block.__name__,), **(where or {}))
     for name, parameter in network.named_parameters():
         if ".attention." in name:
             nn.init.normal_(parameter, std=0.5)
@@ -104,8 +118,8 @@ COPIES = {
 
 @kinds
 @pytest.mark.parametrize("made", COPIES.values(), ids=COPIES)
-def test_copies_have_attentions_of_their_own(block, at_end, made):
-    network = attended(block, at_end)
+def test_copies_have_attentions_of_their_own(block, where, inside, made):
+    network = attended(block, where)
     expected = network(X)
     assert not torch.allclose(expected, plain(block)(X))
     twin = made(network)
@@ -127,8 +141,8 @@ def test_a_copy_of_the_convolution_alone_holds_no_block():
 
 
 @kinds
-def test_a_trace_trains_and_saves_the_attention(block, at_end):
-    traced = fx.symbolic_trace(attended(block, at_end))
+def test_a_trace_trains_and_saves_the_attention(block, where, inside):
+    traced = fx.symbolic_trace(attended(block, where))
     nodes = [node.target for node in traced.graph.nodes if node.op == "call_module"]
     names = [str(target) for target in nodes if str(target).endswith("attention")]
     assert len(names) == 2
@@ -196,21 +210,20 @@ def test_a_replaced_forward_attends():
 
 
 @kinds
-def test_weights_of_every_spelling_are_read_and_one_is_written(block, at_end):
-    network = attended(block, at_end)
+def test_weights_of_every_spelling_are_read_and_one_is_written(block, where, inside):
+    network = attended(block, where)
     expected, state = network(X), network.state_dict()
     own = [name for name in state if ".attention." not in name]
     assert own == list(plain(block).state_dict())
-    inside = "conv" if at_end else "conv3"
     assert {name.split(".")[1] for name in state if ".attention." in name} == {inside}
     former = {name.replace(f".{inside}.attention.", ".attention."): t for name, t in state.items()}
     assert former.keys() != state.keys()
     for given in (state, former):
-        other = moved(attended(block, at_end))
+        other = moved(attended(block, where))
         other.load_state_dict(given)
         torch.testing.assert_close(other(X), expected)
         assert list(other.state_dict()) == list(state)
-    keys = moved(attended(block, at_end)).load_state_dict(plain(block).state_dict(), strict=False)
+    keys = moved(attended(block, where)).load_state_dict(plain(block).state_dict(), strict=False)
     assert keys.unexpected_keys == []
     assert all(".attention." in name for name in keys.missing_keys)
     both = {**former, **state}
@@ -225,6 +238,8 @@ def test_what_cannot_attend_is_refused_and_left_as_it_was():
     network = plain()
     parametrizations.weight_norm(network[1].conv3)
     before = list(network.state_dict())
+    with pytest.raises(ValueError, match="block 0 has no convolution named bn9, after which to"):
+        attend_in_blocks(network, PolarizedSelfAttention, after="bn9")
     with pytest.raises(ValueError, match="block 1: attend before its layers are parametrized"):
         attend_in_blocks(network, PolarizedSelfAttention)
     assert list(network.state_dict()) == before
