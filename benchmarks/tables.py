@@ -169,7 +169,7 @@ def configs() -> str:
         "| config | model | attention | data | crop | images a step x steps |",
         "|---|---|---|---|---|---|",
     ]
-    for path in sorted(CONFIGS.glob("psa_*.py"), key=lambda path: (path.stem != MAIN, path.stem)):
+    for path in sorted(CONFIGS.rglob("psa_*.py"), key=lambda path: (path.stem != MAIN, path.stem)):
         config = load_config(str(path))
         rows, columns = config.model.data_preprocessor.size
         steps = f"{config.train_dataloader.batch_size} x {config.train_cfg.max_iters // 1000}k"
@@ -180,7 +180,8 @@ def configs() -> str:
             f"{rows}x{columns}",
             steps,
         )
-        lines.append(f"| `{path.stem}` | {' | '.join(cells)} |")
+        name = path.relative_to(CONFIGS).with_suffix("")
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -196,7 +197,7 @@ def _attention(config: Config) -> str:
     if placement == "neck":
         where = f"neck, map {', '.join(map(str, model.neck.levels))}"
     elif placement == "head":
-        where = "ASPP output"
+        where = "ASPP output" if decoder(model) == "DeepLabV3+" else "the head's last map"
     else:
         where = f"every {', '.join(model.backbone.get('blocks', ['residual block']))}"
     named = [f"{key}={value!r}" for key, value in options.items() if key != "type"]

@@ -268,8 +268,16 @@ def _refuse_epochs(config: Config) -> None:
 
 
 def set_iterations(config: Config, iterations: int, before: int) -> None:
-    """Train for `iterations`; schedulers that ended with the `before` old ones end with it."""
+    """Train for `iterations`; schedulers that ended with the `before` old ones end with it.
+
+    Where one would begin after that, behind a warm-up, all bounds keep their share instead.
+    """
     config.train_cfg.max_iters = iterations
+    late = any(iterations <= scheduler.get("begin", 0) for scheduler in config.param_scheduler)
     for scheduler in config.param_scheduler:
-        if scheduler.get("end") == before:
+        ends = scheduler.get("end") == before
+        for bound in ("begin", "end") if late else ():
+            if iterations <= scheduler.get(bound, 0):
+                scheduler[bound] = max(1, scheduler[bound] * iterations // before)
+        if ends:
             scheduler.end = iterations

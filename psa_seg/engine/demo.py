@@ -26,6 +26,7 @@ from psa_seg.records.schema import OF_A_DEMO, STREETS
 DATA_ROOT = Path("data/synthetic_cityscapes")
 BASE_CHANNELS = 8  # a ResNet's usual 64, by eight
 HRNET_FACTOR = 0.25
+SWIN_FACTOR = 0.25
 HEAD_CHANNELS = 64
 IMAGE_SCALE = (256, 128)  # width, height: half the size in which the scenes are drawn
 CROP_SIZE = (128, 256)  # height, width
@@ -122,6 +123,12 @@ def _shrink_model(model: ConfigDict) -> None:
     if "depth" in model.backbone:  # a ResNet; a MobileNetV2 is small as it is
         factor = BASE_CHANNELS / model.backbone.get("base_channels", 64)
         model.backbone.update(base_channels=BASE_CHANNELS, stem_channels=BASE_CHANNELS)
+    elif "base_channels" in model.backbone:  # a U-Net
+        factor = BASE_CHANNELS / model.backbone.base_channels
+        model.backbone.base_channels = BASE_CHANNELS
+    if "embed_dims" in model.backbone:  # a Swin transformer
+        factor = SWIN_FACTOR
+        model.backbone.embed_dims = _scaled(model.backbone.embed_dims, factor)
     if "extra" in model.backbone:  # an HRNet
         factor = HRNET_FACTOR
         for stage in model.backbone.extra.values():

@@ -12,6 +12,8 @@ def backbone(model: Any) -> str:
     part = model["backbone"]
     name = name_of(part["type"])
     kind = PLAIN.get(name, name)
+    if kind == "TIMMBackbone":
+        return str(part["model_name"])
     if kind == "HRNet":
         return f"HRNetV2-W{part['extra']['stage2']['num_channels'][0]}"
     if "strides" not in part:
@@ -24,7 +26,8 @@ def backbone(model: Any) -> str:
 
 def decoder(model: Any) -> str:
     """What a network is called after, beside its backbone: `DeepLabV3+`, `OCR`."""
-    kind = name_of(decode_heads(model)[-1]["type"])
+    name = name_of(decode_heads(model)[-1]["type"])
+    kind = PLAIN.get(name, name)
     return "DeepLabV3+" if "ASPP" in kind else kind.removesuffix("Head")
 
 

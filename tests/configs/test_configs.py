@@ -6,9 +6,9 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
 from benchmarks.tables import baseline_of
-from psa_seg.engine.config import load_config
+from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import CROP_SIZE
-from psa_seg.engine.doctor import check_sizes
+from psa_seg.engine.doctor import check_sizes, has_batch_norm
 from psa_seg.engine.doctor.data import leaves
 from psa_seg.engine.runner import PairedRunner
 from psa_seg.models.placement import decode_heads, without_attention
@@ -51,6 +51,17 @@ def test_classes_are_those_of_the_data(name):
                 assert head is None or head.num_classes == len(classes)
             assert dataset.pipeline[0].type == "LoadImageFromFile"
     assert check_sizes(config) == []
+    assert has_batch_norm(config), "what a doctor builds, it can build"
+
+
+def test_a_warm_up_keeps_its_share_of_a_short_training(tiny):
+    config = load_config(str(ROOT / "configs/psa_upernet_swin_ade20k.py"))
+    for iterations, bounds in ((80000, (1500, 80000)), (800, (15, 800))):
+        override(config, {"train_cfg.max_iters": iterations})
+        first, second = config.param_scheduler
+        assert (first.begin, first.end, second.begin, second.end) == (0, bounds[0], *bounds)
+    first, second = tiny("psa_upernet_swin_ade20k").param_scheduler
+    assert (first.end, second.begin, second.end) == (6, 6, 700)
 
 
 def test_the_main_config_is_mmsegmentations_baseline():
