@@ -66,7 +66,7 @@ FLOORS = (  # from the ground up: a package knows those below it, and none besid
     {"attention"},
     {"registry", "records"},
     {"datasets", "evaluation", "leaderboard", "integrations"},
-    {"models"},
+    {"models", "yolo"},
     {"checkpoints"},
     {"engine"},
     {"sweep", "registered"},
