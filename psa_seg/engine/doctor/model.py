@@ -1,7 +1,8 @@
 """The parts of a model that are ours: options that exist, with values that fit."""
 
+import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -54,12 +55,20 @@ def _shapes(model: dict[str, Any]) -> Any:
         return MODELS.build(bare)
 
 
-def _without_download(node: Any) -> Any:
-    """The config, in which no backbone of timm's fetches its weights."""
-    if isinstance(node, Mapping):
-        found = {key: _without_download(value) for key, value in node.items()}
-        return found | {"pretrained": False} if "model_name" in found else found
-    return type(node)(map(_without_download, node)) if isinstance(node, list | tuple) else node
+def _without_download(model: Any) -> Any:
+    """A copy of the config, in which no backbone of timm's fetches its weights."""
+    bare = copy.deepcopy(model)
+    nodes = [bare]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, dict):
+            node.update({"pretrained": False} if "model_name" in node else {})
+        nodes += node.values() if isinstance(node, dict) else node if _several(node) else ()
+    return bare
+
+
+def _several(node: Any) -> bool:
+    return isinstance(node, list | tuple)
 
 
 def check_checkpoints(config: Config) -> list[str]:

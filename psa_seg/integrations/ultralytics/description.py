@@ -8,6 +8,7 @@ As Ultralytics has it, `yolo26n-sem-psa.yaml` is `yolo26-sem-psa.yaml` at scale 
 such as `nc`, may be given, too, and replace the base's.
 """
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -42,11 +43,13 @@ def read(path: str | Path, load: Callable[[str], Description]) -> Description | 
     if file is None:
         return None
     try:
-        given = yaml.safe_load(file.read_text())
+        given = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         return None  # theirs to tell
     if not isinstance(given, dict) or "base" not in given or "backbone" in given:
         return None
+    if "{scale}" in str(given["base"]) and not scale:  # as theirs does
+        logging.getLogger("ultralytics").warning("no model scale passed. Assuming scale='n'.")
     name = str(given["base"]).replace("{scale}", scale or "n")
     try:
         base = load(name)

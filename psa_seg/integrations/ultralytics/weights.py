@@ -46,9 +46,11 @@ def places(model: Any) -> list[int]:
 
 def begin(model: Any, source: Any) -> str:
     """How attentions start in a model that has read the rest from `source`, to be told."""
-    if source in _begun:  # they have been drawn before
+    if source in _begun and places(source) == places(model):  # they have been drawn before
         for place in places(model):
-            model.model[place].load_state_dict(source.model[place].state_dict())
+            own, drawn = model.model[place].state_dict(), source.model[place].state_dict()
+            if [t.shape for t in own.values()] == [t.shape for t in drawn.values()]:
+                model.model[place].load_state_dict(drawn)
     _begun.add(model)
     found = [part for part in model.modules() if isinstance(part, PolarizedSelfAttention)]
     count = sum(len(part.state_dict()) for part in found)
