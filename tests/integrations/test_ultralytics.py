@@ -109,6 +109,30 @@ def test_weights_begin_as_what_they_are(boxes, tmp_path, monkeypatch):
     assert not [text for text in said if "pretrained weights" in text]
 
 
+def test_what_an_attention_has_learnt_stays(tmp_path):
+    """Another one is put beside it; or it goes into a model whose other layers are as wide."""
+    made = yolov10(attention=dict(layout="sequential"))
+    torch.nn.init.normal_(made.model.model[11].ch_wv.weight)
+    made.model.names = {i: f"class {i}" for i in range(80)}
+    made.save(tmp_path / "ours.pt")
+    learnt = plain(tmp_path / "ours.pt").model.model[11].state_dict()
+    more = yolo(tmp_path / "ours.pt", after=4, attention=dict(init="identity"))
+    kinds = [i for i, part in enumerate(more.model.model) if type(part) is PolarizedSelfAttention]
+    assert kinds == [5, 12]
+    kept = more.model.model[12].state_dict()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in learnt.items())
+    assert not more.model.model[5].sp_wv.weight.any()
+    x = torch.rand(1, 3, 64, 64)
+    assert same(outputs(more, x), outputs(plain(tmp_path / "ours.pt"), x))
+    theirs = plain().load(tmp_path / "ours.pt")
+    assert theirs.model.state_dict().keys() == plain().model.state_dict().keys()
+    last, saved = (yolo.model.model[-1].cv2[0][2].weight for yolo in (theirs, more))
+    assert torch.equal(last, saved)
+    assert theirs.model.names[3] == "class 3"
+    wider = yolov10("s").load(made.model)  # of another width: nothing of the attention fits
+    assert wider.model.model[11].in_channels == 512
+
+
 def test_the_restricted_loader_takes_it(tmp_path):
     from ultralytics.nn.tasks import torch_safe_load
 

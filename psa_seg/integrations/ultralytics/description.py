@@ -53,9 +53,12 @@ def read(path: str | Path, load: Callable[[str], Description]) -> Description | 
     name = str(given["base"]).replace("{scale}", scale or "n")
     try:
         base = load(name)
-    except FileNotFoundError as error:
+        if "backbone" not in base:
+            raise ValueError(f"{name} has no backbone")
+    except (OSError, ValueError, AssertionError) as error:  # whatever they make of a wrong name
         raise UserError(
             f"no model file of Ultralytics: {name}\n"
+            f"  because    {str(error).strip()}\n"
             f"  where      base of {file}, asked for as {Path(path).name}\n"
             "  do         name a scale that there is, as n in yolo26n-sem-psa.yaml, or another base"
         ) from error

@@ -73,10 +73,14 @@ def _load(theirs: Any, model: Any, given: Any, verbose: bool = True) -> None:
     source = (given.get("ema") or given["model"]) if isinstance(given, dict) else given
     fitting = weights.fitting(model, source)
     theirs(model, fitting, verbose)
-    if fitting is not source and weights.places(model):
-        told = weights.begin(model, source)
-        if verbose:
-            LOGGER.info(told)
+    if fitting is source:
+        return
+    told = weights.begin(model, source)
+    if verbose and told:
+        LOGGER.info(told)
+    unnamed = {i: str(i) for i in range(len(getattr(source, "names", ())))}
+    if getattr(model, "names", None) == unnamed:  # as theirs does where all that it reads fits
+        model.names = dict(source.names)
 
 
 def _write_program(theirs: Any, *args: Any, **kwargs: Any) -> str:

@@ -6,54 +6,84 @@ a plain checkpoint would end at the first attention, or give a layer what anothe
 
 from copy import deepcopy
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
 from psa_seg.attention import PolarizedSelfAttention
 from psa_seg.integrations.ultralytics.description import NAME
 
-# Models whose attentions are as they were drawn, though the rest was read.
-_begun: WeakSet[nn.Module] = WeakSet()
+# An attention's place: how many plain layers are before it, and how many attentions behind these.
+Place = tuple[int, int]
+# Models that have read the rest, and the places where their attentions are as they were drawn.
+_drawn: WeakKeyDictionary[nn.Module, set[Place]] = WeakKeyDictionary()
 
 
 def fitting(model: Any, source: Any) -> Any:
-    """`source`, or a copy whose layers have the indices of the model's; its attentions left out."""
+    """`source`, or a copy whose layers have the indices of the model's.
+
+    An attention of both stays, unless it has learnt nothing yet; where the model alone has one, the
+    copy has none.
+    """
     if not isinstance(getattr(source, "model", None), nn.Sequential):
         return source
     own, theirs = places(model), places(source)
-    if own == theirs and source not in _begun:
+    if own.keys() == theirs.keys() and source not in _drawn:
         return source
     if len(source.model) - len(theirs) != len(model.model) - len(own):  # of another architecture
         return source
     copied = deepcopy(source)
-    for place in reversed(theirs):
-        del copied.model[place]
-    for place in own:
-        copied.model.insert(place, nn.Identity())
+    plain = [part for i, part in enumerate(copied.model) if i not in theirs.values()]
+    layers = iter(plain)
+    kept = theirs.keys() - _drawn.get(source, set())
+    named = {index: place for place, index in own.items()}
+    copied.model = nn.Sequential(
+        *(
+            next(layers)
+            if index not in named
+            else copied.model[theirs[named[index]]]
+            if named[index] in kept
+            else nn.Identity()
+            for index in range(len(model.model))
+        )
+    )
     copied.pt_path = None  # or `export` would write over the plain model's
     return copied
 
 
-def places(model: Any) -> list[int]:
-    """Indices of a model's layers that are attentions."""
-    return [
-        index
-        for index, part in enumerate(model.model)
-        if any(isinstance(inner, PolarizedSelfAttention) for inner in part.modules())
-    ]
+def places(model: Any) -> dict[Place, int]:
+    """Indices of a model's layers that are attentions, by their places."""
+    found: dict[Place, int] = {}
+    plain = behind = 0
+    for index, part in enumerate(model.model):
+        if any(map(_is_one, part.modules())):
+            found[plain, behind] = index
+            behind += 1
+        else:
+            plain, behind = plain + 1, 0
+    return found
 
 
 def begin(model: Any, source: Any) -> str:
-    """How attentions start in a model that has read the rest from `source`, to be told."""
-    if source in _begun and places(source) == places(model):  # they have been drawn before
-        for place in places(model):
-            own, drawn = model.model[place].state_dict(), source.model[place].state_dict()
-            if [t.shape for t in own.values()] == [t.shape for t in drawn.values()]:
-                model.model[place].load_state_dict(drawn)
-    _begun.add(model)
-    found = [part for part in model.modules() if isinstance(part, PolarizedSelfAttention)]
+    """Note which attentions of a model have read nothing from `source`, and say how they start."""
+    own, theirs = places(model), places(source)
+    before = _drawn.get(source, set())
+    _drawn[model] = own.keys() - (theirs.keys() - before)
+    for place in own.keys() & before:  # they have been drawn before
+        mine, drawn = model.model[own[place]], source.model[theirs[place]]
+        if _shapes(mine) == _shapes(drawn):
+            mine.load_state_dict(drawn.state_dict())
+    new = [model.model[own[place]] for place in _drawn[model]]
+    found = [part for layer in new for part in layer.modules() if _is_one(part)]
     count = sum(len(part.state_dict()) for part in found)
     identity = all(part.init == "identity" or hasattr(part, "gamma") for part in found)
     start = "start as the identity" if identity else "start from random numbers"
-    return f"The {count} items of {NAME} {start}"
+    return f"The {count} items of {NAME} {start}" if count else ""
+
+
+def _is_one(part: nn.Module) -> bool:
+    return isinstance(part, PolarizedSelfAttention)
+
+
+def _shapes(part: nn.Module) -> dict[str, Any]:
+    return {name: tensor.shape for name, tensor in part.state_dict().items()}
