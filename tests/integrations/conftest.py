@@ -10,6 +10,8 @@ import pytest
 import torch
 import yaml
 
+from psa_seg import PolarizedSelfAttention
+
 # Ultralytics asks for a torchvision's version, and for its NMS. PyPI's is built for CUDA: beside a
 # CPU torch it cannot be imported, and where it is installed mmengine's Runner stops at that.
 STAND_IN = """
@@ -84,6 +86,17 @@ def plain(name="yolov10n.yaml"):
     from ultralytics import YOLO
 
     return YOLO(name)
+
+
+def place(yolo):
+    """Index of the one attention, and itself."""
+    found = [
+        (i, part)
+        for i, part in enumerate(yolo.model.model)
+        if isinstance(part, PolarizedSelfAttention)
+    ]
+    ((index, layer),) = found
+    return index, layer
 
 
 def enliven(yolo):
