@@ -6,9 +6,19 @@ Modes, tasks and arguments are Ultralytics' own: `python -m psa_seg.yolo help`.
 """
 
 import sys
+import traceback
+from pathlib import Path
 
 from psa_seg.errors import UserError
 from psa_seg.integrations.ultralytics import register
+
+LOOKING = tuple(
+    f"/ultralytics/{name}.py"
+    for name in (
+        *("cfg/__init__", "engine/model", "utils/__init__", "utils/checks"),
+        *("utils/torch_utils", "nn/tasks"),
+    )
+)
 
 
 def main() -> None:
@@ -29,10 +39,17 @@ def main() -> None:
 def _message(error: BaseException | None) -> str:
     """What an error says that a user can mend; empty for any other."""
     while error is not None:
-        if isinstance(error, UserError | FileNotFoundError | SyntaxError):
+        if isinstance(error, UserError | FileNotFoundError | SyntaxError) or _is_theirs(error):
             return str(error).strip()
         error = error.__cause__
     return ""
+
+
+def _is_theirs(error: BaseException) -> bool:
+    """Whether Ultralytics raised it on purpose, where it looks at arguments and files."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = Path(frames[-1].filename).as_posix() if frames else ""
+    return isinstance(error, ValueError | TypeError | AssertionError) and where.endswith(LOOKING)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ HRNet's BasicBlocks (`deattn` in github.com/DeLightCMU/PSA), and MMSegmentation'
 """
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -63,8 +64,11 @@ def attend_in_blocks(
         if any(kind.__name__ in blocks for kind in type(module).__mro__)
     }
     if not found:
+        kinds = {type(module).__name__ for module in network.modules()}
+        others = sorted(kind for kind in kinds if re.search("Block|Bottleneck|Residual", kind))
+        hint = f"; it has {', '.join(others)}" if others else ""
         raise ValueError(
-            f"{type(network).__name__} has no residual blocks named {', '.join(blocks)}"
+            f"{type(network).__name__} has no residual blocks named {', '.join(blocks)}{hint}"
         )
     for name, block in found.items():
         if any(inner.rpartition(".")[2] == "attention" for inner, _ in block.named_modules()):
@@ -185,7 +189,10 @@ def _following(name: str, block: nn.Module) -> nn.Conv2d:
                 if is_parametrized(convolution):
                     raise ValueError(f"block {name}: attend before its layers are parametrized")
                 return convolution
-    raise ValueError(f"block {name} has no convolution that takes what a 3x3 one gives")
+    raise ValueError(
+        f"block {name} has no convolution that takes what a 3x3 one gives: name the layer whose "
+        "map is to be seen, with after=..."
+    )
 
 
 def _convolutions(module: nn.Module) -> list[nn.Conv2d]:

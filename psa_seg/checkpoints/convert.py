@@ -216,7 +216,7 @@ def _target(order: Order, state: State, model: nn.Module | None) -> tuple[str, S
     if not model:
         if order.kind == "torchvision":
             return target.of_backbone(state)
-        return target.of_attentions(order.kind, state, order.layout)
+        return target.of_attentions(order.kind, state, order.layout, order.back)
     target.require_form(order.kind, state, model, order.config)
     part, own = target.of_model(order.kind, state, model)
     for prefix, attention in target.attentions(model).items():

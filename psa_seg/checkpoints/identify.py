@@ -18,6 +18,7 @@ from psa_seg.attention import PolarizedSelfAttention
 State = Mapping[str, Tensor]
 SHOWN = 3  # places of each kind that are named
 WIDTH = 64  # channels of a module that is tried
+AS_IT_IS = "nothing: PolarizedSelfAttention(C, residual=True) loads it"
 NONE = "found    none of the attentions that are called PSA, and no CBAM, by their keys"
 SAME = 1e-6  # what two sums in float64 differ by at most, relatively
 
@@ -97,11 +98,16 @@ def identify(state: State) -> list[Found]:
         first = re.compile(rf"((?:.*\.)?){kind.keys[0]}")
         starts = {match[1] for key in state if (match := first.fullmatch(key))} - taken
         places = [p for p in sorted(starts) if all(_has(state, p, key) for key in kind.keys)]
-        if places:
-            found[kind] = places
-            taken.update(places)
+        taken.update(places)
+        for place in places:
+            residual = kind in OURS and f"{place}gamma" in state
+            found.setdefault(_residual(kind) if residual else kind, []).append(place)
     found |= _perceptrons(state)
     return [Found(kind, tuple(places)) for kind, places in found.items()]
+
+
+def _residual(kind: Kind) -> Kind:
+    return kind._replace(name=f"{kind.name}, residual=True, of this project", do=AS_IT_IS)
 
 
 def _has(state: State, prefix: str, pattern: str) -> bool:

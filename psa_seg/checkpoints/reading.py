@@ -102,7 +102,7 @@ def _require_weights(found: Any, path: str) -> None:
     elif weights and not any(isinstance(value, Tensor) for value in weights.values()):
         wrong = ", ".join(map(str, list(weights)[:MOST_KEYS]))
     if wrong:
-        do = "name a checkpoint: weights by their names, or these as its state_dict"
+        do = "name a checkpoint, of torch.save(model.state_dict(), FILE) say"
         raise _unreadable(path, f"it holds no weights by their names, but {wrong}", do)
     for name, value in weights.items():
         if isinstance(value, Tensor) and value.is_meta:

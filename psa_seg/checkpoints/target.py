@@ -91,13 +91,14 @@ def _called(form: str, layout: str = "") -> str:
     return name if form == "official" else f"the paper's form{f', {layout}' * bool(layout)}"
 
 
-def of_attentions(kind: str, state: State, layout: str | None) -> tuple[str, State]:
+def of_attentions(kind: str, state: State, layout: str | None, back: bool) -> tuple[str, State]:
     """`state` as it is if every Polarized Self-Attention in it is whole; the rest may be anything.
 
     Args:
         kind: `port` or `official`.
         state: in our names.
         layout: of the port's; the official code's follow from their keys.
+        back: whether it is to be theirs, which have no γ.
 
     Raises:
         UserError: where there is none, or one of a width that does not exist.
@@ -119,6 +120,8 @@ def of_attentions(kind: str, state: State, layout: str | None) -> tuple[str, Sta
         if kind == "official":
             parallel = f"{prefix}conv_up.weight" in held
             options = {"form": "official", "layout": "parallel" if parallel else "sequential"}
+        if f"{prefix}gamma" in held and not back:
+            options["residual"] = True
         try:
             with torch.device("meta"):  # shapes alone
                 attention = PolarizedSelfAttention(channels, **options)

@@ -12,6 +12,7 @@ from torch import nn
 from psa_seg.checkpoints import identify
 from psa_seg.errors import UserError
 
+FILES = (".py", ".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 NAMES = ("in_channels", "channel", "channels", "dim", "inplanes", "in_planes", "c1")
 
 
@@ -27,11 +28,12 @@ def about(where: str) -> list[str]:
     place, _, name = where.partition(":")
     module = _imported(place)
     own = f"{module.__name__}."
+    there = [getattr(module, name, None)] if name else list(vars(module).values())
     kinds = [
         kind
-        for kind in vars(module).values()
+        for kind in there
         if isinstance(kind, type) and issubclass(kind, nn.Module)
-        if (kind.__name__ == name if name else f"{kind.__module__}.".startswith(own))
+        if name or f"{kind.__module__}.".startswith(own)
     ]
     if not kinds:
         raise UserError(
@@ -50,7 +52,9 @@ def about(where: str) -> list[str]:
         found = identify.identify(part.state_dict())
         if found or name:
             result += [f"class    {kind}", *_told(part, found)]
-    return result or [f"found    no class in {place} that is known, of {', '.join(made)}"]
+    unknown = [kind for kind, part in made.items() if part is None]
+    why = f" (not built, of a number of channels alone: {', '.join(unknown)})" if unknown else ""
+    return result or [f"found    no class in {place} that is known, of {', '.join(made)}{why}"]
 
 
 def _told(part: nn.Module, found: list[identify.Found]) -> list[str]:
@@ -62,6 +66,8 @@ def _told(part: nn.Module, found: list[identify.Found]) -> list[str]:
 
 def _imported(place: str) -> ModuleType:
     file = Path(place)
+    if not file.is_file() and (file.suffix in FILES or len(file.parts) > 1 or not file.stem):
+        raise UserError(f"no such file: {place}\n  do         correct the path")
     try:
         if file.suffix != ".py":
             sys.path.insert(0, "")
@@ -72,7 +78,7 @@ def _imported(place: str) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
-    except Exception as error:  # whatever a program of the user's raises
+    except (Exception, SystemExit) as error:  # whatever a program of the user's raises
         raise UserError(
             f"neither a checkpoint nor a module that can be imported: {place}\n"
             f"  because    {type(error).__name__}: {error}\n"

@@ -59,6 +59,8 @@ def attend(
     if unknown or not at:
         raise ValueError(f"at={at}: take one or more of {', '.join(PLACES)}")
     network: Any = model
+    if not (hasattr(model, "encoder") and hasattr(model, "decoder")):
+        raise ValueError(f"{type(model).__name__} has no encoder and decoder, as smp's models have")
     if any(isinstance(part, blocks.Attends) for part in network.decoder.modules()):
         raise ValueError(f"{type(model).__name__} has attentions already: name all places at once")
     levels, widths = _measured(network)

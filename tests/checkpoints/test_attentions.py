@@ -67,6 +67,13 @@ def test_official_by_itself(tmp_path, layout):
     assert same(official.state_dict(), tmp_path / "back.pth")
 
 
+def test_a_residual_of_ours_is_whole(tmp_path):
+    ours = PolarizedSelfAttention(16, residual=True)
+    source = save(ours, tmp_path / "ours.pth")
+    convert(Order("port", source, tmp_path / "same.pth", layout="parallel"))
+    assert torch.load(tmp_path / "same.pth")["state_dict"].keys() == ours.state_dict().keys()
+
+
 def stage(kind, branches):
     channels = tuple(16 * 2**i for i in range(branches))
     return dict(

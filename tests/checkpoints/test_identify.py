@@ -56,6 +56,7 @@ def perceptron(names, reduction=16):
         (Port(16, "sequential").state_dict(), "as in the paper and its popular port"),
         (Official(16, "parallel").state_dict(), "PSA_p"),
         (Official(16, "sequential").state_dict(), "PSA_s"),
+        (PolarizedSelfAttention(16, residual=True).state_dict(), "residual=True, of this project"),
         (PolarizedSelfAttention(16, branches="channel").state_dict(), "the channel branch alone"),
         (PolarizedSelfAttention(16, branches="spatial").state_dict(), "the spatial branch alone"),
         (PSANET, "PSANet's"),
@@ -161,6 +162,8 @@ def test_a_class_by_what_it_computes(tmp_path, monkeypatch, capsys):
     assert "computes another function than any here" in told["Doubled"]
     monkeypatch.syspath_prepend(tmp_path)
     assert said(monkeypatch, capsys, "identify", "mine:Sequential").count("class    ") == 1
+    again = said(monkeypatch, capsys, "identify", "psa_seg:PolarizedSelfAttention")
+    assert "computes PolarizedSelfAttention(form='paper', layout='parallel'" in again
     other = "psa_seg.attention.triplet:TripletAttention"
     assert "found    none" in said(monkeypatch, capsys, "identify", other)
 
@@ -168,7 +171,10 @@ def test_a_class_by_what_it_computes(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("none.pth", "neither a checkpoint nor a module .* none.pth"),
+        ("none.pth", "no such file: none.pth"),
+        (".", "no such file"),
+        ("a/b", "no such file: a/b"),
+        ("{}/leaves.py", "because    SystemExit: 3"),
         ("no.such.module", "neither a checkpoint nor a module .* no.such.module"),
         (f"{ROOT}/psa_seg/errors.py", "no such class"),
         (f"{ROOT}/psa_seg/attention/cbam.py:Cbam", "no such class"),
@@ -178,6 +184,7 @@ def test_a_class_by_what_it_computes(tmp_path, monkeypatch, capsys):
 )
 def test_what_cannot_be_told_is_one_message(what, message, tmp_path, monkeypatch, capsys):
     (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "leaves.py").write_text("raise SystemExit(3)")
     (tmp_path / "mine.py").write_text(CLASSES)
     with pytest.raises(UserError, match=f"(?s){message}"):
         said(monkeypatch, capsys, "identify", what.format(tmp_path))

@@ -109,6 +109,20 @@ def test_weights_begin_as_what_they_are(boxes, tmp_path, monkeypatch):
     assert not [text for text in said if "pretrained weights" in text]
 
 
+def test_weights_of_another_network_or_scale_are_told(tmp_path, monkeypatch):
+    from ultralytics.utils import LOGGER
+
+    said = []
+    monkeypatch.setattr(LOGGER, "warning", lambda text, *_: said.append(str(text)))
+    for name in ("yolov10n", "yolov10s", "yolo11n"):
+        plain(f"{name}.yaml").save(tmp_path / f"{name}.pt")
+        yolov10().load(tmp_path / f"{name}.pt")
+    assert [text.partition(":")[0] for text in said] == [
+        "the weights are of another network or scale, yolov10s",
+        "the weights are of another network or scale, yolo11n",
+    ]
+
+
 def test_what_an_attention_has_learnt_stays(tmp_path):
     """Another one is put beside it; or it goes into a model whose other layers are as wide."""
     made = yolov10(attention=dict(layout="sequential"))
@@ -193,10 +207,16 @@ def test_exports_to_onnx(form, dynamic, tmp_path):
                 parameter.copy_(kept)
 
 
+KINDS = {"n.pt": "yolov10n.yaml", "11.pt": "yolo11n.yaml"}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (dict(scale="z"), r"yolov10\(scale='z'\): no such scale; take n, s, m, b, l, x"),
+        (dict(scale="s", weights="n.pt"), r"they are of scale 'n'; leave the scale out"),
+        (dict(weights="11.pt"), r"weights='11.pt'\): they are of no YOLOv10; call yolo\('11.pt'"),
+        (dict(attention="sequential"), r"attention=sequential\): .*; help\(Polarized"),
         (dict(after=23), r"yolov10\(after=23\): no layer .* take 0 to 22"),
         (dict(after=-1), r"yolov10\(after=-1\): no layer .* take 0 to 22"),
         (dict(after=1.0), r"yolov10\(after=1.0\): no layer .* take 0 to 22"),
@@ -205,7 +225,10 @@ def test_exports_to_onnx(form, dynamic, tmp_path):
         (dict(attention=dict(layout="x")), r"layout must be one of .*'x'; help\(Polarized"),
     ],
 )
-def test_a_wrong_choice_is_one_message(options, message):
+def test_a_wrong_choice_is_one_message(options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if options.get("weights") in KINDS:
+        plain(KINDS[options["weights"]]).save(options["weights"])
     with pytest.raises(UserError, match=message):
         yolov10(**options)
 

@@ -251,6 +251,9 @@ def said(capsys, monkeypatch, *arguments):
     ("arguments", "message"),
     [
         (["model=configs/yolo/yolo26q-psa.yaml"], "no model file of Ultralytics: yolo26q.yaml"),
+        ([MODEL, "epochs=abc"], "'epochs=abc' is of invalid type"),
+        ([MODEL, "device=0"], "Invalid CUDA 'device=0' requested"),
+        (["model=README.md"], "model='README.md' should be a *.pt PyTorch model"),
         (["model=none.yaml"], "'none.yaml' does not exist"),
         ([MODEL, "data=none.yaml"], "'none.yaml' does not exist"),
         ([MODEL, "epoch=3"], "'epoch' is not a valid YOLO argument"),

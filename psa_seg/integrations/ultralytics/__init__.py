@@ -100,7 +100,7 @@ def _attended(model: Any, given: str, after: int | None, options: Any, where: Wh
 
 
 def yolov10(
-    scale: str = "n",
+    scale: str | None = None,
     after: int | None = None,
     attention: dict[str, Any] | None = None,
     weights: str | Path | None = None,
@@ -108,15 +108,24 @@ def yolov10(
     """`yolo` of YOLOv10.
 
     Args:
-        scale: `n`, `s`, `m`, `b`, `l` or `x`.
+        scale: `n`, `s`, `m`, `b`, `l` or `x`; None is that of the weights, or n.
         after: as of `yolo`.
         attention: as of `yolo`.
         weights: a plain model's checkpoint, which then says scale and classes, too.
 
     Raises:
-        UserError: for an unknown scale, and as `yolo`.
+        UserError: for an unknown scale, weights of another network or scale, and as `yolo`.
     """
-    if scale not in SCALES:
+    if scale not in (None, *SCALES):
         raise UserError(f"yolov10(scale={scale!r}): no such scale; take {', '.join(SCALES)}")
-    model, given = weights or f"yolov10{scale}.yaml", f"weights={str(weights)!r}"
-    return _attended(model, given, after, attention or {}, "yolov10({})".format)
+    model, given = weights or f"yolov10{scale or 'n'}.yaml", f"weights={str(weights)!r}"
+    made = _attended(model, given, after, attention or {}, "yolov10({})".format)
+    config = made.model.yaml
+    if config["head"][-1][2] != "v10Detect":
+        raise UserError(f"yolov10({given}): they are of no YOLOv10; call yolo({str(weights)!r})")
+    if weights and scale and scale != config.get("scale"):
+        raise UserError(
+            f"yolov10(scale={scale!r}, {given}): they are of scale {config.get('scale')!r}; "
+            "leave the scale out, or take weights of that scale"
+        )
+    return made

@@ -130,8 +130,8 @@ def with_layer(
 def check(options: Mapping[str, Any], where: Where) -> None:
     """Raise UserError for options that the attention does not have; `where` as above."""
     try:
-        PolarizedSelfAttention(NARROWEST, **options)
+        PolarizedSelfAttention(NARROWEST, **dict(options))
     except (TypeError, ValueError) as error:
         raise UserError(
-            f"{where(f'attention={dict(options)}')}: {error}; help({NAME}) lists the options"
+            f"{where(f'attention={options}')}: {error}; help({NAME}) lists the options"
         ) from error

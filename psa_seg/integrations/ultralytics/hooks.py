@@ -4,6 +4,7 @@ The parser finds a layer's class among the globals of `ultralytics.nn.tasks`, an
 way to tell it of one.
 """
 
+import difflib
 import functools
 import sys
 import warnings
@@ -15,6 +16,7 @@ from ultralytics.nn import tasks
 from ultralytics.utils import LOGGER, dist, torch_utils
 
 from psa_seg.attention import PolarizedSelfAttention
+from psa_seg.errors import UserError
 from psa_seg.integrations.ultralytics import description, layer, weights
 from psa_seg.integrations.ultralytics.description import NAME, Description
 
@@ -62,7 +64,18 @@ def _around(theirs: Any, ours: Any) -> Any:
 
 
 def _parse(theirs: Any, config: Description, *args: Any, **kwargs: Any) -> Any:
-    return theirs(layer.prepared(config), *args, **kwargs)
+    try:
+        return theirs(layer.prepared(config), *args, **kwargs)
+    except KeyError as error:
+        named = [row[2] for row in (*config["backbone"], *config["head"])]
+        if not error.args or error.args[0] not in named:
+            raise
+        meant = difflib.get_close_matches(error.args[0], [NAME, *vars(tasks)], 1)
+        hint = f"; did you mean {meant[0]}?" if meant else ""
+        raise UserError(
+            f"no layer of that name: {error.args[0]}{hint}\n"
+            f"  where      {config.get('yaml_file', 'the model description')}"
+        ) from error
 
 
 def _read(theirs: Any, path: Any) -> Description:
@@ -73,6 +86,8 @@ def _load(theirs: Any, model: Any, given: Any, verbose: bool = True) -> None:
     source = (given.get("ema") or given["model"]) if isinstance(given, dict) else given
     fitting = weights.fitting(model, source)
     theirs(model, fitting, verbose)
+    if weights.places(model) and (unlike := weights.unlike(model, source)):
+        LOGGER.warning(unlike)
     if fitting is source:
         return
     told = weights.begin(model, source)

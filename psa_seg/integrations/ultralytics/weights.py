@@ -5,6 +5,7 @@ a plain checkpoint would end at the first attention, or give a layer what anothe
 """
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -49,6 +50,23 @@ def fitting(model: Any, source: Any) -> Any:
     )
     copied.pt_path = None  # or `export` would write over the plain model's
     return copied
+
+
+def unlike(model: Any, source: Any) -> str:
+    """What is to be said of weights that are of another network, or scale; nothing of others."""
+    own, given = (getattr(one, "yaml", None) or {} for one in (model, source))
+    kinds = [
+        [row[2] for row in (*one.get("backbone", ()), *one.get("head", ())) if row[2] != NAME]
+        for one in (own, given)
+    ]
+    scales = own.get("scale"), given.get("scale")
+    if kinds[0][:-1] == kinds[1][:-1] and scales[0] == scales[1]:  # heads may differ: of a task
+        return ""
+    name = Path(given.get("yaml_file") or "?").stem
+    return (
+        f"the weights are of another network or scale, {name}: what bears the same name and has "
+        "the same shape is read, and nothing else"
+    )
 
 
 def places(model: Any) -> dict[Place, int]:
