@@ -68,7 +68,7 @@ def test_a_wrong_row_is_one_message(row, source, message, tmp_path):
 def test_a_mistyped_layer_is_one_message(tmp_path):
     config = with_row("[1024]")
     config["backbone"][-1][2] = "PolarisedSelfAttention"
-    with pytest.raises(UserError, match="no layer of .*Polaris.*did you mean PolarizedSelfAtt"):
+    with pytest.raises(UserError, match=r"no layer of .*Polaris.*did you mean PolarizedSelfAtt"):
         built(config, tmp_path)
 
 
