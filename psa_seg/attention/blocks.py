@@ -53,10 +53,13 @@ def attend_in_blocks(
         Names of the blocks.
 
     Raises:
-        ValueError: where there is no such block, one has no convolution that takes what a 3x3 one
-            gives, or no such part or layer, or has an attention already, or where that convolution
-            is parametrized (attend first); `network` is then as it was.
+        ValueError: for both `at_end` and `after`, where there is no such block, one has no
+            convolution that takes what a 3x3 one gives, or no such part or layer, or has an
+            attention already, or where that convolution is parametrized (attend first); `network`
+            is then as it was.
     """
+    if at_end and after:
+        raise ValueError("at_end and after name two places: take one")
     blocks = (blocks,) if isinstance(blocks, str) else blocks
     found = {
         name: module

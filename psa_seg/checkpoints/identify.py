@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from psa_seg.attention import PolarizedSelfAttention
 
 State = Mapping[str, Tensor]
+MOST = 12  # tensors of a CBAM, norms included
 SHOWN = 3  # places of each kind that are named
 WIDTH = 64  # channels of a module that is tried
 AS_IT_IS = "nothing: PolarizedSelfAttention(C, residual=True) loads it"
@@ -95,15 +96,31 @@ def identify(state: State) -> list[Found]:
     found: dict[Kind, list[str]] = {}
     taken: set[str] = set()
     for kind in KINDS:
-        first = re.compile(rf"((?:.*\.)?){kind.keys[0]}")
-        starts = {match[1] for key in state if (match := first.fullmatch(key))} - taken
-        places = [p for p in sorted(starts) if all(_has(state, p, key) for key in kind.keys)]
+        starts = [_before(state, key) for key in kind.keys]
+        places = sorted(set.intersection(*starts) - taken)
         taken.update(places)
         for place in places:
-            residual = kind in OURS and f"{place}gamma" in state
-            found.setdefault(_residual(kind) if residual else kind, []).append(place)
+            told = kind
+            if kind in OURS and not _is_whole(state, place):
+                told = kind._replace(name=f"{kind.name}, by name, and not by shape", do=NOT_OURS)
+            elif kind in OURS and f"{place}gamma" in state:
+                told = _residual(kind)
+            found.setdefault(told, []).append(place)
     found |= _perceptrons(state)
     return [Found(kind, tuple(places)) for kind, places in found.items()]
+
+
+def _before(state: State, pattern: str) -> set[str]:
+    """What stands before keys of a pattern."""
+    key = re.compile(rf"((?:.*\.)?){pattern}")
+    return {match[1] for name in state if (match := key.fullmatch(name))}
+
+
+def _is_whole(state: State, prefix: str) -> bool:
+    """Whether the values of one of ours have half of its channels."""
+    names = ("ch_wv", "sp_wv", "conv_v_right", "conv_v_left")
+    shapes = [state[key].shape for n in names if (key := f"{prefix}{n}.weight") in state]
+    return all(len(shape) == 4 and 2 * shape[0] == shape[1] for shape in shapes)
 
 
 def _residual(kind: Kind) -> Kind:
@@ -118,13 +135,13 @@ def _perceptrons(state: State) -> dict[Kind, list[str]]:
     """CBAM by whatever name: a convolution of 7x7 to one channel, and a perceptron beside it."""
     found: dict[Kind, list[str]] = {}
     for key, weight in state.items():
-        if weight.ndim == 4 and weight.shape[0] == 1 and weight.shape[2:] == (7, 7):
+        if weight.ndim == 4 and weight.shape[1] <= 2 and weight.shape[::2] == (1, 7):
             for prefix in _parents(key):
                 ratio = _perceptron(state, prefix)
                 if ratio:
                     kind = Kind(
                         f"a perceptron of reduction {ratio} and a 7x7 convolution: CBAM, whatever "
-                        "its class is called; no Polarized Self-Attention",
+                        "its class is called",
                         (),
                         "what the paper has is PolarizedSelfAttention, and CBAM is here, too: "
                         "psa_seg.attention.CBAM",
@@ -144,13 +161,12 @@ def _parents(key: str) -> Iterator[str]:
 
 def _perceptron(state: State, prefix: str) -> int:
     """By how much the hidden layer of the perceptron behind `prefix` is narrower; 0 without one."""
-    shapes = [
-        tuple(t.shape[:2])
-        for key, t in state.items()
-        if key.startswith(prefix) and t.ndim in (2, 4) and set(t.shape[2:]) <= {1}
-    ]
+    inside = [t for key, t in state.items() if key.startswith(prefix)]
+    if len(inside) > MOST:
+        return 0
+    shapes = [tuple(t.shape[:2]) for t in inside if t.ndim in (2, 4) and set(t.shape[2:]) <= {1}]
     for hidden, channels in shapes:
-        if hidden < channels and (channels, hidden) in shapes and channels % hidden == 0:
+        if 0 < hidden < channels and (channels, hidden) in shapes and channels % hidden == 0:
             return channels // hidden
     return 0
 
@@ -199,11 +215,13 @@ def run(module: nn.Module) -> list[str]:
         out = module(x)
         for options in _options(state):
             ours = PolarizedSelfAttention(WIDTH, **options).double()
-            if ours.state_dict().keys() != state.keys():
+            own = {name: tensor.shape for name, tensor in ours.state_dict().items()}
+            if own != {name: tensor.shape for name, tensor in state.items()}:
                 continue
             ours.load_state_dict(state)
             expected = ours(x)
-            if out.shape == x.shape and (out - expected).norm() < SAME * expected.norm():
+            alike = getattr(out, "shape", None) == x.shape
+            if alike and (out - expected).norm() < SAME * expected.norm():
                 return [f"computes {_written(options)}, to {SAME:g}"]
     return ["computes another function than any here, whatever its keys: its weights are no use"]
 

@@ -72,10 +72,12 @@ def _imported(place: str) -> ModuleType:
         if file.suffix != ".py":
             sys.path.insert(0, "")
             return importlib.import_module(place)
-        spec = importlib.util.spec_from_file_location(file.stem, file)
+        spec = importlib.util.spec_from_file_location(f"_of_{file.stem}", file)
         assert spec  # a .py has it, and a loader
         assert spec.loader
         module = importlib.util.module_from_spec(spec)
+        sys.path.insert(0, str(file.parent))  # as `python FILE` has it
+        sys.modules[spec.name] = module
         spec.loader.exec_module(module)
         return module
     except (Exception, SystemExit) as error:  # whatever a program of the user's raises

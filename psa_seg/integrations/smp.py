@@ -92,6 +92,8 @@ def attend(
     ]
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def _measured(model: Any) -> tuple[dict[int, int], dict[str, int]]:
     """Widths of the maps that the decoder reads, by their index, and of its blocks, by their name.
 
@@ -115,11 +117,12 @@ def _measured(model: Any) -> tuple[dict[int, int], dict[str, int]]:
             part.register_forward_hook(functools.partial(measure, name))
     try:
         out = twin(torch.zeros(1, _channels(model), SIZE, SIZE, device="meta"))
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, AssertionError) as error:
         raise ValueError(f"{type(model).__name__} cannot be measured: {error}") from error
     masks = out[0] if isinstance(out, tuple) else out
     read = torch.autograd.grad(masks.sum(), features, allow_unused=True)
-    levels = {i: map_.shape[1] for i, map_ in enumerate(features) if i and read[i] is not None}
+    levels = {i: f.shape[1] for i, f in enumerate(features) if i and read[i] is not None}
+    levels = {level: width for level, width in levels.items() if width}
     return levels, {name: width for name, width in widths.items() if width}
 
 

@@ -238,6 +238,8 @@ def test_what_cannot_attend_is_refused_and_left_as_it_was():
     network = plain()
     parametrizations.weight_norm(network[1].conv3)
     before = list(network.state_dict())
+    with pytest.raises(ValueError, match="at_end and after name two places: take one"):
+        attend_in_blocks(network, PolarizedSelfAttention, at_end=True, after="conv2")
     with pytest.raises(ValueError, match="block 0 has no convolution named bn9, after which to"):
         attend_in_blocks(network, PolarizedSelfAttention, after="bn9")
     with pytest.raises(ValueError, match="block 1: attend before its layers are parametrized"):

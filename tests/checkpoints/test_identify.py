@@ -80,9 +80,29 @@ def test_by_its_keys(state, name):
     assert all(prefix.startswith(("a.0", "b.1")) for prefix in found.prefixes)
 
 
+def test_what_has_the_names_and_not_the_shapes(tmp_path, monkeypatch, capsys):
+    state = PolarizedSelfAttention(16).state_dict()
+    state["ch_wv.weight"] = conv(4, 16, 1, 1)
+    (found,) = identify(state)
+    assert "by name, and not by shape" in found.kind.name
+    assert found.kind.do == "no weight of it fits here"
+
+
+def test_a_network_of_many_is_told_at_once():
+    many = {
+        f"b{n}.{k}": t for n in range(500) for k, t in Port(4, "parallel").state_dict().items()
+    }
+    (found,) = identify(many)
+    assert len(found.prefixes) == 500
+
+
 @pytest.mark.parametrize(
     "state",
     [
+        {"head.weight": conv(1, 1, 7, 7), "a.weight": conv(64, 256, 1, 1)}
+        | {f"layer{n}.conv.weight": conv(256, 64, 1, 1) for n in range(12)},
+        {"out.weight": conv(1, 8, 7, 7), "a": conv(4, 64, 1, 1), "b": conv(64, 4, 1, 1)},
+        {"out.weight": conv(1, 2, 7, 7), "a": conv(0, 4), "b": conv(4, 0)},
         nn.Conv2d(3, 64, 7).state_dict(),
         SqueezeExcitation(64).state_dict(),
         {key: t for key, t in Port(16, "parallel").state_dict().items() if "z" not in key},
@@ -119,6 +139,10 @@ def test_a_file(tmp_path, monkeypatch, capsys):
 
 
 CLASSES = """
+from __future__ import annotations
+
+import dataclasses
+
 from torch import nn
 from tests.checkpoints import foreign
 
@@ -138,6 +162,25 @@ class Doubled(Sequential):
         return 2 * super().forward(x)
 
 
+class Several(Sequential):
+    def forward(self, x):
+        return super().forward(x), x
+
+
+class Narrow(Sequential):
+    def __init__(self, channel=512):
+        super().__init__(channel)
+        self.ch_wv, self.ch_wz = nn.Conv2d(channel, 4, 1), nn.Conv2d(4, channel, 1)
+
+
+@dataclasses.dataclass
+class Option:
+    name: str = "x"
+
+
+Alias = Sequential
+
+
 class Other(nn.Linear):
     pass
 
@@ -154,7 +197,9 @@ def test_a_class_by_what_it_computes(tmp_path, monkeypatch, capsys):
     file.write_text(CLASSES)
     out = said(monkeypatch, capsys, "identify", file)
     told = dict(part.split("\n", 1) for part in out.split("class    ")[1:])
-    assert told.keys() == {"PSA_p", "Sequential", "Doubled"}
+    assert told.keys() == {"PSA_p", "Sequential", "Doubled", "Several", "Narrow"}
+    assert "computes another function" in told["Several"]
+    assert "by name, and not by shape" in told["Narrow"]
     ours = "computes PolarizedSelfAttention(form='official', layout='parallel', branches='both')"
     assert ours in told["PSA_p"]
     ours = "computes PolarizedSelfAttention(form='paper', layout='sequential', branches='both')"
@@ -162,6 +207,7 @@ def test_a_class_by_what_it_computes(tmp_path, monkeypatch, capsys):
     assert "computes another function than any here" in told["Doubled"]
     monkeypatch.syspath_prepend(tmp_path)
     assert said(monkeypatch, capsys, "identify", "mine:Sequential").count("class    ") == 1
+    assert "layout='sequential'" in said(monkeypatch, capsys, "identify", f"{file}:Alias")
     again = said(monkeypatch, capsys, "identify", "psa_seg:PolarizedSelfAttention")
     assert "computes PolarizedSelfAttention(form='paper', layout='parallel'" in again
     other = "psa_seg.attention.triplet:TripletAttention"

@@ -77,6 +77,8 @@ def test_a_mistyped_layer_is_one_message(tmp_path):
     [
         ("base: yolo26{scale}.yaml\natention: {init: identity}", "unknown key: atention"),
         ("base: yolo99{scale}.yaml", "no model file of Ultralytics: yolo99n.yaml"),
+        ("base: yolo26{scale}.yaml\nattention: false", "attention is not a list of options"),
+        ("base: yolo26{scale}.yaml\nhead: 3", "unknown key: head"),
         ("base: 3", "no model file of Ultralytics: 3"),
         ("base: {0}/yolo26-mine.yaml", "no model file of Ultralytics: .* has no backbone"),
         ("base: yolo26{scale}.yaml\nattention: identity", "attention is not a list of options"),
@@ -94,6 +96,10 @@ def test_a_wrong_file_is_one_message(text, message, tmp_path):
 
 def test_a_file_of_ones_own(tmp_path):
     register()
+    (tmp_path / "my-yolo11-psa.yaml").write_text("base: yolo11{scale}.yaml\nattention:\n")
+    (tmp_path / "yolo11s-fix.yaml").write_text("base: yolo11.yaml\n")
+    for name in ("my-yolo11s-psa", "yolo11s-fix"):
+        assert place(plain(tmp_path / f"{name}.yaml"))[1].in_channels == 512
     (tmp_path / "mine.yaml").write_text("base: yolo26s-sem.yaml\nafter: 4\nnc: 3\n")
     yolo = plain(tmp_path / "mine.yaml")
     index, layer = place(yolo)

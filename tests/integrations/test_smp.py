@@ -15,6 +15,8 @@ import torch
 from psa_seg import PolarizedSelfAttention
 from psa_seg.integrations.smp import attend
 
+with torch.no_grad():  # and its encoder's first map has no channels
+    attend(smp.Unet("mit_b0", encoder_weights=None), PolarizedSelfAttention, "skips")
 U = ("Unet", "UnetPlusPlus", "Linknet")
 OTHERS = ("FPN", "PSPNet", "DeepLabV3Plus", "PAN")
 x = torch.randn(1, 3, 128, 128)

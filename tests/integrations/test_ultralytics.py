@@ -117,9 +117,12 @@ def test_weights_of_another_network_or_scale_are_told(tmp_path, monkeypatch):
     for name in ("yolov10n", "yolov10s", "yolo11n"):
         plain(f"{name}.yaml").save(tmp_path / f"{name}.pt")
         yolov10().load(tmp_path / f"{name}.pt")
+    sequential = yolov10(attention=dict(layout="sequential"))
+    yolov10().model.load(weights=sequential.model)  # by its name, as upstream's
     assert [text.partition(":")[0] for text in said] == [
         "the weights are of another network or scale, yolov10s",
         "the weights are of another network or scale, yolo11n",
+        "the PolarizedSelfAttention of the weights has other options",
     ]
 
 
@@ -248,8 +251,14 @@ def test_a_wrong_choice_is_one_message(options, message, tmp_path, monkeypatch):
 def test_an_unknown_parser_is_one_message(name, value, monkeypatch):
     register()
     monkeypatch.setattr(name, value)
+    monkeypatch.setattr("ultralytics.nn.tasks.PolarizedSelfAttention", torch.nn.Identity)
+    from ultralytics.nn import tasks
+
+    mine, state = tasks.PolarizedSelfAttention, torch.get_rng_state()
     with pytest.raises(UserError, match=r"^unknown parser version: .*; pip install .*==8\.4\."):
         register()
+    assert tasks.PolarizedSelfAttention is mine
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_without_ultralytics_it_says_what_to_install(monkeypatch):

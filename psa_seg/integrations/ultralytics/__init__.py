@@ -83,9 +83,12 @@ def _attended(model: Any, given: str, after: int | None, options: Any, where: Wh
     description.check(options, where)
     try:
         made = YOLO(model)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotImplementedError) as error:
         raise UserError(f"{where(given)}: {error}; name a checkpoint") from error
-    plain, name = made.model, f"{Path(made.model_name).stem}_polarized.yaml"
+    if not isinstance(made.model, torch.nn.Module):
+        raise UserError(f"{where(given)}: it is no model of PyTorch's; name a checkpoint")
+    plain: Any = made.model
+    name = f"{Path(made.model_name).stem}_polarized.yaml"
     config = description.with_layer(plain.yaml, after, options, where)
     config["yaml_file"] = name
     made.model = type(plain)(config, config.get("channels", 3), verbose=False)

@@ -23,7 +23,8 @@ from psa_seg.errors import UserError
 NAME = PolarizedSelfAttention.__name__
 OURS = ("base", "after", "attention")
 ANY = ("nc", "activation", "kpt_shape", "scales", "channels")  # what a base may leave out
-SCALED = re.compile(r"^(yolov?\d+)([a-z]?)(?![a-z])(.*)$")
+SCALED = re.compile(r"(?<=\d)[nsmblxtce](?![a-z])")  # a letter, behind a number
+ROWS = ("backbone", "head")  # those of the base, whose indices are known
 NARROWEST = 16  # channels of YOLO's narrowest map
 Description = dict[str, Any]
 Where = Callable[[str], str]
@@ -63,14 +64,16 @@ def read(path: str | Path, load: Callable[[str], Description]) -> Description | 
             "  do         name a scale that there is, as n in yolo26n-sem-psa.yaml, or another base"
         ) from error
     rest = {key: value for key, value in given.items() if key not in OURS}
-    unknown = [key for key in rest if key not in base and key not in ANY]
+    if scale and not base.get("scale") and scale in (base.get("scales") or {}):
+        base = {**base, "scale": scale}
+    unknown = [key for key in rest if key in ROWS or (key not in base and key not in ANY)]
     if unknown:
         raise UserError(
             f"unknown key: {unknown[0]}\n"
             f"  where      {file}\n"
             f"  do         take {', '.join(OURS)}, or a key of {name}: {', '.join(base)}"
         )
-    options = given.get("attention") or {}
+    options = {} if given.get("attention") is None else given["attention"]
     if not isinstance(options, dict):
         raise UserError(
             f"attention is not a list of options: {options!r}\n"
@@ -83,9 +86,10 @@ def read(path: str | Path, load: Callable[[str], Description]) -> Description | 
 
 def _found(path: Path) -> tuple[Path | None, str]:
     """The file that is asked for by `path`, and the scale in its name."""
-    named = SCALED.match(path.name)
-    scale = named[2] if named else ""
-    candidates = [path, path.with_name(named[1] + named[3])] if named else [path]
+    named = SCALED.search(path.name)
+    scale = named[0] if named else ""
+    plain = path.name[: named.start()] + path.name[named.end() :] if named else path.name
+    candidates = [path, path.with_name(plain)]
     return next((file for file in candidates if file.is_file()), None), scale
 
 

@@ -10,6 +10,7 @@ import sys
 import warnings
 from typing import Any
 
+import torch
 from ultralytics.engine import model as engine
 from ultralytics.engine import trainer
 from ultralytics.nn import tasks
@@ -17,7 +18,8 @@ from ultralytics.utils import LOGGER, dist, torch_utils
 
 from psa_seg.attention import PolarizedSelfAttention
 from psa_seg.errors import UserError
-from psa_seg.integrations.ultralytics import description, layer, weights
+from psa_seg.integrations.ultralytics import description, layer
+from psa_seg.integrations.ultralytics import weights as reading
 from psa_seg.integrations.ultralytics.description import NAME, Description
 
 MARK = "knows_polarized"  # a function of theirs within one of ours
@@ -37,9 +39,15 @@ def are_in() -> bool:
 def put_in() -> bool:
     """Tell Ultralytics; nothing is done, and False returned, where the parser does not follow."""
     parse = _around(tasks.parse_model, _parse)
+    before = vars(tasks).get(NAME)
     setattr(tasks, NAME, layer.Layer)
-    if not _is_understood(parse):
-        return False
+    with torch.random.fork_rng(devices=[]):  # to look at the parser moves no run's numbers
+        if not _is_understood(parse):
+            if before is None:
+                delattr(tasks, NAME)
+            else:
+                setattr(tasks, NAME, before)
+            return False
     tasks.parse_model = parse
     tasks.yaml_model_load = engine.yaml_model_load = _around(tasks.yaml_model_load, _read)
     tasks.BaseModel.load = _around(tasks.BaseModel.load, _load)
@@ -82,15 +90,15 @@ def _read(theirs: Any, path: Any) -> Description:
     return description.read(path, theirs) or theirs(path)
 
 
-def _load(theirs: Any, model: Any, given: Any, verbose: bool = True) -> None:
-    source = (given.get("ema") or given["model"]) if isinstance(given, dict) else given
-    fitting = weights.fitting(model, source)
+def _load(theirs: Any, model: Any, weights: Any, verbose: bool = True) -> None:
+    source = (weights.get("ema") or weights["model"]) if isinstance(weights, dict) else weights
+    fitting = reading.fitting(model, source)
     theirs(model, fitting, verbose)
-    if weights.places(model) and (unlike := weights.unlike(model, source)):
+    if reading.places(model) and (unlike := reading.unlike(model, source)):
         LOGGER.warning(unlike)
     if fitting is source:
         return
-    told = weights.begin(model, source)
+    told = reading.begin(model, source)
     if verbose and told:
         LOGGER.info(told)
     unnamed = {i: str(i) for i in range(len(getattr(source, "names", ())))}

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from torch import nn
 
 from psa_seg.attention import PolarizedSelfAttention
+from psa_seg.attention.base import Attention
 from psa_seg.integrations.ultralytics.description import NAME
 
 # An attention's place: how many plain layers are before it, and how many attentions behind these.
@@ -61,12 +62,25 @@ def unlike(model: Any, source: Any) -> str:
     ]
     scales = own.get("scale"), given.get("scale")
     if kinds[0][:-1] == kinds[1][:-1] and scales[0] == scales[1]:  # heads may differ: of a task
-        return ""
+        return _otherwise(model, source)
     name = Path(given.get("yaml_file") or "?").stem
     return (
         f"the weights are of another network or scale, {name}: what bears the same name and has "
         "the same shape is read, and nothing else"
     )
+
+
+def _otherwise(model: Any, source: Any) -> str:
+    """What is to be said of attentions in the same place that compute something else."""
+    own, theirs = places(model), places(source)
+    for place in own.keys() & theirs.keys():
+        pair = [
+            [part.options for part in one.model[at].modules() if isinstance(part, Attention)]
+            for one, at in ((model, own[place]), (source, theirs[place]))
+        ]
+        if pair[0] != pair[1]:
+            return f"the {NAME} of the weights has other options: {pair[1]}, not {pair[0]}"
+    return ""
 
 
 def places(model: Any) -> dict[Place, int]:
@@ -96,6 +110,7 @@ def begin(model: Any, source: Any) -> str:
     count = sum(len(part.state_dict()) for part in found)
     identity = all(part.init == "identity" or hasattr(part, "gamma") for part in found)
     start = "start as the identity" if identity else "start from random numbers"
+    start = "are those of the model that was given" if own.keys() & before else start
     return f"The {count} items of {NAME} {start}" if count else ""
 
 
