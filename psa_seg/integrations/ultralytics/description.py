@@ -23,7 +23,7 @@ from psa_seg.errors import UserError
 NAME = PolarizedSelfAttention.__name__
 OURS = ("base", "after", "attention")
 ANY = ("nc", "activation", "kpt_shape", "scales", "channels")  # what a base may leave out
-SCALED = re.compile(r"(?<=\d)[nsmblxtce](?![a-z])")  # a letter, behind a number
+SCALED = re.compile(r"(?<=\d)[a-z](?![a-z])")  # a letter, behind a number
 ROWS = ("backbone", "head")  # those of the base, whose indices are known
 NARROWEST = 16  # channels of YOLO's narrowest map
 Description = dict[str, Any]
