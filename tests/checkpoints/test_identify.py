@@ -89,9 +89,7 @@ def test_what_has_the_names_and_not_the_shapes(tmp_path, monkeypatch, capsys):
 
 
 def test_a_network_of_many_is_told_at_once():
-    many = {
-        f"b{n}.{k}": t for n in range(500) for k, t in Port(4, "parallel").state_dict().items()
-    }
+    many = {f"b{n}.{k}": t for n in range(500) for k, t in Port(4, "parallel").state_dict().items()}
     (found,) = identify(many)
     assert len(found.prefixes) == 500
 
