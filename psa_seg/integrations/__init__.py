@@ -1,1 +1,1 @@
-"""The attention in frameworks other than OpenMMLab's, one file each."""
+"""The attention in frameworks other than OpenMMLab's, one module each."""
