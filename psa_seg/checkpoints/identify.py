@@ -127,10 +127,6 @@ def _residual(kind: Kind) -> Kind:
     return kind._replace(name=f"{kind.name}, residual=True, of this project", do=AS_IT_IS)
 
 
-def _has(state: State, prefix: str, pattern: str) -> bool:
-    return any(re.fullmatch(re.escape(prefix) + pattern, key) for key in state)
-
-
 def _perceptrons(state: State) -> dict[Kind, list[str]]:
     """CBAM by whatever name: a convolution of 7x7 to one channel, and a perceptron beside it."""
     found: dict[Kind, list[str]] = {}

@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 from torch import nn
 
 from psa_seg.attention import PolarizedSelfAttention
-from psa_seg.attention.base import Attention
 from psa_seg.integrations.ultralytics.description import NAME
 
 # An attention's place: how many plain layers are before it, and how many attentions behind these.
@@ -35,20 +34,12 @@ def fitting(model: Any, source: Any) -> Any:
     if len(source.model) - len(theirs) != len(model.model) - len(own):  # of another architecture
         return source
     copied = deepcopy(source)
-    plain = [part for i, part in enumerate(copied.model) if i not in theirs.values()]
-    layers = iter(plain)
-    kept = theirs.keys() - _drawn.get(source, set())
-    named = {index: place for place, index in own.items()}
-    copied.model = nn.Sequential(
-        *(
-            next(layers)
-            if index not in named
-            else copied.model[theirs[named[index]]]
-            if named[index] in kept
-            else nn.Identity()
-            for index in range(len(model.model))
-        )
-    )
+    layers = [part for i, part in enumerate(copied.model) if i not in theirs.values()]
+    learnt = theirs.keys() - _drawn.get(source, set())
+    for place, index in own.items():  # from the front: each finds those before it in their places
+        part = copied.model[theirs[place]] if place in learnt else nn.Identity()
+        layers.insert(index, part)
+    copied.model = nn.Sequential(*layers)
     copied.pt_path = None  # or `export` would write over the plain model's
     return copied
 
@@ -75,7 +66,7 @@ def _otherwise(model: Any, source: Any) -> str:
     own, theirs = places(model), places(source)
     for place in own.keys() & theirs.keys():
         pair = [
-            [part.options for part in one.model[at].modules() if isinstance(part, Attention)]
+            [part.options for part in one.model[at].modules() if _is_one(part)]
             for one, at in ((model, own[place]), (source, theirs[place]))
         ]
         if pair[0] != pair[1]:
