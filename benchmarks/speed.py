@@ -1,4 +1,4 @@
-"""What the newest results say of speed: README's tables, and the plots in docs/."""
+"""What the newest results say of speed: tables and plots of the pages in docs/."""
 
 import csv
 from collections.abc import Iterable
@@ -231,7 +231,7 @@ def plot() -> Iterable[Path]:
         axes.minorticks_off()
         axes.set_xlabel("pixels of 8 maps, C = 512" if kind == "gpu" else "channels, 64x128 pixels")
         axes.set_ylabel("ms" if kind == "gpu" else "times SE")
-        axes.set_title(f"forward + backward, {rows[0]['dtype']}, {told(rows[0])}", fontsize=9)
+        figure.suptitle(f"forward + backward, {rows[0]['dtype']}, {told(rows[0])}", fontsize=9)
         axes.legend(fontsize=8, frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
         path = DOCS / f"speed_{kind}.png"
         figure.savefig(path, dpi=110)

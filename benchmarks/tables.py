@@ -16,7 +16,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from benchmarks import predicting, reliability, speed
+from benchmarks import front, predicting, reliability, speed
 from benchmarks.measure import RESULTS
 from psa_seg import PolarizedSelfAttention, attention
 from psa_seg.engine.config import load_config
@@ -103,10 +103,14 @@ def finding() -> str:
     return "\n".join(f"- {sentence}" for sentence in findings(boards()))
 
 
+def of_real() -> list[Board]:
+    """The boards of real images."""
+    return [board for board in boards() if not board.synthetic]
+
+
 def leaderboard() -> str:
     """The boards of real images, searches after the others; `length` tells what one row does."""
-    of_real = [board for board in boards() if not board.synthetic]
-    return markdown([b for b in of_real if not b.exploratory or len(b.models) > 1])
+    return markdown([b for b in of_real() if not b.exploratory or len(b.models) > 1])
 
 
 def precision() -> str:
@@ -204,32 +208,32 @@ def _attention(config: Config) -> str:
     return ", ".join([where, *named])
 
 
-TABLES: dict[str, Callable[[], str]] = {
-    "forms": forms,
-    "field": field,
-    "configs": configs,
-    "scoring": speed.scoring,
-    "training on a CPU": speed.training,
-    "precision": precision,
-    "findings": finding,
-    "length": length,
-    "others": others,
-    "speed on a CPU": speed.cpu,
-    "speed on a GPU": speed.gpu,
-    "whole networks": speed.models,
-    "whole networks on a CPU": partial(speed.models, "cpu"),
-    "leaderboard": leaderboard,
-}
-
-
-PAGES = {
-    README: TABLES,
-    ROOT / "docs/predict.md": {
+DOCS = ROOT / "docs"
+PAGES: dict[Path, dict[str, Callable[[], str]]] = {
+    README: {"why": front.why, "summary": lambda: front.summary(of_real())},
+    DOCS / "attention.md": {"forms": forms},
+    DOCS / "rivals.md": {"field": field},
+    DOCS / "configs.md": {"configs": configs},
+    DOCS / "training.md": {"training on a CPU": speed.training, "precision": precision},
+    DOCS / "speed.md": {
+        "speed on a GPU": speed.gpu,
+        "whole networks": speed.models,
+        "speed on a CPU": speed.cpu,
+        "whole networks on a CPU": partial(speed.models, "cpu"),
+        "scoring": speed.scoring,
+    },
+    DOCS / "results.md": {
+        "findings": finding,
+        "leaderboard": leaderboard,
+        "length": length,
+        "others": others,
+    },
+    DOCS / "predict.md": {
         "prediction": predicting.prediction,
         "tiles": predicting.tiles,
         "int8": predicting.int8,
     },
-    ROOT / "docs/reliability.md": {
+    DOCS / "reliability.md": {
         "faults": reliability.faults,
         "lost": reliability.lost,
         "guard": reliability.guard,
@@ -283,5 +287,6 @@ if __name__ == "__main__":
         each.write_text(render(each))
     for path, text in metafiles().items():
         path.write_text(text)
-    page, _ = write(str(RESULTS), str(ROOT / "docs/leaderboard"), pictures=False)
-    print("wrote", *PAGES, *metafiles(), *page, *speed.plot(), *reliability.plot(), sep="\n")
+    page, _ = write(str(RESULTS), str(DOCS / "leaderboard"), pictures=False)
+    plots = (front.plot(), *speed.plot(), *reliability.plot())
+    print("wrote", *PAGES, *metafiles(), *page, *plots, sep="\n")

@@ -1,4 +1,4 @@
-"""docs/pytorch.md does what it says: its code runs, from top to bottom."""
+"""docs/attention.md and docs/pytorch.md do what they say: their code runs, from top to bottom."""
 
 import re
 
@@ -7,6 +7,16 @@ import pytest
 from psa_seg.attention.blocks import Attends
 from psa_seg.attention.parts import is_pointwise
 from tests.conftest import ROOT
+
+
+def test_every_line_of_the_attentions_page_runs():
+    names = {}
+    codes = re.findall(r"```python\n(.*?)```", (ROOT / "docs/attention.md").read_text(), re.DOTALL)
+    for code in codes[:-1]:  # the last is a config: tests/test_recipes.py
+        exec(compile(code, "docs/attention.md", "exec"), names)
+    assert names["out"].shape == names["x"].shape
+    assert names["gates"].spatial.shape[-2:] == names["x"].shape[-2:]
+    assert names["attention"].form == "official"
 
 
 @pytest.mark.filterwarnings("error")  # such as that of the textbook

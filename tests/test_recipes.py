@@ -1,4 +1,4 @@
-"""README's recipes, word for word: in the libraries themselves, as far as they can be installed.
+"""Recipes of README and docs, word for word: in the libraries themselves, if they can be installed.
 
 MMDetection, MMPose and MMPreTrain cannot (compiled operators; a dependency without its code): what
 they look names up with, and build plugins with, is mmengine's and mmcv's. YOLOv10's is run in
@@ -8,6 +8,7 @@ they look names up with, and build plugins with, is mmengine's and mmcv's. YOLOv
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
@@ -21,7 +22,9 @@ from psa_seg.models.placement import find
 from tests import vision
 from tests.conftest import ROOT
 
-RECIPES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+PAGES = ("README.md", "docs/attention.md", "docs/configs.md")
+TEXT = "".join((ROOT / page).read_text() for page in PAGES)
+RECIPES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 def recipe(word):
@@ -36,7 +39,7 @@ def run(text, **names):
 
 
 def test_plain_pytorch():
-    names = run(recipe("from psa_seg import"))
+    names = run(recipe("import PolarizedSelfAttention, attend_in_blocks"))
     attention, x = names["attention"], torch.randn(1, 256, 3, 4)
     assert attention.form == "official"
     assert attention(x).shape == x.shape
@@ -67,7 +70,7 @@ def test_a_network_of_timms_or_torchvisions_kind(monkeypatch):
     seen = []
     network[1].conv3.register_forward_hook(lambda module, inputs, out: seen.append(inputs[0]))
     network(x)
-    run(recipe("timm"), **run(recipe("from psa_seg import")))
+    run(recipe("import timm"), **run(recipe("import PolarizedSelfAttention, attend_in_blocks")))
     assert asked == [("resnet50",)]
     assert [type(block.conv3.attention) for block in network] == [PolarizedSelfAttention] * 2
     assert network.load_state_dict(plain, strict=False).unexpected_keys == []
@@ -112,7 +115,7 @@ print(len(attentions), torch.equal(extractor(x)["fc"], network(x)))
 
 @vision.needed
 def test_timm_and_torchvision_themselves():
-    printed = vision.run(TIMM, recipe("timm"))
+    printed = vision.run(TIMM, recipe("import timm"))
     assert printed.splitlines() == [
         "resnet18 8 3 96 [] 1",
         "resnet50 16 3 192 [] 1",
@@ -128,7 +131,7 @@ def test_mmsegmentation(tmp_path):
     """Pasted into a config file below a base, it trains what it says."""
     base = ROOT / "configs/baseline_deeplabv3plus_cityscapes.py"
     path = tmp_path / "mine.py"
-    path.write_text(f'_base_ = ["{base}"]\n{recipe("PolarizedASPPHead")}')
+    path.write_text(f'_base_ = ["{base}"]\n{recipe("PolarizedNeck")}')
     config = load_config(str(path))
     shrink(config, tmp_path)
     found = find(MODELS.build(config.model))
@@ -138,6 +141,20 @@ def test_mmsegmentation(tmp_path):
         "backbone.layer4.2.conv3.attention",
     } < set(found)
     assert {type(attention) for attention in found.values()} == {PolarizedSelfAttention}
+
+
+def test_the_whole_config_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("configs").symlink_to(ROOT / "configs")
+    Path("mine.py").write_text(recipe("_base_"))
+    config = load_config("mine.py")
+    plain = load_config(str(ROOT / recipe("_base_").split('"')[1]))
+    for each in (config, plain):
+        shrink(each, tmp_path)
+    ours, theirs = (MODELS.build(each.model).state_dict() for each in (config, plain))
+    more = ours.keys() - theirs.keys()
+    assert theirs.keys() < ours.keys()
+    assert {key.partition(".attention.")[0] for key in more} == {"decode_head"}
 
 
 OTHERS = """

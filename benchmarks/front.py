@@ -1,0 +1,95 @@
+"""What README says in figures: what the attention costs, what it brings, and one plot of it."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from benchmarks import speed
+from benchmarks.cases import OURS, REFERENCE, TEXTBOOK
+from psa_seg.leaderboard.board import Board
+
+PASS = "forward_backward"
+
+
+def why() -> str:
+    """Speed, memory and the latest comparison, each in a sentence or two."""
+    rows, _ = speed.newest("attention_gpu")
+    rows = [row for row in rows if row["dtype"] == "bfloat16" and row["pass"] == PASS]
+    times = {(row["case"], row["shape"]): float(row["p50_ms"]) for row in rows}
+    shapes = [shape for case, shape in times if case == OURS]
+    slower = [times[TEXTBOOK, shape] / times[OURS, shape] for shape in shapes]
+    of_se = [times[OURS, shape] / times[REFERENCE, shape] for shape in shapes]
+    held = {(row["case"], row["shape"]): float(row["peak_x"]) - 2 for row in rows}
+    memory = max(held[OURS, shape] / held[TEXTBOOK, shape] for shape in shapes)
+    device = rows[0]["device"].split()[1]
+    networks, _ = speed.newest("models_gpu")
+    steps = {r["network"]: float(r["p50_ms"]) for r in networks if r["work"] == "training step"}
+    head, blocks = (100 * (steps[name] / steps["plain"] - 1) for name in ("head", "every block"))
+    return "\n".join(
+        [
+            "- **Exact and cheap.** The output and every gradient are the paper's, to rounding. On "
+            f"an NVIDIA {device}, forward and backward are {min(slower):.0f} to {max(slower):.0f} "
+            "times as fast as the textbook's, and take "
+            f"{min(of_se):.1f} to {max(of_se):.1f} times as long as squeeze-and-excitation (SE); "
+            f"they need at most {100 * memory:.0f} % of the textbook's memory. A training step of "
+            f"DeepLabV3+ R-50 takes {head:.1f} % longer with PSA in the head, and {blocks:.1f} % "
+            "longer with PSA in every block.",
+            "- **Into trained networks.** It can start as the identity: the first outputs are the "
+            "plain network's, bit for bit.",
+            "- **Results one can trust.** Models that differ in the attention alone start from "
+            "equal weights and see equal crops, so differences are paired by seed, and every "
+            "figure comes with its interval, its cost and its record.",
+        ]
+    )
+
+
+def summary(boards: list[Board]) -> str:
+    """What PSA brings: of each data set, the longest training that was tested."""
+    lines = [
+        "| data | network, steps | attention | seeds | plain | with it "
+        "| difference, 95 % interval |",
+        "|---|---|---|--:|--:|--:|--:|",
+    ]
+    tested = [board for board in boards if board.settled and board.baseline and board.comparisons]
+    longest = {b.about.data: b for b in sorted(tested, key=lambda b: b.about.max_iterations)}
+    for board in longest.values():
+        about, plain = board.about, board.baseline
+        assert plain is not None
+        for label, found in board.comparisons.items():
+            if not label.startswith("PSA") or found.difference is None:
+                continue
+            means = (model.mean_and_sd() for model in (plain, board.models[label]))
+            cells = (
+                f"{about.data}, {about.score}",
+                f"{about.decoder} {about.backbone}, {about.max_iterations}",
+                label,
+                f"{len(found.seeds)}",
+                *(f"{mean:.2f} ± {sd:.2f}" for mean, sd in means),
+                f"{found.difference:+.2f} [{found.low:+.2f}, {found.high:+.2f}]",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def plot() -> Path:
+    """`docs/speed.png`: the textbook, ours and SE, by the size of the map."""
+    rows, _ = speed.newest("attention_gpu")
+    rows = [r for r in rows if r["dtype"] == "bfloat16" and r["pass"] == PASS]
+    rows = [r for r in rows if r["shape"].startswith("8x512x")]
+    figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
+    names = {TEXTBOOK: "PSA, textbook", REFERENCE: "SE", OURS: "PSA, psa_seg"}
+    for case, name in names.items():
+        found = [row for row in rows if row["case"] == case]
+        sizes = [row["shape"].split("x", 2)[2] for row in found]
+        colour, line = speed.DRAWN[case]
+        width = 2.5 if case == OURS else 1.4
+        times = [float(row["p50_ms"]) for row in found]
+        axes.semilogy(sizes, times, line, color=colour, linewidth=width, marker="o", label=name)
+    axes.set_xlabel("height x width of 8 maps of 512 channels")
+    axes.set_ylabel("forward + backward, ms")
+    axes.set_title(f"{rows[0]['dtype']}, {rows[0]['device']}, torch {rows[0]['torch']}", fontsize=9)
+    axes.legend(frameon=False)
+    path = speed.DOCS / "speed.png"
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path
