@@ -46,9 +46,8 @@ def why() -> str:
 def summary(boards: list[Board]) -> str:
     """What PSA brings: of each data set, the longest training that was tested."""
     lines = [
-        "| data | network, steps | attention | seeds | plain | with it "
-        "| difference, 95 % interval |",
-        "|---|---|---|--:|--:|--:|--:|",
+        "| data | attention | plain | with it | difference, 95 % interval |",
+        "|---|---|--:|--:|--:|",
     ]
     tested = [board for board in boards if board.settled and board.baseline and board.comparisons]
     longest = {b.about.data: b for b in sorted(tested, key=lambda b: b.about.max_iterations)}
@@ -61,14 +60,22 @@ def summary(boards: list[Board]) -> str:
             means = (model.mean_and_sd() for model in (plain, board.models[label]))
             cells = (
                 f"{about.data}, {about.score}",
-                f"{about.decoder} {about.backbone}, {about.max_iterations}",
                 label,
-                f"{len(found.seeds)}",
                 *(f"{mean:.2f} ± {sd:.2f}" for mean, sd in means),
                 f"{found.difference:+.2f} [{found.low:+.2f}, {found.high:+.2f}]",
             )
             lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _set_up([*longest.values()])])
+
+
+def _set_up(boards: list[Board]) -> str:
+    """Networks, steps and seeds of some boards."""
+    told = [
+        f"{b.about.data}: {b.about.decoder} {b.about.backbone}, {b.about.max_iterations} steps, "
+        f"{len(b.baseline.counted) if b.baseline else 0} seeds"
+        for b in boards
+    ]
+    return f"Mean ± standard deviation over seeds, in percent. {'; '.join(told)}."
 
 
 def plot() -> Path:
