@@ -10,6 +10,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -22,16 +23,15 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Name a file of the repository that is no page of the site; it has to be there."""
-    here = ROOT if page.file.src_uri == "index.md" else ROOT / "docs"
+    """Name a file of the repository that is no page of the site."""
+    here = ROOT if page.file.src_uri == "index.md" else (DOCS / page.file.src_uri).parent
 
     def named(match: re.Match[str]) -> str:
-        text, target = match[1], match[2].partition("#")[0]
-        if not target.startswith(("../", ".github/")):
-            return match[0]
+        text, target = match[1], match[2]
         path = (here / target).resolve()
-        if not path.exists():
-            raise FileNotFoundError(f"{page.file.src_uri} links to {target}, which is not there")
-        return f"{text} (`{path.relative_to(ROOT)}`)"
+        if path == ROOT / "README.md":
+            return f"[{text}]({'../' * page.file.src_uri.count('/')}index.md)"
+        outside = path.is_relative_to(ROOT) and not path.is_relative_to(DOCS)
+        return f"{text} (`{path.relative_to(ROOT)}`)" if outside and path.exists() else match[0]
 
     return LINK.sub(named, markdown)

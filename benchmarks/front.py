@@ -6,13 +6,14 @@ import matplotlib.pyplot as plt
 
 from benchmarks import speed
 from benchmarks.cases import OURS, REFERENCE, TEXTBOOK
+from benchmarks.words import SUMMARY, WHY
 from psa_seg.leaderboard.board import Board
 
 PASS = "forward_backward"
 
 
-def why() -> str:
-    """Speed, memory and the latest comparison, each in a sentence or two."""
+def why(text: str = WHY) -> str:
+    """Speed, memory and trust, each in a sentence or two."""
     rows, _ = speed.newest("attention_gpu")
     rows = [row for row in rows if row["dtype"] == "bfloat16" and row["pass"] == PASS]
     times = {(row["case"], row["shape"]): float(row["p50_ms"]) for row in rows}
@@ -21,34 +22,24 @@ def why() -> str:
     of_se = [times[OURS, shape] / times[REFERENCE, shape] for shape in shapes]
     held = {(row["case"], row["shape"]): float(row["peak_x"]) - 2 for row in rows}
     memory = max(held[OURS, shape] / held[TEXTBOOK, shape] for shape in shapes)
-    device = rows[0]["device"].split()[1]
     networks, _ = speed.newest("models_gpu")
     steps = {r["network"]: float(r["p50_ms"]) for r in networks if r["work"] == "training step"}
-    head, blocks = (100 * (steps[name] / steps["plain"] - 1) for name in ("head", "every block"))
-    return "\n".join(
-        [
-            "- **Exact and cheap.** The output and every gradient are the paper's, to rounding. On "
-            f"an NVIDIA {device}, forward and backward are {min(slower):.0f} to {max(slower):.0f} "
-            "times as fast as the textbook's, and take "
-            f"{min(of_se):.1f} to {max(of_se):.1f} times as long as squeeze-and-excitation (SE); "
-            f"they need at most {100 * memory:.0f} % of the textbook's memory. A training step of "
-            f"DeepLabV3+ R-50 takes {head:.1f} % longer with PSA in the head, and {blocks:.1f} % "
-            "longer with PSA in every block.",
-            "- **Into trained networks.** It can start as the identity: the first outputs are the "
-            "plain network's, bit for bit.",
-            "- **Results one can trust.** Models that differ in the attention alone start from "
-            "equal weights and see equal crops, so differences are paired by seed, and every "
-            "figure comes with its interval, its cost and its record.",
-        ]
+    return text.format(
+        device=rows[0]["device"].split()[1],
+        least=min(slower),
+        most=max(slower),
+        low=min(of_se),
+        high=max(of_se),
+        memory=100 * memory,
+        head=100 * (steps["head"] / steps["plain"] - 1),
+        blocks=100 * (steps["every block"] / steps["plain"] - 1),
     )
 
 
-def summary(boards: list[Board]) -> str:
+def summary(boards: list[Board], words: tuple[str, str, str] = SUMMARY) -> str:
     """What PSA brings: of each data set, the longest training that was tested."""
-    lines = [
-        "| data | attention | plain | with it | difference, 95 % interval |",
-        "|---|---|--:|--:|--:|",
-    ]
+    heading, note, set_up = words
+    lines = [heading, "|---|---|--:|--:|--:|"]
     tested = [board for board in boards if board.settled and board.baseline and board.comparisons]
     longest = {b.about.data: b for b in sorted(tested, key=lambda b: b.about.max_iterations)}
     for board in longest.values():
@@ -65,17 +56,16 @@ def summary(boards: list[Board]) -> str:
                 f"{found.difference:+.2f} [{found.low:+.2f}, {found.high:+.2f}]",
             )
             lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", _set_up([*longest.values()])])
-
-
-def _set_up(boards: list[Board]) -> str:
-    """Networks, steps and seeds of some boards."""
     told = [
-        f"{b.about.data}: {b.about.decoder} {b.about.backbone}, {b.about.max_iterations} steps, "
-        f"{len(b.baseline.counted) if b.baseline else 0} seeds"
-        for b in boards
+        set_up.format(
+            data=b.about.data,
+            network=f"{b.about.decoder} {b.about.backbone}",
+            steps=b.about.max_iterations,
+            seeds=max(len(found.seeds) for found in b.comparisons.values()),
+        )
+        for b in longest.values()
     ]
-    return f"Mean ± standard deviation over seeds, in percent. {'; '.join(told)}."
+    return "\n".join([*lines, "", f"{note} {'; '.join(told)}."])
 
 
 def plot() -> Path:

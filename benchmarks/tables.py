@@ -16,9 +16,10 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from benchmarks import front, predicting, reliability, speed
+from benchmarks import front, predicting, reliability, speed, words
 from benchmarks.measure import RESULTS
 from psa_seg import PolarizedSelfAttention, attention
+from psa_seg.attention import polarized
 from psa_seg.engine.config import load_config
 from psa_seg.engine.flops import count_flops
 from psa_seg.leaderboard import Board, markdown, metafile, published, read_boards, write
@@ -38,18 +39,6 @@ CONFIGS = ROOT / "configs"
 MAIN = "psa_deeplabv3plus_cityscapes"
 MAP = (1, 256, 64, 128)
 SIZE = f"a map of {'x'.join(map(str, MAP))}"
-FORMS = {  # what psa_seg/ops/naive.py has line by line
-    ("paper", "parallel"): ("the paper's eq. 4; the popular port, most blog posts", "s·v_n"),
-    ("paper", "sequential"): ("the paper's eq. 5; the same port", "s·v_n, of the gated map"),
-    ("official", "parallel"): (
-        "released as `PSA_p`: a channel gate without norm",
-        "a softmax over the *pixels* of q·v_n",
-    ),
-    ("official", "sequential"): (
-        "released as `PSA_s`: a perceptron in its channel gate",
-        "q·θ_n, θ a softmax over the *pixels* of each channel of v",
-    ),
-}
 
 
 def field() -> str:
@@ -68,22 +57,18 @@ def field() -> str:
     return "\n".join([*lines, "", f"For {SIZE}; MFLOPs are those of convolutions and products."])
 
 
-def forms() -> str:
+def forms(told: words.Forms = words.FORMS) -> str:
     """The functions that go by the name of Polarized Self-Attention, side by side."""
-    lines = [
-        "| form, layout | what it is | spatial gate, before its sigmoid | that gate at the start "
-        "| parameters | MFLOPs |",
-        "|---|---|---|--:|--:|--:|",
-    ]
-    for (form, layout), (what, logits) in FORMS.items():
+    lines = [told.heading, "|---|---|---|--:|--:|--:|"]
+    for form, layout in itertools.product(polarized.FORMS, polarized.LAYOUTS):
         torch.manual_seed(0)
         module, x = PolarizedSelfAttention(MAP[1], form, layout), torch.randn(MAP)
         gate = module.gates_of(x).spatial
         assert gate is not None
-        cells = (what, logits, f"{gate.min():.4f} to {gate.max():.4f}", _costs(module))
+        least, most = f"{gate.min():.4f}", f"{gate.max():.4f}"
+        cells = (*told.rows[form, layout], told.between.format(least, most), _costs(module))
         lines.append(f"| `{form}`, `{layout}` | {' | '.join(cells)} |")
-    symbols = "v_n: values of a pixel; q: mean query; s: its softmax over channels"
-    return "\n".join([*lines, "", f"{symbols}. For {SIZE} of noise."])
+    return "\n".join([*lines, "", told.note.format(size="x".join(map(str, MAP)))])
 
 
 def _costs(module: nn.Module) -> str:
@@ -211,6 +196,13 @@ def _attention(config: Config) -> str:
 DOCS = ROOT / "docs"
 PAGES: dict[Path, dict[str, Callable[[], str]]] = {
     README: {"why": front.why, "summary": lambda: front.summary(of_real())},
+    DOCS / "zh/README.md": {
+        "why in Chinese": lambda: front.why(words.WHY_ZH),
+        "summary in Chinese": lambda: front.summary(of_real(), words.SUMMARY_ZH),
+    },
+    DOCS / "zh/attention.md": {"forms in Chinese": lambda: forms(words.FORMS_ZH)},
+    DOCS / "zh/configs.md": {"configs": configs},
+    DOCS / "zh/speed.md": {"why in Chinese": lambda: front.why(words.WHY_ZH)},
     DOCS / "attention.md": {"forms": forms},
     DOCS / "rivals.md": {"field": field},
     DOCS / "configs.md": {"configs": configs},

@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = ROOT / ".github/CONTRIBUTING.md"
 PAGES = [ROOT / "README.md", CONTRIBUTING, *sorted((ROOT / "docs").rglob("*.md"))]
+CHINESE = sorted((ROOT / "docs/zh").glob("*.md"))
 BEFORE = (
     *("quick-start", "use-it", "which-of-the-four", "others-checkpoints", "its-rivals"),
     *("your-data", "your-pictures", "train-and-test", "results", "how-it-works", "the-code"),
@@ -67,6 +68,14 @@ def test_what_readme_shows_is_run():
     elsewhere = ("iter_700.pth --demo", "mine.py --demo")  # tools/test_tools.py, test_recipes.py
     for words in others:
         assert words in shown or " ".join(words).partition(" --show")[0].endswith(elsewhere), words
+
+
+@pytest.mark.parametrize("page", CHINESE, ids=lambda page: page.name)
+def test_chinese_pages_have_the_code_of_the_english(page):
+    english = ROOT / ("README.md" if page.name == "README.md" else f"docs/{page.name}")
+    ours, theirs = (re.findall(r"```.*?```", p.read_text(), re.DOTALL) for p in (page, english))
+    assert ours == theirs
+    assert theirs or page.name == "speed.md"
 
 
 def test_the_rival_of_contributing_joins():
