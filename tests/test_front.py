@@ -1,5 +1,6 @@
 """README is short, what it shows is run somewhere, and links lead somewhere, old ones on."""
 
+import json
 import re
 import shlex
 
@@ -76,6 +77,16 @@ def test_chinese_pages_have_the_code_of_the_english(page):
     ours, theirs = (re.findall(r"```.*?```", p.read_text(), re.DOTALL) for p in (page, english))
     assert ours == theirs
     assert theirs or page.name == "speed.md"
+
+
+def test_the_notebook_has_its_outputs():
+    """.ci/run executes it."""
+    cells = json.loads((ROOT / "examples/first_look.ipynb").read_text())["cells"]
+    outputs = [cell["outputs"] for cell in cells if cell["cell_type"] == "code"]
+    assert all(outputs)
+    kinds = [output["output_type"] for given in outputs for output in given]
+    assert "error" not in kinds
+    assert sum("image/png" in o.get("data", {}) for given in outputs for o in given) == 3
 
 
 def test_the_rival_of_contributing_joins():
