@@ -109,6 +109,11 @@ def load_config(path: str) -> Config:
             has at its top what nothing reads there.
     """
     path = str(shipped.config(path))
+    if not path.endswith((".py", ".yaml", ".yml", ".json")):
+        raise UserError(
+            f"no config, which would be a .py: {Path(path).resolve()}\n"
+            "  do         name a config here; a checkpoint comes after it"
+        )
     try:
         config = Config.fromfile(path, import_custom_modules=False)
     except Exception as error:  # a config is a program: whatever it raises is its author's to read

@@ -1,7 +1,7 @@
 """An experiment's YAML file, and the runs that it stands for.
 
-    config: baseline_deeplabv3plus_camvid  # one that comes along, or a path from this file's folder
-    records: ../results/camvid                               # where finished runs leave theirs
+    config: baseline_deeplabv3plus_camvid  # that comes along; or a path from this file's folder
+    records: ../results/camvid             # where finished runs leave theirs
     seeds: [0, 1, 2]
     attentions:                # what a table calls it: its config; nothing for the plain network
       none:
@@ -131,7 +131,7 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(
             f"experiment cannot be read: {path}\n  {error}\n"
-            "  do         see benchmarks/experiments/ for files that are right"
+            "  do         python -m pydoc psa_seg.sweep.experiment shows one that is right"
         ) from error
     wanted = NEEDED | {key: kind for key, (kind, _) in OPTIONAL.items()}
     if not isinstance(read, dict):
@@ -244,5 +244,5 @@ def _place(path: str, template: Any, attention: Any) -> dict[str, Any]:
 def _wrong(path: str, what: str) -> UserError:
     return UserError(
         f"{what}\n  where      {path}\n"
-        "  do         see benchmarks/experiments/ for files that are right"
+        "  do         python -m pydoc psa_seg.sweep.experiment shows one that is right"
     )
