@@ -61,7 +61,7 @@ def told(text: str) -> str:
     names = {file: tool for tool, file in FILES.items()}
     tools = "|".join(map(re.escape, names))
     text = re.sub(rf"(python )?\btools/({tools})", lambda found: words(names[found[2]]), text)
-    return re.sub(r"\bconfigs/(\w+)\.py\b", r"\1", text)
+    return re.sub(r"\bconfigs/([\w/]+)\.py\b", r"\1", text)
 
 
 def names() -> list[str]:

@@ -154,7 +154,8 @@ def test_a_config_of_ones_own_has_one_of_ours_as_its_base(tmp_path):
     assert config.label == "mine"
     assert "_scope_" not in config.pretty_text
     assert fingerprint(config) == fingerprint(base)
-    (tmp_path / "child.py").write_text('_base_ = "own.py"\nmodell = dict()\n')
+    own.write_text(f"{own.read_text()}modell = dict()\n")
+    (tmp_path / "child.py").write_text('_base_ = "own.py"\n')
     with pytest.raises(UserError, match=r"nothing reads 'modell'"):
         load_config(str(tmp_path / "child.py"))
     own.write_text('_base_ = "psa_seg::nothing.py"\n')
