@@ -71,7 +71,7 @@ def main() -> None:
 
 def identify() -> None:
     """Read the rest of the command line, and tell what there is."""
-    parser = tool.Parser(prog=f"convert_checkpoint.py {IDENTIFY}")
+    parser = tool.Parser(prog=f"{Path(sys.argv[0]).name} {IDENTIFY}")
     parser.add_argument(
         "what", metavar="FILE_OR_MODULE", help="a checkpoint; FILE.py:CLASS; PACKAGE.MODULE:CLASS"
     )

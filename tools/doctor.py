@@ -4,9 +4,10 @@ import contextlib
 import sys
 from pathlib import Path
 
+from psa_seg import shipped
 from psa_seg.engine import tool
 
-LIGHT = Path(__file__).parents[1] / "configs/psa_deeplabv3plus_mobilenetv2_cityscapes.py"
+LIGHT = shipped.CONFIGS / "psa_deeplabv3plus_mobilenetv2_cityscapes.py"
 
 
 def main() -> None:

@@ -120,7 +120,7 @@ def _require_sense(order: Order) -> None:
     if order.kind == "deeplabv3plus" and not order.config:
         raise UserError(
             "deeplabv3plus needs the model that has the attention\n"
-            "  do         give --config configs/psa_identity_deeplabv3plus_cityscapes.py, say"
+            "  do         give --config psa_identity_deeplabv3plus_cityscapes, say"
         )
     if not order.out.parent.is_dir():
         raise UserError(f"no such folder: {order.out.parent}\n  do         make it")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from psa_seg import shipped
 from psa_seg.attention import PolarizedSelfAttention
 
 State = Mapping[str, Tensor]
@@ -41,7 +42,7 @@ class Kind(NamedTuple):
 CHANNEL = ("ch_wq.weight", "ch_wv.weight", "ch_wz.weight", "ln.weight")
 SPATIAL = ("sp_wq.weight", "sp_wv.weight")
 OFFICIAL = ("conv_q_right.weight", "conv_v_right.weight", "conv_q_left.weight")
-TOOL = "python tools/convert_checkpoint.py"
+TOOL = shipped.words("convert")
 PORT = "Polarized Self-Attention as in the paper and its popular port"
 BOTH = "--layout parallel, or sequential: their keys are the same; the name of its class says which"
 NOT_OURS = "no weight of it fits here"

@@ -10,7 +10,7 @@ from psa_seg.attention.base import Attention
 from psa_seg.checkpoints.target import State, attentions
 from psa_seg.errors import UserError
 
-DO = "  do         give a config like configs/psa_identity_deeplabv3plus_cityscapes.py"
+DO = "  do         give a config like psa_identity_deeplabv3plus_cityscapes"
 
 
 def insert(state: State, model: nn.Module) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from psa_seg import shipped
 from psa_seg.datasets.colours import differing, rgb
 from psa_seg.datasets.labels import IGNORED
 from psa_seg.datasets.masks import LARGEST
@@ -105,6 +106,6 @@ def fault(path: Path, what: str) -> UserError:
     """The message for what is wrong in a data file."""
     return UserError(
         f"{what}\n  where      {path}\n"
-        "  do         correct it as docs/your_data.md says; tools/doctor.py --data FOLDER writes "
-        "one"
+        "  do         correct it as docs/your_data.md says; "
+        f"{shipped.words('doctor')} --data FOLDER\n             writes one"
     )

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from psa_seg import shipped
 from psa_seg.errors import UserError
 from psa_seg.models.placement import PARTS
 from psa_seg.records.fingerprint import look_up
@@ -52,6 +53,7 @@ OF_A_CROP = (
     "what is made of it: of a crop_size\n"
     "             train_dataloader.dataset.pipeline.3.crop_size and model.data_preprocessor.size"
 )
+BASES = f"  do         take those in {shipped.CONFIGS} as a base"
 RATE = "optim_wrapper.optimizer.lr"
 # Our own options of a config, with their types and defaults.
 OWN: dict[str, tuple[type, Any]] = {
@@ -81,15 +83,37 @@ READ = {
 }
 
 
+OURS = "psa_seg::"
+_base_of_mmengine = Config._get_cfg_path
+
+
+def _base(given: str, path: str) -> tuple[str, str | None]:
+    """Path of a base that the config at `path` names, and its scope; `psa_seg::NAME.py` is ours.
+
+    mmengine itself would look for ours in installed packages alone, find none without a folder in
+    its name, and have every part of the model sought in a scope `psa_seg`.
+    """
+    if not given.startswith(OURS):
+        return _base_of_mmengine(given, path)
+    return str(shipped.CONFIGS / given.removeprefix(OURS)), None
+
+
+Config._get_cfg_path = staticmethod(_base)
+
+
 def load_config(path: str) -> Config:
-    """The config at `path`; nothing that it names is imported yet.
+    """The config at `path`, or of that name; nothing that it names is imported yet.
 
     Raises:
-        UserError: where the file is missing, cannot be read as a config, or has at its top what
-            nothing reads there.
+        UserError: where there is none (see `shipped.config`), or it cannot be read as a config, or
+            has at its top what nothing reads there.
     """
-    if not Path(path).is_file():
-        raise UserError(f"config not found: {path}\n  the ones that come along are in configs/")
+    path = str(shipped.config(path))
+    if not path.endswith((".py", ".yaml", ".yml", ".json")):
+        raise UserError(
+            f"no config, which would be a .py: {Path(path).resolve()}\n"
+            "  do         name a config here; a checkpoint comes after it"
+        )
     try:
         config = Config.fromfile(path, import_custom_modules=False)
     except Exception as error:  # a config is a program: whatever it raises is its author's to read
@@ -108,15 +132,14 @@ def load_config(path: str) -> Config:
         raise UserError(
             f"config has no {', '.join(missing)}: {path}\n"
             + why * any(key.startswith("val_") for key in missing)
-            + "  do         take the configs in configs/ as a base"
+            + BASES
         )
     kinds: dict[str, Any] = {"default_scope": str}
     kinds |= dict.fromkeys(("param_scheduler", "val_evaluator", "test_evaluator"), (list, dict))
     wrong = [key for key in NEEDED if not isinstance(config[key], kinds.get(key, dict))]
     if wrong:
         raise UserError(
-            f"{wrong[0]} is {config[wrong[0]]!r:.60}, and must be a dict(...): {path}\n"
-            "  do         take the configs in configs/ as a base"
+            f"{wrong[0]} is {config[wrong[0]]!r:.60}, and must be a dict(...): {path}\n" + BASES
         )
     _refuse_misplaced(config)
     for key, default in {"load_from": None, "resume": False}.items():
@@ -169,7 +192,7 @@ def _left_alone(path: str) -> Iterator[tuple[str, str]]:
     yield from ((path, name) for name in found if name not in used)
     if "_base_" in found:
         for base in Config._get_base_files(path):
-            yield from _left_alone(str(Path(path).parent / base))
+            yield from _left_alone(Config._get_cfg_path(base, path)[0])
 
 
 def _has_base(path: str) -> bool:
@@ -182,8 +205,9 @@ def _has_base(path: str) -> bool:
 
 def _changed(config: Config, names: Collection[str]) -> Iterator[str]:
     """Those of `names` that are variables of a base's with another value."""
-    folder, bases = Path(config.filename).parent, Config._get_base_files(config.filename)
-    for base in (Config.fromfile(folder / b, import_custom_modules=False) for b in bases):
+    files = Config._get_base_files(config.filename)
+    for file in (Config._get_cfg_path(base, config.filename)[0] for base in files):
+        base = Config.fromfile(file, import_custom_modules=False)
         yield from (n for n in names if n not in READ and n in base and base[n] != config[n])
 
 

@@ -17,6 +17,7 @@ from mmengine.dist import (
 )
 from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
+from psa_seg import shipped
 from psa_seg.engine import failing, signals
 from psa_seg.errors import DataError, UserError
 
@@ -38,7 +39,7 @@ def start(launcher: str) -> None:
     if "LOCAL_RANK" not in os.environ:
         raise UserError(
             "--launcher pytorch is for processes that torchrun starts\n"
-            "  do         tools/dist_train.sh CONFIG GPUS, or leave --launcher out"
+            f"  do         {shipped.TOOLS}/dist_train.sh CONFIG GPUS, or leave --launcher out"
         )
     gpus, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
     if gpus and int(os.environ["LOCAL_WORLD_SIZE"]) > gpus:

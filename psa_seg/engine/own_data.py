@@ -8,6 +8,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from psa_seg import shipped
 from psa_seg.datasets.data_file import NAME, SPLITS, DataFile, data_file, read_data_file
 from psa_seg.datasets.folder import split_pairs
 from psa_seg.datasets.headers import header
@@ -55,7 +56,7 @@ def _of_folder(folder: Path, classes: str | None) -> DataFile:
         raise UserError(
             f"{folder} has no {NAME}, and no images/train, images/val, masks/train, masks/val\n"
             f"  do         write a {NAME}, or have one written from what lies there:\n"
-            f"             python tools/doctor.py --data {folder}"
+            f"             {shipped.words('doctor')} --data {folder}"
         )
     read: dict[str, Any] = {k: {s: f"{k}/{s}" for s in splits} for k in ("images", "masks")}
     names = [name.strip() for name in classes.split(",")] if classes else ["0", "1"]
@@ -77,7 +78,7 @@ def _of_folder(folder: Path, classes: str | None) -> DataFile:
             f"masks in {folder} do not hold class numbers 0, 1, ..., but {sorted(found)[:8]} "
             f"(of {len(found)}, and maybe {IGNORED}, which is ignored)\n"
             f"  do         say what each value is, in a {NAME}; one is written by\n"
-            f"             python tools/doctor.py --data {folder}"
+            f"             {shipped.words('doctor')} --data {folder}"
         )
     names = [f"class {i}" for i in range(len(found))]
     print(
@@ -137,7 +138,8 @@ def use_data(config: Config, data: DataFile) -> None:
 def _unknown_step(config: Config, what: str) -> UserError:
     return UserError(
         f"--data does not know which sizes {what} should have for these images: {config.filename}\n"
-        "  do         take Resize or RandomResize in the pipelines, as configs/_base_/datasets have"
+        "  do         take Resize or RandomResize in the pipelines, as those in\n"
+        f"             {shipped.CONFIGS}/_base_/datasets have"
     )
 
 

@@ -19,7 +19,7 @@ from mmseg.registry import DATASETS, MODELS, OPTIMIZERS
 from torch import nn
 from torch.utils.data import DataLoader
 
-from psa_seg import files
+from psa_seg import files, shipped
 from psa_seg.checkpoints import names
 from psa_seg.checkpoints.reading import load_checkpoint, state_dict
 from psa_seg.datasets.loading import NamingDataset
@@ -95,7 +95,7 @@ class PairedRunner(Runner):
             raise UserError(
                 "train_cfg.type must be 'ReplayableTrainLoop'\n"
                 "  why        there, train_dataloader.batch_size counts the images on all GPUs\n"
-                "  do         take configs/_base_/schedules/sgd_poly.py as a base"
+                f"  do         take {shipped.CONFIGS}/_base_/schedules/sgd_poly.py as a base"
             )
         stop_at(check_found(self.cfg.model, self.bare_model))
         if self.cfg.get("checkpoint_activations"):

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from psa_seg import trust
+from psa_seg import shipped, trust
 from psa_seg.engine import failing, signals
 from psa_seg.errors import UserError
 
@@ -19,7 +19,14 @@ READER_LEFT = 141  # as a shell has it of a process that SIGPIPE ended
 
 
 class Parser(argparse.ArgumentParser):
-    """One whose message is printed by one of several processes."""
+    """One whose message is printed by one of several processes, and whose help names our tools."""
+
+    def format_help(self) -> str:
+        """The help, in which tools and configs are called as the user calls them."""
+        self.description = shipped.told(self.description or "")
+        for action in self._actions:
+            action.help = shipped.told(action.help or "")
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Print it, and end.

@@ -1,6 +1,7 @@
 """torchrun on this machine's part of a job, with the last word about what ended it.
 
     python -m psa_seg.engine.torchrun PROCESSES [--max-restarts N] SCRIPT [ARGUMENTS]
+    python -m psa_seg.engine.torchrun PROCESSES [--max-restarts N] -m psa_seg train [ARGUMENTS]
 
 Several machines: NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT in the environment, as usual.
 torchrun itself would print a traceback of its own below a program's message, take for the first

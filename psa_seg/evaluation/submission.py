@@ -22,7 +22,7 @@ from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 from PIL import Image
 
-from psa_seg import files
+from psa_seg import files, shipped
 from psa_seg.datasets.labels import CLASSES, LABEL_ID_OF
 from psa_seg.errors import UserError
 
@@ -218,7 +218,8 @@ def _refuse(where: Path, found: Survey, ids: str | None) -> None:
     remedy = "  do         mend these, and run the same command again"
     held = frozenset().union(*found.ids.values())
     if ids == "label" and faults["ids"] and held <= IDS["train"]:
-        remedy = "  do         these are train ids: tools/format_cityscapes.py FOLDER converts them"
+        tool = shipped.words("format-cityscapes")
+        remedy = f"  do         these are train ids: {tool} FOLDER converts them"
     raise UserError("\n".join([f"no submission to Cityscapes: {where}", *lines, remedy]))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from mmengine.dataset import Compose
 from PIL import Image, ImageOps
 
+from psa_seg import shipped
 from psa_seg.datasets.headers import header
 from psa_seg.datasets.loading import fault
 from psa_seg.errors import DataError, UserError
@@ -64,7 +65,7 @@ def load_picture(load: Any, rest: Compose, picture: Picture, bgr: bool) -> Item:
 
 def _read(load: Any, path: Path) -> dict[str, Any]:
     if path.suffix.lower() in VIDEOS:
-        raise DataError(f"a video, and no picture: {path}\n  do         tools/predict.py")
+        raise DataError(f"a video, and no picture: {path}\n  do         {shipped.words('predict')}")
     try:
         header(path)  # before anything decodes it
     except OSError as error:  # one that may not be read, of many

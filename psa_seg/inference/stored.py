@@ -22,6 +22,7 @@ from mmseg.registry import MODELS, TRANSFORMS
 from torch import nn
 
 import psa_seg.registered  # noqa: F401
+from psa_seg import shipped
 from psa_seg.checkpoints import shared
 from psa_seg.checkpoints.reading import classes_of, config_of, load_checkpoint, state_dict
 from psa_seg.datasets.colours import RGB, differing
@@ -130,7 +131,7 @@ def _file(name: str) -> str:
         kind = f"is a folder without {shared.WEIGHTS}" if path.is_dir() else "not found"
         raise UserError(
             f"checkpoint {kind}: {name}\n"
-            "  do         name a file, iter_*.pth, or a folder that tools/share.py wrote"
+            f"  do         name a file, iter_*.pth, or a folder that {shipped.words('share')} wrote"
         )
     return str(path)
 

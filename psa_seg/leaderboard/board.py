@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from psa_seg import shipped
 from psa_seg.errors import UserError
 from psa_seg.leaderboard.model import Model
 from psa_seg.leaderboard.paired import Comparison, compare
@@ -177,7 +178,7 @@ def read_boards(folder: str) -> Boards:
     if not complete:
         raise UserError(
             "\n  ".join([f"no records of runs that have ended in {folder}", *left_out])
-            + "\n  do         train some: tools/train.py, or tools/sweep.py"
+            + f"\n  do         train some: {shipped.words('train')}, or {shipped.words('sweep')}"
         )
     groups: dict[Group, dict[Path, Record]] = {}
     for path, record in complete.items():

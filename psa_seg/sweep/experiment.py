@@ -1,7 +1,7 @@
 """An experiment's YAML file, and the runs that it stands for.
 
-    config: ../../configs/baseline_deeplabv3plus_camvid.py   # from this file's folder
-    records: ../results/camvid                               # where finished runs leave theirs
+    config: baseline_deeplabv3plus_camvid  # that comes along; or a path from this file's folder
+    records: ../results/camvid             # where finished runs leave theirs
     seeds: [0, 1, 2]
     attentions:                # what a table calls it: its config; nothing for the plain network
       none:
@@ -32,7 +32,6 @@ model has its run, a table tests nothing of it.
 import itertools
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,6 +39,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from psa_seg import shipped
 from psa_seg.datasets import strict_yaml
 from psa_seg.errors import UserError
 
@@ -100,8 +100,8 @@ class Experiment(NamedTuple):
         return self.work_dirs / self.path.stem / run.name
 
     def command(self) -> list[str]:
-        """The command that this process was given, without what is to be done."""
-        return [sys.argv[0], str(self.path), "--work-dirs", str(self.work_dirs)]
+        """The command line that this process was given, without what is to be done."""
+        return [*shipped.command(), str(self.path), "--work-dirs", str(self.work_dirs)]
 
     def find(self, name: str) -> Run:
         """The run of this name, or number.
@@ -131,7 +131,7 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(
             f"experiment cannot be read: {path}\n  {error}\n"
-            "  do         see benchmarks/experiments/ for files that are right"
+            "  do         python -m pydoc psa_seg.sweep.experiment shows one that is right"
         ) from error
     wanted = NEEDED | {key: kind for key, (kind, _) in OPTIONAL.items()}
     if not isinstance(read, dict):
@@ -165,7 +165,7 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
     _require_differing(path, [run for run in runs if run.seed == runs[0].seed])
     return Experiment(
         path=file,
-        config=file.parent / full["config"],
+        config=_config(path, full["config"]),
         records=file.parent / full["records"],
         work_dirs=Path(work_dirs),
         amp=full["amp"],
@@ -177,6 +177,14 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
         exploratory=full["exploratory"],
         runs=runs,
     )
+
+
+def _config(path: str, given: str) -> Path:
+    """The file of the config that an experiment names."""
+    try:
+        return shipped.config(given, Path(path).parent)
+    except UserError as error:
+        raise UserError(f"{error}\n  where      config in {path}") from error
 
 
 def _require_labels(path: str, key: str, read: dict[str, Any], labels: Sequence[str]) -> None:
@@ -236,5 +244,5 @@ def _place(path: str, template: Any, attention: Any) -> dict[str, Any]:
 def _wrong(path: str, what: str) -> UserError:
     return UserError(
         f"{what}\n  where      {path}\n"
-        "  do         see benchmarks/experiments/ for files that are right"
+        "  do         python -m pydoc psa_seg.sweep.experiment shows one that is right"
     )

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -190,7 +189,7 @@ def _start(experiment: Experiment, run: Run, place: str, slots: int, task: TaskI
     path = Path(f"{experiment.work_dir_of(run)}.log")
     path.parent.mkdir(parents=True, exist_ok=True)
     log = path.open("ab")
-    command = [sys.executable, *experiment.command(), "--run", run.name]
+    command = [*experiment.command(), "--run", run.name]
     since = time.time()
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
     log.close()

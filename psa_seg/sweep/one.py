@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 from mmengine.config import Config
 
-from psa_seg import files
+from psa_seg import files, shipped
 from psa_seg.datasets.data_file import DataFile
 from psa_seg.datasets.synthetic import prepare as draw
 from psa_seg.engine import launch, prepare, weights
@@ -61,7 +61,7 @@ def _configured(experiment: Experiment, run: Run) -> Config:
         raise UserError(
             f"{experiment.config} has an attention of its own\n"
             f"  where      config in {experiment.path}\n"
-            "  do         take a plain one, configs/baseline_*.py"
+            "  do         take a plain one, baseline_*"
         )
     data = _data(experiment.data) if experiment.data else None
     if experiment.demo and data:
@@ -83,7 +83,8 @@ def _configured(experiment: Experiment, run: Run) -> Config:
     if not any(hook.get("type") == "ReportHook" for hook in config.get("custom_hooks") or ()):
         raise UserError(
             f"a run without ReportHook in custom_hooks leaves no record: {experiment.path}\n"
-            "  do         leave custom_hooks as configs/_base_/default_runtime.py has them"
+            "  do         leave custom_hooks as they are in\n"
+            f"             {shipped.CONFIGS}/_base_/default_runtime.py"
         )
     config.label, config.resume = run.label, True
     config.exploratory, config.score = experiment.exploratory, experiment.score

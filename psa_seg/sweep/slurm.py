@@ -1,7 +1,6 @@
 """The runs of an experiment as a Slurm array: each task is one run."""
 
 import shlex
-import sys
 
 from psa_seg.errors import UserError
 from psa_seg.sweep.experiment import Experiment
@@ -37,7 +36,7 @@ def array_script(experiment: Experiment) -> str:
     names = [run.name for run in experiment.missing()]
     if not names:
         raise UserError(f"nothing is missing: every run of {experiment.path} has its record")
-    command = shlex.join([sys.executable, *experiment.command()])
+    command = shlex.join(experiment.command())
     return SCRIPT.format(
         name=experiment.path.stem, last=len(names) - 1, names=" ".join(names), command=command
     )

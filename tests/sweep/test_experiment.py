@@ -99,7 +99,7 @@ def test_runs_work_where_they_are_told_to(tmp_path):
     found = read_experiment(str(path), str(tmp_path / "scratch"))
     run = found.find("none_seed0")
     assert one.configure(found, run).work_dir == str(tmp_path / "scratch/trial/none_seed0")
-    assert found.command()[1:] == [str(path), "--work-dirs", str(tmp_path / "scratch")]
+    assert found.command()[2:] == [str(path), "--work-dirs", str(tmp_path / "scratch")]
 
 
 def test_a_run_is_its_config(tmp_path):

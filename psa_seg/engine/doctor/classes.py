@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
+from psa_seg import shipped
 from psa_seg.datasets.labels import IGNORED
 from psa_seg.engine.doctor.data import WHOLE, leaves, within
 from psa_seg.engine.doctor.masks import ignored_id
@@ -142,8 +143,9 @@ def _wrong_head(config: Config, key: str, head: Any) -> Iterator[str]:
                 f"{config.filename}: {len(weights)} weights for {wanted} "
                 f"{'output channel' if one else 'classes'}\n"
                 f"  where      {where}.class_weight\n"
-                "  do         give one for each, in the order of the data set's; tools/doctor.py "
-                f"--suggest-weights\n             makes some, {where}.class_weight=None has none"
+                "  do         give one for each, in the order of the data set's; "
+                f"{shipped.words('doctor')}\n             --suggest-weights makes some, "
+                f"{where}.class_weight=None has none"
             )
         elif any(isinstance(w, bool) or not isinstance(w, int | float) or w < 0 for w in weights):
             yield (

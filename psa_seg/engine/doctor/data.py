@@ -11,6 +11,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from PIL.Image import getmodebandnames
 
+from psa_seg import shipped
 from psa_seg.datasets import FolderDataset
 from psa_seg.datasets.headers import Header, header
 from psa_seg.datasets.transforms import of_another_size
@@ -148,12 +149,13 @@ def _absence(config: Config, dataset: ConfigDict, problem: str, path: Path) -> s
             f"  do         correct data_root and data_prefix of this {dataset.type}, in "
             f"{config.filename}"
         )
+    train = f"{shipped.words('train')} {shipped.name(config.filename)}"
     return (
         f"{config.data_name}: {problem}\n"
         f"  looked in  {path.resolve()}\n"
         f"  get it     {config.data_help}\n"
-        f"  or yours   python tools/train.py {config.filename} --data FOLDER_OR_YAML\n"
-        f"  meanwhile  python tools/train.py {config.filename} --demo\n"
+        f"  or yours   {train} --data FOLDER_OR_YAML\n"
+        f"  meanwhile  {train} --demo\n"
         "             (synthetic street scenes; minutes on a laptop, nothing to get)"
     )
 

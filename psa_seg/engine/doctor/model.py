@@ -13,6 +13,7 @@ from mmseg.models.backbones import TIMMBackbone
 from mmseg.registry import MODELS
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from psa_seg import shipped
 from psa_seg.engine.explain import meant, meant_by, near, options
 from psa_seg.models import LeanEncoderDecoder
 from psa_seg.ops.choice import VARIABLE, chosen, interpreted
@@ -95,7 +96,7 @@ def check_views(config: Config) -> list[str]:
     if "tta_model" not in config or "tta_pipeline" not in config:
         return [
             f"--tta needs tta_model and tta_pipeline: {config.filename}\n"
-            "  do         take the bases of configs/, which have both, or leave --tta out"
+            f"  do         take the bases of {shipped.CONFIGS}, which have both, or leave --tta out"
         ]
     kind = config.model.type
     lean = issubclass(MODELS.get(kind), LeanEncoderDecoder)

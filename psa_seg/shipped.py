@@ -1,0 +1,103 @@
+"""What comes along with the library, configs and tools: where they are, how they are called."""
+
+import difflib
+import os
+import re
+import sys
+from pathlib import Path
+
+from psa_seg.errors import UserError
+
+_PACKAGE = Path(__file__).resolve().parent
+_HOME = _PACKAGE if (_PACKAGE / "tools").is_dir() else _PACKAGE.parent  # installed, or a clone
+CONFIGS, TOOLS = _HOME / "configs", _HOME / "tools"
+COMMAND, MODULE = "psa-seg", "python -m psa_seg"
+_SAME = ("train", "test", "predict", "export", "doctor", "sweep", "leaderboard", "share")
+FILES = {  # of the tools, by their names as commands
+    **{tool: f"{tool}.py" for tool in _SAME},
+    "convert": "convert_checkpoint.py",
+    "format-cityscapes": "format_cityscapes.py",
+}
+
+
+def begin(program: str, tool: str, arguments: list[str]) -> None:
+    """Let `sys.argv` be a tool's, in a form by which the functions below know who called it.
+
+    Args:
+        program: path of the command, or `MODULE`.
+        tool: its name as a command.
+        arguments: of the tool.
+    """
+    sys.argv = [f"{program} {tool}", *arguments]  # argparse calls it by what is behind a slash
+
+
+def _by_command() -> tuple[str, str] | None:
+    """Program and tool, as `begin` had them; None of a tool's file, or of no tool."""
+    program, _, tool = sys.argv[0].rpartition(" ")
+    return (program, tool) if program and tool in FILES else None
+
+
+def words(tool: str) -> str:
+    """How this user calls a tool: `python tools/train.py`, `psa-seg train`."""
+    script = Path(sys.argv[0])
+    if script.resolve().parent == TOOLS:
+        return f"python {script.with_name(FILES[tool])}"
+    program, _ = _by_command() or (COMMAND, "")
+    return f"{os.path.basename(program)} {tool}"
+
+
+def command() -> list[str]:
+    """What has started this tool, and would start it again, without its arguments."""
+    if called := _by_command():
+        program, tool = called
+        return [sys.executable, *(MODULE.split()[1:] if program == MODULE else [program]), tool]
+    return [sys.executable, sys.argv[0]]
+
+
+def told(text: str) -> str:
+    """A help text, which is written for a clone, with tools and configs as this user calls them."""
+    if not _by_command():
+        return text
+    names = {file: tool for tool, file in FILES.items()}
+    tools = "|".join(map(re.escape, names))
+    text = re.sub(rf"(python )?\btools/({tools})", lambda found: words(names[found[2]]), text)
+    return re.sub(r"\bconfigs/([\w/]+)\.py\b", r"\1", text)
+
+
+def names() -> list[str]:
+    """Of all configs that come along: `psa_deeplabv3plus_cityscapes`, `timm/psa_...`."""
+    paths = (path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.py"))
+    return sorted(p.with_suffix("").as_posix() for p in paths if p.parts[0] != "_base_")
+
+
+def name(path: str) -> str:
+    """What finds this config again: its path, or the name, by which it was found."""
+    inside = Path(path).is_absolute() and Path(path).is_relative_to(CONFIGS)
+    return Path(path).relative_to(CONFIGS).with_suffix("").as_posix() if inside else path
+
+
+def config(given: str, folder: Path = Path()) -> Path:
+    """The config file that is meant: the user's own, or else one that comes along.
+
+    Args:
+        given: a path, or a name out of `names`, with or without `.py` and `configs/`.
+        folder: from which a path starts.
+
+    Raises:
+        UserError: where there is neither.
+    """
+    path = folder / given
+    if path.is_file():
+        return path
+    known, meant = names(), given.removeprefix("configs/").removesuffix(".py")
+    if meant in known:
+        return CONFIGS / f"{meant}.py"
+    kind = "is a folder" if path.is_dir() else "not found"
+    there = sorted(p.name for p in path.parent.glob("*.*")) if path.parent.is_dir() else []
+    near = [str(Path(given).with_name(one)) for one in difflib.get_close_matches(path.name, there)]
+    near += difflib.get_close_matches(meant, known)
+    raise UserError(
+        f"config {kind}: {given}\n  looked for {path.resolve()}\n"
+        + f"  meant      {', or '.join(near)}?\n" * bool(near)
+        + f"  do         name a file, or, by its name, one of those in {CONFIGS}"
+    )
