@@ -8,7 +8,6 @@ they look names up with, and build plugins with, is mmengine's and mmcv's. YOLOv
 import re
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import torch
@@ -131,7 +130,7 @@ def test_mmsegmentation(tmp_path):
     """Pasted into a config file below a base, it trains what it says."""
     base = ROOT / "configs/baseline_deeplabv3plus_cityscapes.py"
     path = tmp_path / "mine.py"
-    path.write_text(f'_base_ = ["{base}"]\n{recipe("PolarizedNeck")}')
+    path.write_text(f'_base_ = ["{base}"]\n{recipe("on the ASPP output")}')
     config = load_config(str(path))
     shrink(config, tmp_path)
     found = find(MODELS.build(config.model))
@@ -143,18 +142,25 @@ def test_mmsegmentation(tmp_path):
     assert {type(attention) for attention in found.values()} == {PolarizedSelfAttention}
 
 
-def test_the_whole_config_file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("configs").symlink_to(ROOT / "configs")
-    Path("mine.py").write_text(recipe("_base_"))
-    config = load_config("mine.py")
-    plain = load_config(str(ROOT / recipe("_base_").split('"')[1]))
+def test_the_whole_config_file(tmp_path):
+    text = recipe("psa_seg::baseline")
+    (tmp_path / "mine.py").write_text(text)
+    config = load_config(str(tmp_path / "mine.py"))
+    plain = load_config(text.split('"')[1].removeprefix("psa_seg::"))
     for each in (config, plain):
         shrink(each, tmp_path)
     ours, theirs = (MODELS.build(each.model).state_dict() for each in (config, plain))
     more = ours.keys() - theirs.keys()
     assert theirs.keys() < ours.keys()
     assert {key.partition(".attention.")[0] for key in more} == {"decode_head"}
+
+
+def test_any_model_of_mmsegmentation(tmp_path):
+    (tmp_path / "mine.py").write_text(recipe("mmseg::"))
+    config = load_config(str(tmp_path / "mine.py"))
+    shrink(config, tmp_path)
+    config.model.pretrained = None
+    assert list(find(MODELS.build(config.model))) == ["neck.attentions.3"]
 
 
 OTHERS = """

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.runner import Runner
 
 from psa_seg import shipped
@@ -99,6 +100,7 @@ def _base(given: str, path: str) -> tuple[str, str | None]:
 
 
 Config._get_cfg_path = staticmethod(_base)
+MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"  # `mmseg::` is that distribution's now
 
 
 def load_config(path: str) -> Config:
