@@ -1,4 +1,7 @@
-"""Make the leaderboard: python tools/leaderboard.py RECORDS --out DIR."""
+"""Compare trained models in one table: Markdown, CSV and a page.
+
+python tools/leaderboard.py work_dirs --out board
+"""
 
 import sys
 
@@ -8,10 +11,14 @@ from psa_seg.engine import tool
 def main() -> None:
     """Read the command line, write Markdown, CSV and page."""
     parser = tool.Parser(description=__doc__)
-    parser.add_argument("records", help="folder of records (*.json), or of work directories")
-    parser.add_argument("--out", required=True, metavar="DIR", help="where the files go")
+    parser.add_argument("records", help="Folder of records (*.json), or of work directories.")
     parser.add_argument(
-        "--pictures", action="store_true", help="of real images, too, if they lie there"
+        "--out", required=True, metavar="DIR", help="Folder for the table and the page."
+    )
+    parser.add_argument(
+        "--pictures",
+        action="store_true",
+        help="Show pictures of real images, too, if they lie beside the records.",
     )
     args = parser.parse_args()
 
