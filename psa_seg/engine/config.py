@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from psa_seg.engine import variables
 from psa_seg.errors import UserError
 from psa_seg.models.placement import PARTS
 from psa_seg.records.fingerprint import look_up
@@ -91,7 +92,7 @@ def load_config(path: str) -> Config:
     if not Path(path).is_file():
         raise UserError(f"config not found: {path}\n  the ones that come along are in configs/")
     try:
-        config = Config.fromfile(path, import_custom_modules=False)
+        config = variables.read(path)
     except Exception as error:  # a config is a program: whatever it raises is its author's to read
         raise UserError(f"config cannot be read: {path}\n  {error}") from error
     may_be_empty = ("val_cfg", "test_cfg")  # mmengine's own idiom
@@ -183,7 +184,7 @@ def _has_base(path: str) -> bool:
 def _changed(config: Config, names: Collection[str]) -> Iterator[str]:
     """Those of `names` that are variables of a base's with another value."""
     folder, bases = Path(config.filename).parent, Config._get_base_files(config.filename)
-    for base in (Config.fromfile(folder / b, import_custom_modules=False) for b in bases):
+    for base in (variables.read(str(folder / b)) for b in bases):
         yield from (n for n in names if n not in READ and n in base and base[n] != config[n])
 
 

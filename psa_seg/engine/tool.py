@@ -153,6 +153,7 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
     warnings.filterwarnings("ignore", message="Default ``avg_non_ignore``")  # as in the baseline
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # a message of ours
     warnings.filterwarnings("ignore", message="For binary segmentation, we suggest")
+    warnings.filterwarnings("ignore", message="This DataLoader will create")  # few cores are enough
     trust.refuse()
     signals.install()
     try:

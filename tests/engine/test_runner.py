@@ -87,7 +87,7 @@ def test_weights_of_another_backbone_are_refused(tiny, tmp_path):
         started(PairedRunner.from_cfg(config))
 
 
-def test_weights_with_another_attention_are_refused(tiny, tmp_path):
+def test_weights_with_another_attention_are_refused(tiny, tmp_path, capsys):
     """A backbone that brings attentions brings all of them: none is left at random, in silence."""
     config = tiny(BASELINE)
     place(config.model, "backbone", {"type": "PolarizedSelfAttention", "form": "official"})
@@ -97,6 +97,7 @@ def test_weights_with_another_attention_are_refused(tiny, tmp_path):
     config.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(tmp_path / "ours.pth"))
     weights = started(PairedRunner.from_cfg(config)).model.backbone.state_dict()
     assert all(torch.equal(weights[name], tensor) for name, tensor in state.items())
+    assert capsys.readouterr().out.count("load model from") == 1, "of a model and its plain twin"
     config.model.backbone.attention.layout = "sequential"
     with pytest.raises(UserError, match=r"layer1\.0\.conv3\.attention\.conv_up\.0\.weight first"):
         started(PairedRunner.from_cfg(config))

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import cv2
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from psa_seg.engine import demo, launch, tool
 from psa_seg.engine.pictures import GAP
@@ -138,6 +140,13 @@ def test_ctrl_c_is_one_line(monkeypatch, capsys):
         tool.run(main, "go on so")
         assert capsys.readouterr().out == "interrupted; go on so\n"
     assert left == [130, 130]
+
+
+def test_few_cores_are_no_news():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        tool.run(lambda: DataLoader([0], num_workers=999))
+    assert said == []
 
 
 @pytest.mark.parametrize(
