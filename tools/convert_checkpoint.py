@@ -26,6 +26,13 @@ def pair(text: str) -> tuple[str, str]:
     return old, new
 
 
+def kind_of(text: str) -> str:
+    """The first word: whose a checkpoint is."""
+    if Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text} is a file: KIND goes before it")
+    return text
+
+
 def main() -> None:
     """Read the command line, convert."""
     if sys.argv[1:2] == [IDENTIFY]:
@@ -34,6 +41,7 @@ def main() -> None:
     parser = tool.Parser(description=__doc__)
     parser.add_argument(
         "kind",
+        type=kind_of,
         choices=(IDENTIFY, *KINDS),
         help="Whose checkpoint SOURCE is, or OUT becomes with --back.",
     )

@@ -7,7 +7,8 @@ import contextlib
 import sys
 from pathlib import Path
 
-from psa_seg.engine import tool
+from psa_seg import kinds
+from psa_seg.engine import given, tool
 
 LIGHT = Path(__file__).parents[1] / "configs/psa_deeplabv3plus_mobilenetv2_cityscapes.py"
 
@@ -48,6 +49,14 @@ def main() -> None:
     )
     tool.common_arguments(parser)
     args = parser.parse_args()
+    given.check(
+        "doctor.py",
+        [given.Place("CONFIG", args.config, [kinds.CONFIG])] if args.config else [],
+        {
+            **dict.fromkeys((kinds.DATA, kinds.PICTURES), "doctor.py --data {}"),
+            kinds.CHECKPOINT: "doctor.py --checkpoint {}",
+        },
+    )
 
     tool.import_quietly()
     from psa_seg.engine import examine

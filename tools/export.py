@@ -5,7 +5,8 @@ python tools/export.py iter_80000.pth model.onnx
 
 from pathlib import Path
 
-from psa_seg.engine import tool
+from psa_seg import kinds
+from psa_seg.engine import given, tool
 
 
 def main() -> None:
@@ -37,6 +38,8 @@ def main() -> None:
     )
     tool.trust_argument(parser)
     args = parser.parse_args()
+    places = [given.Place("CHECKPOINT", args.checkpoint, given.OF_CHECKPOINTS)]
+    given.check("export.py", places, {kinds.CONFIG: "export.py CHECKPOINT OUT.onnx --config {}"})
 
     tool.import_quietly()
     from psa_seg import files

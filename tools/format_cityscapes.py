@@ -7,7 +7,8 @@ python tools/format_cityscapes.py --check submission.zip
 
 from pathlib import Path
 
-from psa_seg.engine import tool
+from psa_seg import kinds
+from psa_seg.engine import given, tool
 
 
 def main() -> None:
@@ -37,6 +38,12 @@ def main() -> None:
     )
     tool.common_arguments(parser)
     args = parser.parse_args()
+    wanted = [("CONFIG", [kinds.CONFIG]), ("CHECKPOINT", given.OF_CHECKPOINTS)]
+    if len(args.source) == 1:
+        wanted = [("FOLDER", given.OF_PICTURES)]
+    places = [given.Place(n, path, k) for path, (n, k) in zip(args.source, wanted, strict=False)]
+    both = "format_cityscapes.py CONFIG CHECKPOINT"
+    given.check("format_cityscapes.py", places, {kinds.CONFIG: both, kinds.CHECKPOINT: both})
 
     tool.import_quietly()
     from psa_seg.engine import distributed, prepare, submit

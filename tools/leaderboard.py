@@ -5,7 +5,7 @@ python tools/leaderboard.py work_dirs --out board
 
 import sys
 
-from psa_seg.engine import tool
+from psa_seg.engine import given, tool
 
 
 def main() -> None:
@@ -21,6 +21,7 @@ def main() -> None:
         help="Show pictures of real images, too, if they lie beside the records.",
     )
     args = parser.parse_args()
+    given.check("leaderboard.py", [given.Place("RECORDS", args.records, given.OF_RECORDS)])
 
     from psa_seg.leaderboard import write
 

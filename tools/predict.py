@@ -6,7 +6,8 @@ python tools/predict.py iter_80000.pth photos --out labelled
 import sys
 from pathlib import Path
 
-from psa_seg.engine import tool
+from psa_seg import kinds
+from psa_seg.engine import given, tool
 from psa_seg.inference import KINDS
 
 
@@ -65,6 +66,10 @@ def main() -> None:
     args = parser.parse_args()
     if not 0 <= args.opacity <= 1:
         parser.error("--opacity is a number from 0 to 1")
+    places = [given.Place("CHECKPOINT", args.checkpoint, given.OF_CHECKPOINTS)]
+    places += [given.Place("PICTURES", path, given.OF_PICTURES) for path in args.pictures]
+    with_config = "predict.py CHECKPOINT PICTURES --config {} --out DIR"
+    given.check("predict.py", places, {kinds.CONFIG: with_config}, f"--out {args.out}")
 
     tool.import_quietly()
     from psa_seg.inference.predict import Order, predict

@@ -5,7 +5,7 @@ python tools/share.py iter_80000.pth my-model --licence CC-BY-4.0
 
 from pathlib import Path
 
-from psa_seg.engine import tool
+from psa_seg.engine import given, tool
 
 
 def main() -> None:
@@ -25,6 +25,7 @@ def main() -> None:
     )
     tool.trust_argument(parser)
     args = parser.parse_args()
+    given.check("share.py", [given.Place("CHECKPOINT", args.checkpoint, given.OF_CHECKPOINTS)])
 
     tool.import_quietly()
     from psa_seg.inference.share import share

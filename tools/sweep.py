@@ -5,7 +5,8 @@ python tools/sweep.py benchmarks/experiments/streets.yaml --list
 
 import sys
 
-from psa_seg.engine import tool
+from psa_seg import kinds
+from psa_seg.engine import given, tool
 from psa_seg.errors import BusyError
 
 
@@ -41,6 +42,7 @@ def main() -> None:
         "--slurm", action="store_true", help="Print a script for Slurm's sbatch, and train none."
     )
     args = parser.parse_args()
+    given.check("sweep.py", [given.Place("EXPERIMENT", args.experiment, [kinds.EXPERIMENT])])
 
     tool.import_quietly()
     from psa_seg.engine.demo import NOTICE, NOTICE_OF_OWN

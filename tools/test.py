@@ -3,7 +3,8 @@
 python tools/test.py configs/psa_deeplabv3plus_cityscapes.py iter_80000.pth --show-dir pictures
 """
 
-from psa_seg.engine import tool
+from psa_seg import kinds
+from psa_seg.engine import given, tool
 
 
 def main() -> None:
@@ -34,6 +35,11 @@ def main() -> None:
     )
     tool.common_arguments(parser)
     args = parser.parse_args()
+    places = [
+        given.Place("CONFIG", args.config, [kinds.CONFIG]),
+        given.Place("CHECKPOINT", args.checkpoint, given.OF_CHECKPOINTS),
+    ]
+    given.check("test.py", places, {kinds.CHECKPOINT: "test.py CONFIG {}"})
 
     tool.import_quietly()
     from psa_seg.engine import distributed, launch, prepare

@@ -3,7 +3,10 @@
 python tools/train.py configs/psa_deeplabv3plus_cityscapes.py --demo
 """
 
-from psa_seg.engine import tool
+import sys
+
+from psa_seg import kinds
+from psa_seg.engine import given, tool
 
 
 def main() -> None:
@@ -53,7 +56,11 @@ def main() -> None:
         help="Record this many steps with PyTorch's profiler, and stop (without a number: 5).",
     )
     tool.common_arguments(parser)
+    given.refuse_resumed(sys.argv[1:])
     args = parser.parse_args()
+    given.check(
+        "train.py", [given.Place("CONFIG", args.config, [kinds.CONFIG])], given.FOR_TRAINING
+    )
 
     tool.import_quietly()
     from psa_seg.engine import distributed, launch, prepare

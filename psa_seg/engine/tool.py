@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
         kwargs: as of argparse.
     """
 
-    def __init__(self, description: str | None, **kwargs: Any) -> None:
+    def __init__(self, description: str | None = None, **kwargs: Any) -> None:
         style = argparse.RawDescriptionHelpFormatter
         super().__init__(description=description, formatter_class=style, **kwargs)
 
@@ -154,6 +154,7 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # a message of ours
     warnings.filterwarnings("ignore", message="For binary segmentation, we suggest")
     warnings.filterwarnings("ignore", message="This DataLoader will create")  # few cores are enough
+    warnings.filterwarnings("ignore", message="Grad strides do not match")  # of 1x1 convolutions
     trust.refuse()
     signals.install()
     try:
