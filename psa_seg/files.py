@@ -56,9 +56,13 @@ def whole(path: Path, new: bool = False, lasting: bool = True) -> Iterator[Path]
 
 def _sync(path: Path) -> None:
     """Have the disk hold a file, or what a folder lists."""
-    if os.name == "nt" and path.is_dir():  # which Windows does not open
-        return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows wants to write
+    is_folder = path.is_dir()
+    try:
+        handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+    except PermissionError:
+        if is_folder:  # Windows opens none, and syncs no file that is open to be read alone
+            return
+        raise
     try:
         os.fsync(handle)
     except OSError as error:

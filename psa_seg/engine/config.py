@@ -160,7 +160,7 @@ def _refuse_misplaced(config: Config) -> None:
 def _left_alone(path: str) -> Iterator[tuple[str, str]]:
     """A config's files, and names at the top of each that it does not use any further."""
     try:
-        tree = ast.parse(Path(path).read_text())
+        tree = ast.parse(Path(path).read_text("utf-8"))
     except (OSError, SyntaxError, ValueError):  # of a library's, or no Python
         return
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]

@@ -128,7 +128,7 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
     """
     file = Path(path)
     try:
-        read = strict_yaml.load(file.read_text())
+        read = strict_yaml.load(file.read_text("utf-8"))
     except FileNotFoundError as error:
         raise missing("experiment", path, "see those in benchmarks/experiments/") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

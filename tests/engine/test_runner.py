@@ -1,5 +1,7 @@
 """Paired starts, and identity starts that survive the Runner."""
 
+import pickle
+
 import pytest
 import torch
 from mmengine.runner import Runner
@@ -64,6 +66,9 @@ def test_shared_layers_and_crops_start_equal(tiny, placement):
     for name, value in shared.items():
         assert torch.equal(weights[name], value), name
     assert all(torch.equal(*pair) for pair in zip(crops(ours), plain_crops, strict=True))
+    loader = ours.train_dataloader
+    # To a worker that is spawned, as on macOS and Windows, and not forked.
+    pickle.dumps((loader.dataset, loader.worker_init_fn, loader.collate_fn))
 
 
 @placements
