@@ -29,7 +29,7 @@ def pair(text: str) -> tuple[str, str]:
 def kind_of(text: str) -> str:
     """The first word: whose a checkpoint is."""
     if Path(text).is_file():
-        raise argparse.ArgumentTypeError(f"{text} is a file: KIND goes before it")
+        raise argparse.ArgumentTypeError(f"{text} is a file, and goes after: KIND {text}")
     return text
 
 

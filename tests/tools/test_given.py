@@ -106,7 +106,7 @@ def test_a_kind_comes_first(here, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         convert_checkpoint.main()
     assert end.value.code == 2
-    assert "iter_4.pth is a file: KIND goes before it" in capsys.readouterr().err
+    assert "iter_4.pth is a file, and goes after: KIND iter_4.pth" in capsys.readouterr().err
 
 
 def test_what_is_in_its_place_or_not_known_passes(here):
