@@ -186,3 +186,5 @@ def test_a_process_of_its_own_finds_every_type(tmp_path, streets):
     done = run("test.py", MAIN, "empty.pth", cwd=tmp_path, CITYSCAPES_ROOT=str(streets))
     assert done.returncode == 2
     assert "error: checkpoint is of another model: empty.pth" in done.stderr
+    assert done.stdout.count("CITYSCAPES_ROOT=") == 1, "told once, though bases are read twice"
+    assert "Warning" not in done.stdout + done.stderr
