@@ -182,9 +182,27 @@ def shape_of(text: str) -> Shape:
 def main() -> None:
     """Measure every size, write one CSV."""
     parser = options(__doc__)
-    parser.add_argument("--dtype", nargs="+", choices=("float32", "bfloat16"))
-    parser.add_argument("--shapes", nargs="+", type=shape_of, metavar="BxCxHxW")
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
+    parser.add_argument(
+        "--dtype",
+        nargs="+",
+        choices=("float32", "bfloat16"),
+        help="Types of numbers (default: those of the published table).",
+    )
+    parser.add_argument(
+        "--shapes",
+        nargs="+",
+        type=shape_of,
+        metavar="BxCxHxW",
+        help="Sizes of the map, such as 8x256x64x128 (default: those of the published table).",
+    )
+    parser.add_argument(
+        "--cases",
+        nargs="+",
+        choices=CASES,
+        default=list(CASES),
+        metavar="CASE",
+        help=f"What to time (default: all of {', '.join(CASES)}).",
+    )
     args = parse(parser)
     if (args.shapes or args.dtype or len(args.cases) < len(CASES)) and args.out == RESULTS:
         parser.error("a part of it is no source of README's table: name another folder with --out")

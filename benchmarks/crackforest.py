@@ -33,8 +33,8 @@ def mask(path: Path) -> np.ndarray:
 def main() -> None:
     """Copy the images, write the masks."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("clone", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("clone", type=Path, help="Clone of the data set's repository.")
+    parser.add_argument("out", type=Path, help="New folder, to be CRACKFOREST_ROOT.")
     args = parser.parse_args()
     images = {stem: args.clone / "image" / f"{stem}.jpg" for stem in (TRAIN + VAL).split()}
     truths = {stem: args.clone / "groundTruth" / f"{stem}.mat" for stem in images}

@@ -138,7 +138,9 @@ def measure(rounds: int, count: int, threads: int) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Measure, write one CSV."""
     parser = options(__doc__)
-    parser.add_argument("--images", type=int, default=4, help="at least 2")
+    parser.add_argument(
+        "--images", type=int, default=4, help="Images to score, at least 2 (default: %(default)s)."
+    )
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # side, mode, folder
     parser.set_defaults(rounds=3, device="cpu")
     args = parse(parser)

@@ -89,8 +89,16 @@ def measure(crops: Sequence[int], steps: int) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Measure, write one CSV."""
     parser = options(__doc__)
-    parser.add_argument("--crops", type=int, nargs="+", default=[256, 128], help="256 128")
-    parser.add_argument("--steps", type=int, default=20, help="of each run: 20")
+    parser.add_argument(
+        "--crops",
+        type=int,
+        nargs="+",
+        default=[256, 128],
+        help="Sides of the crops in pixels (default: 256 128).",
+    )
+    parser.add_argument(
+        "--steps", type=int, default=20, help="Steps of each run (default: %(default)s)."
+    )
     parser.set_defaults(device="cpu")
     args = parse(parser)
     init_default_scope("mmseg")

@@ -219,10 +219,25 @@ def write(
 def options(description: str | None) -> argparse.ArgumentParser:
     """What every benchmark takes: `--out`, `--device`, `--rounds`."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=RESULTS,
+        help="Folder for the CSV (default: benchmarks/results).",
+    )
     found = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", choices=("cpu", "cuda"), default=found)
-    parser.add_argument("--rounds", type=int, default=15, help="of each case, at least 2")
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default=found,
+        help="Where to compute (default: cuda if there is a GPU; here %(default)s).",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=15,
+        help="Rounds of each case, at least 2 (default: %(default)s).",
+    )
     return parser
 
 

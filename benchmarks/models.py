@@ -106,9 +106,19 @@ def measure(
 def main() -> None:
     """Measure, write one CSV."""
     parser = options(__doc__)
-    parser.add_argument("--batch", type=int)
-    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"))
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"))
+    parser.add_argument("--batch", type=int, help="Images at once (default: by device).")
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="Rows and columns of the images in pixels (default: by device).",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        help="Type of numbers (default: bfloat16 on a GPU, float32 on a CPU).",
+    )
     args = parse(parser)
     init_default_scope("mmseg")
     batch, *size = SHAPES[args.device]

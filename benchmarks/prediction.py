@@ -131,7 +131,9 @@ def measure(rounds: int, count: int, threads: int, device: str) -> Iterator[dict
 def main() -> None:
     """Measure, write one CSV."""
     parser = options(__doc__)
-    parser.add_argument("--images", type=int, default=12)
+    parser.add_argument(
+        "--images", type=int, default=12, help="Pictures to label (default: %(default)s)."
+    )
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # side, folder, device
     parser.set_defaults(rounds=3)
     args = parse(parser)

@@ -52,8 +52,8 @@ def measure(path: str, pictures: str) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Measure, write one CSV."""
     parser = options(__doc__)
-    parser.add_argument("checkpoint", nargs="+")
-    parser.add_argument("--pictures", required=True, help="that give the ranges")
+    parser.add_argument("checkpoint", nargs="+", help="Trained weights, such as iter_4000.pth.")
+    parser.add_argument("--pictures", required=True, help="Pictures that give the ranges.")
     args = parse(parser)
     rows = (row for path in args.checkpoint for row in measure(path, args.pictures))
     write(rows, "prediction_int8", args.device, args.out)

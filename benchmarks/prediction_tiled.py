@@ -73,10 +73,16 @@ def _miou(counts: np.ndarray) -> float:
 def main() -> None:
     """Measure, write one CSV."""
     parser = options(__doc__)
-    parser.add_argument("checkpoint", nargs="+", help="one, or several for the same pictures")
-    parser.add_argument("--images", required=True)
-    parser.add_argument("--masks", required=True, type=Path)
-    parser.add_argument("--tiles", type=int, nargs="+", default=[160, 128, 96])
+    parser.add_argument("checkpoint", nargs="+", help="Trained weights, one or several.")
+    parser.add_argument("--images", required=True, help="Folder of pictures.")
+    parser.add_argument("--masks", required=True, type=Path, help="Folder of their masks.")
+    parser.add_argument(
+        "--tiles",
+        type=int,
+        nargs="+",
+        default=[160, 128, 96],
+        help="Sides of the tiles in pixels (default: 160 128 96).",
+    )
     args = parse(parser)
     rows = (
         row

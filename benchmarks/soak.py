@@ -61,7 +61,9 @@ def _held(process: int) -> dict[str, Any]:
 def main() -> None:
     """Measure, write one CSV."""
     parser = options(__doc__)
-    parser.add_argument("--minutes", type=float, default=30, help="30")
+    parser.add_argument(
+        "--minutes", type=float, default=30, help="How long to train (default: %(default)s)."
+    )
     parser.set_defaults(device="cpu")
     args = parse(parser)
     write(measure(args.minutes), "soak", args.device, args.out)

@@ -170,9 +170,15 @@ def main() -> None:
     """Measure, write one CSV."""
     parser = options(__doc__)
     parser.add_argument(
-        "--crops", type=int, nargs="+", default=[256, 160, 128], help="sides in pixels: 256 160 128"
+        "--crops",
+        type=int,
+        nargs="+",
+        default=[256, 160, 128],
+        help="Sides of the crops in pixels (default: 256 160 128).",
     )
-    parser.add_argument("--steps", type=int, default=12, help="of each run: 12")
+    parser.add_argument(
+        "--steps", type=int, default=12, help="Steps of each run (default: %(default)s)."
+    )
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)  # side, folder, crop, steps
     parser.set_defaults(rounds=5, device="cpu")
     args = parse(parser)

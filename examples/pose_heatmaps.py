@@ -90,9 +90,13 @@ def train(network: nn.Module, seed: int, steps: int, size: int) -> None:
 def main() -> None:
     """Train both networks for each seed, and print what they find."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=600, help="Steps (default: %(default)s).")
+    parser.add_argument(
+        "--batch", type=int, default=16, help="Figures a step (default: %(default)s)."
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="Seeds to train with (default: %(default)s)."
+    )
     order = parser.parse_args()
     differences = []
     print(f"PCK@{PCK} on SYNTHETIC figures, {order.steps} steps of {order.batch}:", flush=True)

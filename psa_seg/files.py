@@ -1,5 +1,6 @@
 """Files appear whole or not at all, and never over somebody else's."""
 
+import difflib
 import errno
 import os
 from collections.abc import Iterator
@@ -55,7 +56,13 @@ def whole(path: Path, new: bool = False, lasting: bool = True) -> Iterator[Path]
 
 def _sync(path: Path) -> None:
     """Have the disk hold a file, or what a folder lists."""
-    handle = os.open(path, os.O_RDONLY)
+    is_folder = path.is_dir()
+    try:
+        handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+    except PermissionError:
+        if is_folder:  # Windows opens none, and syncs no file that is open to be read alone
+            return
+        raise
     try:
         os.fsync(handle)
     except OSError as error:
@@ -79,6 +86,38 @@ def write(path: Path, content: bytes | str, new: bool = False, lasting: bool = T
         if isinstance(content, str):
             content = content.encode(errors="surrogateescape")
         part.write_bytes(content)
+
+
+def missing(what: str, path: str | Path, do: str = "correct the path") -> UserError:
+    """The message for a path of a user's that leads nowhere: where it was looked for, and what is
+    called much the same there.
+
+    Args:
+        what: should be there, such as "checkpoint".
+        path: as it was given.
+        do: what can be done.
+    """
+    return UserError(f"{what} not found: {absolute(path)}\n{near(path)}  do         {do}")
+
+
+def absolute(path: str | Path) -> Path:
+    """Where a path leads, without following links."""
+    return Path(os.path.abspath(Path(path).expanduser()))
+
+
+def near(path: str | Path) -> str:
+    """A line with names like the first part of a path that is not there; nothing if none is."""
+    part = absolute(path)
+    if os.path.lexists(part):
+        return ""
+    while not part.parent.exists():
+        part = part.parent
+    try:
+        names = {name.lower(): name for name in sorted(os.listdir(part.parent))}
+    except OSError:  # a file, or a folder that does not let itself be read
+        return ""
+    found = [names[name] for name in difflib.get_close_matches(part.name.lower(), names)]
+    return f"  meant      {' or '.join(found)}, in {part.parent}?\n" if found else ""
 
 
 def must_be_new(path: Path) -> None:

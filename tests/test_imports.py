@@ -1,6 +1,7 @@
 """What is imported when: commands parse first, boards need no stack, backends stay."""
 
 import ast
+import os
 import subprocess
 import sys
 
@@ -25,14 +26,14 @@ def test_a_tools_help_imports_nothing(tool):
     """Before its arguments are parsed; a wrong one is told as soon."""
     code = f"""
 import runpy, sys
-sys.argv = ["{tool}", {{}}]
-try:
-    runpy.run_path("tools/{tool}", run_name="__main__")
-except SystemExit as error:
-    assert error.code == {{}}, error.code
+for option, status in ("--help", 0), ("--no-such-option", 2):
+    sys.argv = ["{tool}", option]
+    try:
+        runpy.run_path("tools/{tool}", run_name="__main__")
+    except SystemExit as error:
+        assert error.code == status, error.code
 """
-    assert loaded(code.format('"--help"', 0)) == []
-    assert loaded(code.format('"--no-such-option"', 2)) == []
+    assert loaded(code) == []
 
 
 def test_the_commands_help_imports_nothing():
@@ -77,9 +78,20 @@ assert matplotlib.get_backend() == "svg"
     assert "torch" in loaded(code)
 
 
+def test_nothing_here_needs_what_windows_lacks(tmp_path):
+    """Nor is text read in whatever encoding a system prefers: here ASCII, there cp1252."""
+    command = [sys.executable, str(ROOT / "tests/as_on_windows.py"), str(ROOT / "tools")]
+    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment = os.environ | ascii_alone | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.endswith("ALL\n"), done.stderr
+
+
 FLOORS = (  # from the ground up: a package knows those below it, and none beside it or above
     {"errors"},
-    {"files", "shipped"},
+    {"files", "kinds", "shipped"},
     {"ops"},
     {"attention"},
     {"registry", "records"},

@@ -1,4 +1,4 @@
-"""Others' checkpoints to ours, and back.
+"""Turn others' checkpoints into ours, and back, or tell what a checkpoint is.
 
 python tools/convert_checkpoint.py identify FILE_OR_MODULE
 python tools/convert_checkpoint.py port SOURCE OUT --layout parallel --rename psa.=attention.
@@ -26,34 +26,54 @@ def pair(text: str) -> tuple[str, str]:
     return old, new
 
 
+def kind_of(text: str) -> str:
+    """The first word: whose a checkpoint is."""
+    if Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text} is a file, and goes after: KIND {text}")
+    return text
+
+
 def main() -> None:
     """Read the command line, convert."""
     if sys.argv[1:2] == [IDENTIFY]:
         identify()
         return
-    parser = tool.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool.Parser(description=__doc__)
     parser.add_argument(
-        "kind", choices=(IDENTIFY, *KINDS), help="whose checkpoint it is, or becomes"
+        "kind",
+        type=kind_of,
+        choices=(IDENTIFY, *KINDS),
+        help="Whose checkpoint SOURCE is, or OUT becomes with --back.",
     )
-    parser.add_argument("source", type=Path, help="the checkpoint; it is only read")
-    parser.add_argument("out", type=Path, help="a new file")
-    parser.add_argument("--back", action="store_true", help="from ours to theirs")
-    parser.add_argument("--config", help="whose model, or backbone, ours has to fit")
+    parser.add_argument("source", type=Path, help="Checkpoint to convert; it is only read.")
+    parser.add_argument("out", type=Path, help="New file for the converted one.")
+    parser.add_argument("--back", action="store_true", help="Convert from ours to theirs.")
+    parser.add_argument("--config", help="Config whose model, or backbone, the result has to fit.")
     tool.override_argument(parser)
-    parser.add_argument("--layout", choices=LAYOUTS, help="which of the port's classes it is of")
+    parser.add_argument(
+        "--layout", choices=LAYOUTS, help="Say which of the port's two classes it is of."
+    )
     parser.add_argument(
         "--rename",
         nargs="+",
         type=pair,
         default=[],
         metavar="OLD=NEW",
-        help="beginnings of names; NEW may be empty",
+        help="Replace these beginnings of names; NEW may be empty.",
     )
     parser.add_argument(
-        "--drop", nargs="+", default=[], metavar="NAME", help="... left out, after --rename"
+        "--drop",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="Leave out names that begin so, after --rename.",
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and end")
-    parser.add_argument("--verbose", action="store_true", help="list what is renamed, all of it")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="Say what would be done, and write nothing."
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="List all that is renamed, and not the first alone."
+    )
     tool.trust_argument(parser)
     order = vars(parser.parse_args())
 
@@ -71,9 +91,15 @@ def main() -> None:
 
 def identify() -> None:
     """Read the rest of the command line, and tell what there is."""
-    parser = tool.Parser(prog=f"{Path(sys.argv[0]).name} {IDENTIFY}")
+    parser = tool.Parser(
+        description="Tell what a checkpoint, or a class, is: whose, of which form and layout.\n\n"
+        f"python tools/convert_checkpoint.py {IDENTIFY} FILE_OR_MODULE",
+        prog=f"{Path(sys.argv[0]).name} {IDENTIFY}",
+    )
     parser.add_argument(
-        "what", metavar="FILE_OR_MODULE", help="a checkpoint; FILE.py:CLASS; PACKAGE.MODULE:CLASS"
+        "what",
+        metavar="FILE_OR_MODULE",
+        help="Checkpoint, or a class: FILE.py:CLASS, PACKAGE.MODULE:CLASS.",
     )
     tool.trust_argument(parser)
     what = parser.parse_args(sys.argv[2:]).what

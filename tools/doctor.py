@@ -1,11 +1,14 @@
-"""Look at everything without training: python tools/doctor.py [CONFIG] [--data FOLDER_OR_YAML]."""
+"""Look at machine, config, data and checkpoint without training, and say what is wrong.
+
+python tools/doctor.py --data photos --show sheet.png
+"""
 
 import contextlib
 import sys
 from pathlib import Path
 
-from psa_seg import shipped
-from psa_seg.engine import tool
+from psa_seg import kinds, shipped
+from psa_seg.engine import given, tool
 
 LIGHT = shipped.CONFIGS / "psa_deeplabv3plus_mobilenetv2_cityscapes.py"
 
@@ -13,19 +16,47 @@ LIGHT = shipped.CONFIGS / "psa_deeplabv3plus_mobilenetv2_cityscapes.py"
 def main() -> None:
     """Read the command line, look, print a table."""
     parser = tool.Parser(description=__doc__)
-    parser.add_argument("config", nargs="?", help="a file from configs/, or one of your own")
-    parser.add_argument("--checkpoint", help="one of this config's model")
-    parser.add_argument("--json", action="store_true", help="the table for programs")
-    parser.add_argument("--strict", action="store_true", help="exit status 1 for a warning")
-    parser.add_argument("--show", type=Path, metavar="PNG", help="draw images with their masks")
     parser.add_argument(
-        "--suggest-weights", action="store_true", help="weights of classes for the loss"
+        "config",
+        nargs="?",
+        help="Config to look at: a file from configs/, or your own (default: none).",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="YAML", help="where a first data.yaml goes; else, into FOLDER"
+        "--checkpoint", help="Weights to look at, of the config's model if one is given."
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="Print the table as JSON, for programs."
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="End with exit status 1 if there is a warning."
+    )
+    parser.add_argument(
+        "--show",
+        type=Path,
+        metavar="PNG",
+        help="New picture (.png) for some images with their masks.",
+    )
+    parser.add_argument(
+        "--suggest-weights",
+        action="store_true",
+        help="Suggest weights of the classes for the loss.",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="YAML",
+        help="New file for a first data.yaml (default: data.yaml in the --data FOLDER).",
     )
     tool.common_arguments(parser)
     args = parser.parse_args()
+    given.check(
+        "doctor",
+        [given.Place("CONFIG", args.config, [kinds.CONFIG])] if args.config else [],
+        {
+            **dict.fromkeys((kinds.DATA, kinds.PICTURES), "doctor --data {}"),
+            kinds.CHECKPOINT: "doctor --checkpoint {}",
+        },
+    )
 
     tool.import_quietly()
     from psa_seg.engine import examine

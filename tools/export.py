@@ -1,31 +1,45 @@
-"""Write a trained segmentor as ONNX, or .pt2: python tools/export.py CHECKPOINT OUT.onnx."""
+"""Write a trained model as ONNX, or as .pt2 of torch.export, and compare the two.
+
+python tools/export.py iter_80000.pth model.onnx
+"""
 
 from pathlib import Path
 
-from psa_seg.engine import tool
+from psa_seg import kinds
+from psa_seg.engine import given, tool
 
 
 def main() -> None:
     """Read the command line, export, compare, time."""
     parser = tool.Parser(description=__doc__)
-    parser.add_argument("checkpoint", help="whose config, which it holds, is read as data")
-    parser.add_argument("out", type=Path, help="new: .onnx, or .pt2 of torch.export")
-    parser.add_argument("--config", help="in place of the checkpoint's; it is a program, and run")
-    parser.add_argument("--scores", action="store_true", help="probabilities come out, too")
+    parser.add_argument(
+        "checkpoint", help="Trained weights, such as iter_80000.pth; they tell their config."
+    )
+    parser.add_argument("out", type=Path, help="New file, .onnx or .pt2.")
+    parser.add_argument(
+        "--config", help="Config in place of the checkpoint's; it is a program, and is run."
+    )
+    parser.add_argument(
+        "--scores", action="store_true", help="Give out probabilities of all classes, too."
+    )
     parser.add_argument(
         "--images",
         type=tool.not_empty,
-        help="pictures on which the file is compared with the model",
+        help="Pictures on which to compare the two (default: validation images, or drawn ones).",
     )
     parser.add_argument(
         "--int8",
         type=tool.not_empty,
         metavar="PICTURES",
-        help="OUT.int8.onnx, too: ranges are those on these pictures",
+        help="Write OUT.int8.onnx, too; these pictures give the ranges of its numbers.",
     )
-    parser.add_argument("--no-latency", action="store_true", help="do not time it")
+    parser.add_argument(
+        "--no-latency", action="store_true", help="Do not measure how long a picture takes."
+    )
     tool.trust_argument(parser)
     args = parser.parse_args()
+    places = [given.Place("CHECKPOINT", args.checkpoint, given.OF_CHECKPOINTS)]
+    given.check("export", places, {kinds.CONFIG: "export CHECKPOINT OUT.onnx --config {}"})
 
     tool.import_quietly()
     from psa_seg import files

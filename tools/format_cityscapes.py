@@ -1,33 +1,49 @@
-"""A zip for Cityscapes' server, from a checkpoint or from predictions, and its check.
+"""Write a zip for Cityscapes' server, from a checkpoint or from predictions, or check one.
 
 python tools/format_cityscapes.py CONFIG CHECKPOINT [--tta] [--out submission.zip]
 python tools/format_cityscapes.py FOLDER [--ids train|label] [--out submission.zip]
 python tools/format_cityscapes.py --check submission.zip
 """
 
-import argparse
 from pathlib import Path
 
-from psa_seg.engine import tool
+from psa_seg import kinds
+from psa_seg.engine import given, tool
 
 
 def main() -> None:
     """Read the command line, make a zip or check one."""
-    parser = tool.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool.Parser(description=__doc__)
     parser.add_argument(
-        "source", nargs="*", help="CONFIG and CHECKPOINT, or a FOLDER of single-channel PNGs"
+        "source", nargs="*", help="CONFIG and CHECKPOINT, or a FOLDER of single-channel PNGs."
     )
-    parser.add_argument("--check", type=Path, metavar="ZIP", help="look at this zip, and end")
-    parser.add_argument("--out", type=Path, default=Path("submission.zip"), help="the zip")
-    parser.add_argument("--tta", action="store_true", help="average over six scales and a flip")
+    parser.add_argument("--check", type=Path, metavar="ZIP", help="Check this zip, and write none.")
     parser.add_argument(
-        "--ids", choices=("train", "label"), help="what the PNGs of FOLDER hold, if it is in doubt"
+        "--out", type=Path, default=Path("submission.zip"), help="New zip (default: %(default)s)."
     )
     parser.add_argument(
-        "--images", type=Path, help="of the test split, for --check and FOLDER: names and sizes"
+        "--tta",
+        action="store_true",
+        help="Average over scales and flips of each image: better, and slower.",
+    )
+    parser.add_argument(
+        "--ids",
+        choices=("train", "label"),
+        help="Say which ids the PNGs of FOLDER hold, if they do not tell.",
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        help="Folder of the test images, for --check and FOLDER (default: of CITYSCAPES_ROOT).",
     )
     tool.common_arguments(parser)
     args = parser.parse_args()
+    wanted = [("CONFIG", [kinds.CONFIG]), ("CHECKPOINT", given.OF_CHECKPOINTS)]
+    if len(args.source) == 1:
+        wanted = [("FOLDER", given.OF_PICTURES)]
+    places = [given.Place(n, path, k) for path, (n, k) in zip(args.source, wanted, strict=False)]
+    both = "format_cityscapes.py CONFIG CHECKPOINT"
+    given.check("format-cityscapes", places, {kinds.CONFIG: both, kinds.CHECKPOINT: both})
 
     tool.import_quietly()
     from psa_seg.engine import distributed, prepare, submit

@@ -1,19 +1,27 @@
-"""Make the leaderboard: python tools/leaderboard.py RECORDS --out DIR."""
+"""Compare trained models in one table: Markdown, CSV and a page.
+
+python tools/leaderboard.py work_dirs --out board
+"""
 
 import sys
 
-from psa_seg.engine import tool
+from psa_seg.engine import given, tool
 
 
 def main() -> None:
     """Read the command line, write Markdown, CSV and page."""
     parser = tool.Parser(description=__doc__)
-    parser.add_argument("records", help="folder of records (*.json), or of work directories")
-    parser.add_argument("--out", required=True, metavar="DIR", help="where the files go")
+    parser.add_argument("records", help="Folder of records (*.json), or of work directories.")
     parser.add_argument(
-        "--pictures", action="store_true", help="of real images, too, if they lie there"
+        "--out", required=True, metavar="DIR", help="Folder for the table and the page."
+    )
+    parser.add_argument(
+        "--pictures",
+        action="store_true",
+        help="Show pictures of real images, too, if they lie beside the records.",
     )
     args = parser.parse_args()
+    given.check("leaderboard", [given.Place("RECORDS", args.records, given.OF_RECORDS)])
 
     from psa_seg.leaderboard import write
 

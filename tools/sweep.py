@@ -1,23 +1,48 @@
-"""Run what is missing of an experiment: python tools/sweep.py EXPERIMENT.yaml."""
+"""Train all runs of an experiment that have no record yet.
+
+python tools/sweep.py benchmarks/experiments/streets.yaml --list
+"""
 
 import sys
 
-from psa_seg.engine import tool
+from psa_seg import kinds
+from psa_seg.engine import given, tool
 from psa_seg.errors import BusyError
 
 
 def main() -> None:
     """Read the command line, run what is missing."""
     parser = tool.Parser(description=__doc__)
-    parser.add_argument("experiment", help="a file such as those in benchmarks/experiments/")
-    parser.add_argument("--gpus", type=int, nargs="+", help="their numbers; all that there are")
-    parser.add_argument("--at-once", type=int, default=1, help="runs on each GPU, or on the CPU")
-    parser.add_argument("--work-dirs", default="work_dirs", help="where runs work: work_dirs")
+    parser.add_argument(
+        "experiment", help="YAML of the experiment, such as those in benchmarks/experiments/."
+    )
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        nargs="+",
+        help="Numbers of the GPUs to use (default: all that there are).",
+    )
+    parser.add_argument(
+        "--at-once",
+        type=int,
+        default=1,
+        help="Runs at once on each GPU, or on the CPU (default: %(default)s).",
+    )
+    parser.add_argument(
+        "--work-dirs", default="work_dirs", help="Folder in which runs work (default: %(default)s)."
+    )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--list", action="store_true", help="say which runs have a record")
-    what.add_argument("--run", metavar="RUN", help="only this one, by name or number, here")
-    what.add_argument("--slurm", action="store_true", help="print a script for sbatch instead")
+    what.add_argument(
+        "--list", action="store_true", help="List the runs and which have a record, and train none."
+    )
+    what.add_argument(
+        "--run", metavar="RUN", help="Train this one alone, by its name or number in --list."
+    )
+    what.add_argument(
+        "--slurm", action="store_true", help="Print a script for Slurm's sbatch, and train none."
+    )
     args = parser.parse_args()
+    given.check("sweep", [given.Place("EXPERIMENT", args.experiment, [kinds.EXPERIMENT])])
 
     tool.import_quietly()
     from psa_seg.engine.demo import NOTICE, NOTICE_OF_OWN

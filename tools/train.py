@@ -1,21 +1,51 @@
-"""Train a model: python tools/train.py configs/psa_deeplabv3plus_cityscapes.py [--demo]."""
+"""Train a model, and score it on the validation images as it learns.
 
-from psa_seg.engine import tool
+python tools/train.py configs/psa_deeplabv3plus_cityscapes.py --demo
+"""
+
+import sys
+
+from psa_seg import kinds
+from psa_seg.engine import given, tool
 
 
 def main() -> None:
     """Read the command line, train."""
     parser = tool.Parser(description=__doc__)
-    parser.add_argument("config", help="a file from configs/, or one of your own")
-    parser.add_argument("--resume", action="store_true", help="go on with the last run")
-    parser.add_argument("--auto-resume", action="store_true", help="go on, or start")
-    parser.add_argument("--amp", action="store_true", help="mixed precision: less time, and memory")
-    parser.add_argument("--seed", type=int, help="of weights, crops and their order")
     parser.add_argument(
-        "--checkpoint-activations", action="store_true", help="less memory, for more time"
+        "config", help="Config of model, data and training: a file from configs/, or your own."
     )
     parser.add_argument(
-        "--log-to", nargs="+", choices=tool.BACKENDS, default=[], help="besides the log"
+        "--resume",
+        action="store_true",
+        help="Go on from the last checkpoint in --work-dir, or of the last run of this name.",
+    )
+    parser.add_argument(
+        "--auto-resume",
+        action="store_true",
+        help="Go on as with --resume if there is a checkpoint, or else start.",
+    )
+    parser.add_argument(
+        "--amp",
+        action="store_true",
+        help="Train in mixed precision, which takes less time and memory.",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        help="Seed of weights, crops and their order: a whole number (default: the config's).",
+    )
+    parser.add_argument(
+        "--checkpoint-activations",
+        action="store_true",
+        help="Compute activations twice: less memory, for more time.",
+    )
+    parser.add_argument(
+        "--log-to",
+        nargs="+",
+        choices=tool.BACKENDS,
+        default=[],
+        help="Send losses and scores to these, too, besides the log.",
     )
     parser.add_argument(
         "--profile",
@@ -23,10 +53,12 @@ def main() -> None:
         type=int,
         const=5,
         metavar="STEPS",
-        help="record a few steps, and stop",
+        help="Record this many steps with PyTorch's profiler, and stop (without a number: 5).",
     )
     tool.common_arguments(parser)
+    given.refuse_resumed(sys.argv[1:])
     args = parser.parse_args()
+    given.check("train", [given.Place("CONFIG", args.config, [kinds.CONFIG])], given.FOR_TRAINING)
 
     tool.import_quietly()
     from psa_seg.engine import distributed, launch, prepare

@@ -123,9 +123,9 @@ def _require_sense(order: Order) -> None:
             "  do         give --config psa_identity_deeplabv3plus_cityscapes, say"
         )
     if not order.out.parent.is_dir():
-        raise UserError(f"no such folder: {order.out.parent}\n  do         make it")
+        raise files.missing("folder", order.out.parent, "make it")
     if not order.source.is_file():
-        raise UserError(f"checkpoint not found: {order.source}\n  do         name a local file")
+        raise files.missing("checkpoint", order.source, "name a local file")
     files.must_be_new(order.out)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from psa_seg.checkpoints import data, refusing, shared
 from psa_seg.checkpoints.wholeness import damage
 from psa_seg.errors import UserError
+from psa_seg.files import missing
 
 NUMBERS = {"inf": math.inf, "nan": math.nan}
 MOST_KEYS = 4  # told of a file without weights
@@ -60,6 +61,8 @@ def _load(path: str, map_location: Any, address: bool) -> dict[str, Any]:
         return found
     except UserError:
         raise
+    except FileNotFoundError as error:
+        raise missing("checkpoint", file) from error
     except Exception as error:  # whatever a broken file makes the unpickler say
         raise _refusal(path, error) from error
 

@@ -124,7 +124,7 @@ def read_data_file(path: Path) -> DataFile:
         UserError: where it cannot be read, or an entry is missing, unknown or of the wrong kind.
     """
     try:
-        found = strict_yaml.load(path.read_text())
+        found = strict_yaml.load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(
             f"data file cannot be read: {path}\n  {error}\n"

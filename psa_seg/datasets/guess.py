@@ -11,8 +11,9 @@ import yaml
 
 from psa_seg.datasets.headers import header
 from psa_seg.datasets.labels import IGNORED
-from psa_seg.datasets.pairs import IMAGES, MASKS, pairs, walk
+from psa_seg.datasets.pairs import MASKS, pairs, walk
 from psa_seg.errors import DataError, UserError
+from psa_seg.kinds import IMAGES
 
 MASK_WORDS = re.compile(r"mask|label|annot|^ann|segm|^seg$|^gt|truth|trimap", re.IGNORECASE)
 SPLIT_WORDS = {

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from psa_seg.errors import DataError
+from psa_seg.files import absolute, near
+from psa_seg.kinds import IMAGES
 
 STAR = "*"
-IMAGES = {
-    *(".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".jp2", ".avif"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".sr", ".ras", ".gif"),
-}  # that OpenCV decodes, and Pillow, too, which reads their headers
 MASKS = IMAGES | {".ico", ".pcx", ".tga", ".sgi"}  # that Pillow decodes
 LISTS = {".txt", ".lst"}
 
@@ -225,7 +223,8 @@ def _near(name: str, others: Iterable[str]) -> str:
 
 def _nothing(what: str, root: Path, place: str) -> DataError:
     return DataError(
-        f"no {what} at {root / place}\n"
+        f"no {what} at {absolute(root / place)}\n"
+        f"{near(root / place) * (what == 'folder')}"
         "  do         correct the place in the data.yaml: a folder, a pattern (masks/*_mask.png) "
         "or\n             a list (train.txt, train.lst), relative to its `path`"
     )

@@ -11,6 +11,7 @@ from torch import nn
 
 from psa_seg.checkpoints import identify
 from psa_seg.errors import UserError
+from psa_seg.files import missing
 
 FILES = (".py", ".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 NAMES = ("in_channels", "channel", "channels", "dim", "inplanes", "in_planes", "c1")
@@ -67,7 +68,7 @@ def _told(part: nn.Module, found: list[identify.Found]) -> list[str]:
 def _imported(place: str) -> ModuleType:
     file = Path(place)
     if not file.is_file() and (file.suffix in FILES or len(file.parts) > 1 or not file.stem):
-        raise UserError(f"no such file: {place}\n  do         correct the path")
+        raise missing("file", place)
     try:
         if file.suffix != ".py":
             sys.path.insert(0, "")

@@ -11,6 +11,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.runner import Runner
 
 from psa_seg import shipped
+from psa_seg.engine import variables
 from psa_seg.errors import UserError
 from psa_seg.models.placement import PARTS
 from psa_seg.records.fingerprint import look_up
@@ -111,13 +112,8 @@ def load_config(path: str) -> Config:
             has at its top what nothing reads there.
     """
     path = str(shipped.config(path))
-    if not path.endswith((".py", ".yaml", ".yml", ".json")):
-        raise UserError(
-            f"no config, which would be a .py: {Path(path).resolve()}\n"
-            "  do         name a config here; a checkpoint comes after it"
-        )
     try:
-        config = Config.fromfile(path, import_custom_modules=False)
+        config = variables.read(path)
     except Exception as error:  # a config is a program: whatever it raises is its author's to read
         raise UserError(f"config cannot be read: {path}\n  {error}") from error
     may_be_empty = ("val_cfg", "test_cfg")  # mmengine's own idiom
@@ -184,7 +180,7 @@ def _refuse_misplaced(config: Config) -> None:
 def _left_alone(path: str) -> Iterator[tuple[str, str]]:
     """A config's files, and names at the top of each that it does not use any further."""
     try:
-        tree = ast.parse(Path(path).read_text())
+        tree = ast.parse(Path(path).read_text("utf-8"))
     except (OSError, SyntaxError, ValueError):  # of a library's, or no Python
         return
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
@@ -209,7 +205,7 @@ def _changed(config: Config, names: Collection[str]) -> Iterator[str]:
     """Those of `names` that are variables of a base's with another value."""
     files = Config._get_base_files(config.filename)
     for file in (Config._get_cfg_path(base, config.filename)[0] for base in files):
-        base = Config.fromfile(file, import_custom_modules=False)
+        base = variables.read(file)
         yield from (n for n in names if n not in READ and n in base and base[n] != config[n])
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import platform
-import resource
 import subprocess
 import sys
 from importlib.metadata import version
@@ -168,6 +167,10 @@ def training_memory() -> Memory:
     """The most memory so far: a GPU's, of one process, or else the process's own."""
     if torch.cuda.is_available():
         return Memory(MiB=torch.cuda.max_memory_allocated() >> 20, of="GPU, allocated")
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return Memory(MiB=0, of="process, not measured here")
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return Memory(MiB=peak >> 20, of="process, resident")

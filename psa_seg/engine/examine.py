@@ -148,8 +148,8 @@ def _weights(config: Config) -> list[Line]:
     lines = []
     for key, source in sources(config).items():
         if "://" not in source and not Path(source).expanduser().is_file():
-            message = f"{key}: not found: {source}\n  do         --cfg-options {key}=FILE"
-            lines.append(Line("weights", ERROR, message))
+            wrong = files.missing(f"{key}:", source, f"--cfg-options {key}=FILE")
+            lines.append(Line("weights", ERROR, str(wrong)))
         elif key == "load_from" and "://" not in source:
             lines += _start(config, source)
         elif "://" in source and not weights.cached(source):

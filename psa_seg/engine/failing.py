@@ -36,13 +36,13 @@ OF_LOADER = {
         "  do         see whether it did: dmesg, or your cluster's accounts; then have fewer of\n"
         "             them (num_workers of train_dataloader and val_dataloader), or ask for\n"
         "             more memory; --resume goes on",
-        status=128 + signal.SIGKILL,
+        status=128 + getattr(signal, "SIGKILL", 9),  # which Windows has not
     ),
     "Bus error": KilledError(
         "a process that loads data was killed (SIGBUS): shared memory ran out\n"
         "  do         give the container more of it (docker run --shm-size=8g), or have fewer\n"
         "             such processes (num_workers of train_dataloader); --resume goes on",
-        status=128 + signal.SIGBUS,
+        status=128 + getattr(signal, "SIGBUS", 7),
     ),
 }
 

@@ -238,12 +238,20 @@ class PaceHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
         """Print, if it is time."""
         now = time.monotonic()
-        if self.interval and self.every_n_inner_iters(batch_idx, self.interval):
-            self.told = now  # the logger has spoken
+        if self.interval and self._logger_speaks(runner, batch_idx):
+            self.told = now
         elif now - self.told >= self.seconds:
             _, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
             runner.logger.info(line)
             self.told = now
+
+    def _logger_speaks(self, runner: Runner, batch_idx: int) -> bool:
+        """Whether mmengine's hook prints at this step: at the end of a short pass, too."""
+        loader = runner.train_dataloader
+        is_short = len(loader) <= self.interval
+        return self.every_n_inner_iters(batch_idx, self.interval) or (
+            is_short and self.end_of_epoch(loader, batch_idx)
+        )
 
 
 @HOOKS.register_module()

@@ -1,7 +1,6 @@
 """One process at a time: a lock on a file, which goes with the process, however that ends."""
 
 import errno
-import fcntl
 import os
 import platform
 import time
@@ -12,6 +11,11 @@ from typing import TextIO
 
 from psa_seg.errors import BusyError
 from psa_seg.files import disk_error
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
 
 # A network disk gives up the locks of a machine that went down: NFS 4 after 90 seconds, as servers
 # come.
@@ -77,15 +81,21 @@ def is_held(path: Path) -> bool:
     """Whether another process holds a lock, now."""
     try:
         with path.open("r+") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file)
     except OSError as error:
         return error.errno in HELD
     return False
 
 
+def _lock(file: TextIO) -> None:
+    if fcntl is None:
+        raise OSError(errno.ENOSYS, "no locks of POSIX here")
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def _take(file: TextIO, path: Path) -> bool:
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(file)
     except OSError as error:
         if error.errno in HELD:
             return False

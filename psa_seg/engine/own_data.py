@@ -18,6 +18,7 @@ from psa_seg.engine.doctor.classes import heads
 from psa_seg.engine.doctor.data import leaves
 from psa_seg.engine.doctor.masks import counts_of
 from psa_seg.errors import UserError
+from psa_seg.files import missing
 from psa_seg.registry import name_of
 
 TYPICAL = 64  # images, spread over the set, of which the commonest size is that of all
@@ -45,7 +46,7 @@ def find_data(path: str, classes: str | None = None) -> DataFile:
             )
         return read_data_file(given)
     if not given.is_dir():
-        raise UserError(f"--data: not found: {path}\n  do         name a folder, or a {NAME}")
+        raise missing("--data", path, f"name a folder, or a {NAME}")
     return _of_folder(given, classes)
 
 

@@ -33,7 +33,7 @@ from psa_seg.engine.resuming import newest
 from psa_seg.engine.run import Run
 from psa_seg.engine.work_dir import TEMPLATE, Claim
 from psa_seg.errors import UserError, stop_at
-from psa_seg.files import must_be_free
+from psa_seg.files import absolute, missing, must_be_free, near
 from psa_seg.models.placement import settled
 from psa_seg.records.schema import OF_A_DEMO
 
@@ -154,9 +154,11 @@ def _checked(config: Config, folder: Path | None, must_resume: bool) -> Run:
     if folder:
         stop_at(work_dir.check_foreign(folder, damaged))
     if must_resume:
+        where = folder or Path("work_dirs")
         raise UserError(
-            f"nothing to resume: no {'whole ' * bool(damaged)}checkpoint in {folder or 'work_dirs'}"
-            "\n  do         correct --work-dir or --seed; to start here, give --auto-resume instead"
+            f"nothing to resume: no {'whole ' * bool(damaged)}checkpoint in {absolute(where)}\n"
+            f"{near(where)}"
+            "  do         correct --work-dir or --seed; to start here, give --auto-resume instead"
         )
     fetched = weights.fetch(config)
     config.start = weights.digests(fetched)
@@ -227,8 +229,10 @@ def _tested(
 ) -> Run:
     """The run of a test loop; `folders` are written to, `loaders` checked."""
     if not Path(checkpoint).is_file():
-        kind = "is a folder" if Path(checkpoint).is_dir() else "not found"
-        raise UserError(f"checkpoint {kind}: {checkpoint}\n  do         name a file, iter_*.pth")
+        do = "name a file, iter_*.pth"
+        if Path(checkpoint).is_dir():
+            raise UserError(f"checkpoint is a folder: {absolute(checkpoint)}\n  do         {do}")
+        raise missing("checkpoint", checkpoint, do)
     config.setdefault("work_dir", str(Path(checkpoint).parent / "test"))
     config.model = settled(config.model)
 

@@ -17,14 +17,17 @@ from typing import Any
 
 from psa_seg.engine import failing
 
-ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")  # Windows has the first two
+ASKING = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 # Under torchrun, and in a sweep, a signal to all processes comes a second time, from their parent.
 ECHO_S = 1.0
 HANDED_ON = "PSA_SEG_SIGNALS_HANDED_ON"  # set by a sweep
 # A main thread deep in a library, which waits for another process say, answers no signal.
 PATIENCE_S, PATIENCE_OF_A_SECOND_S = 300.0, 5.0
+SIGKILL = 9  # which Windows does not name
 PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
-PROBE = signal.SIGURG  # which asks the main thread whether it answers; ignored otherwise
+# Which asks the main thread whether it answers; ignored otherwise. Windows has none.
+PROBE = getattr(signal, "SIGURG", 0)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -54,10 +57,12 @@ def install() -> None:
     """Answer these signals, from now on, in this process."""
     _State.number, _State.held = 0, False
     for number in ASKING:
-        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+        ignored = signal.getsignal(number) is signal.SIG_IGN
+        if not (ignored and signal.Signals(number).name == "SIGHUP"):
             signal.signal(number, _answer)
-    signal.signal(PROBE, _be_there)
-    if not _State.watched:
+    if PROBE:
+        signal.signal(PROBE, _be_there)
+    if PROBE and not _State.watched:
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -163,13 +168,14 @@ def leave_to_parent(first: Callable[[int], None] | None, worker: int) -> None:
         first: what else a worker begins with.
         worker: its number.
     """
-    end_with_parent(signal.SIGKILL)
+    end_with_parent(SIGKILL)
     signal.set_wakeup_fd(-1)
     for number in ASKING:
         if number != signal.SIGTERM:
             signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_await_parent, daemon=True).start()
+    if hasattr(signal, "sigwaitinfo"):  # or who sends a signal is not known: macOS, Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_await_parent, daemon=True).start()
     if first is not None:
         first(worker)
 

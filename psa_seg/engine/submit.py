@@ -58,7 +58,7 @@ def _begin(target: Path) -> str:
 def from_folder(folder: Path, target: Path, images: Path | None, ids: str | None) -> None:
     """Zip predictions that exist; arguments as for `submission.write`, `images` as for `check`."""
     if not folder.is_dir():
-        raise UserError(f"no folder of predictions: {folder}\n  do         correct the path")
+        raise files.missing("folder of predictions", folder)
     expected = _expected(images)
     target.parent.mkdir(parents=True, exist_ok=True)
     submission.write(target, folder, expected, ids)
@@ -87,6 +87,8 @@ def _expected(images: Path | None) -> Mapping[str, Size] | None:
             "their names the pattern alone (--images FOLDER, or CITYSCAPES_ROOT, for more)"
         )
         return None
+    if images and not images.is_dir():
+        raise files.missing("folder of test images", images)
     return awaited(images or usual)
 
 

@@ -19,7 +19,16 @@ READER_LEFT = 141  # as a shell has it of a process that SIGPIPE ended
 
 
 class Parser(argparse.ArgumentParser):
-    """One whose message is printed by one of several processes, and whose help names our tools."""
+    """One whose message is printed by one of several processes, and whose help names our tools.
+
+    Args:
+        description: of the tool, shown as it is written: a sentence, and an example.
+        kwargs: as of argparse.
+    """
+
+    def __init__(self, description: str | None = None, **kwargs: Any) -> None:
+        style = argparse.RawDescriptionHelpFormatter
+        super().__init__(description=description, formatter_class=style, **kwargs)
 
     def format_help(self) -> str:
         """The help, in which tools and configs are called as the user calls them."""
@@ -77,42 +86,56 @@ def trust_argument(parser: argparse.ArgumentParser) -> None:
         action=_Trust,
         nargs=0,
         dest=argparse.SUPPRESS,
-        help="run whatever program is in a file of weights; else such a file is refused",
+        help="Load weights even if their file could run a program, which else is refused.",
     )
 
 
 def override_argument(parser: argparse.ArgumentParser) -> None:
     """The option by which a config is not quite the one in its file."""
     parser.add_argument(
-        "--cfg-options", nargs="+", action=Overrides, metavar="KEY=VALUE", help="config overrides"
+        "--cfg-options",
+        nargs="+",
+        action=Overrides,
+        metavar="KEY=VALUE",
+        help="Change values of the config, such as train_cfg.max_iters=300.",
     )
 
 
 def common_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that every tool working on a config has."""
     trust_argument(parser)
-    parser.add_argument("--work-dir", help="where logs, checkpoints and pictures go")
     parser.add_argument(
-        "--demo", action="store_true", help="small and on synthetic streets: runs anywhere"
+        "--work-dir",
+        help="Folder for what is written (default: one in work_dirs/; of a test, test/ beside the "
+        "checkpoint).",
+    )
+    parser.add_argument(
+        "--demo",
+        action="store_true",
+        help="Take a small model, and drawn street scenes if there is no --data: minutes on a CPU.",
     )
     parser.add_argument(
         "--data",
         type=not_empty,
         metavar="FOLDER_OR_YAML",
-        help="images and masks of your own, in the place of the config's: docs/your_data.md",
+        help="Take images and masks of your own, in place of the config's: see docs/your_data.md.",
     )
     parser.add_argument(
-        "--classes", type=not_empty, help="of a --data FOLDER without a data.yaml: road,car"
+        "--classes",
+        type=not_empty,
+        help="Name the classes of a --data FOLDER without a data.yaml, such as road,car.",
     )
     parser.add_argument(
-        "--allow-absent", action="store_true", help="classes may never occur in the masks"
+        "--allow-absent",
+        action="store_true",
+        help="Accept classes that occur in no mask; without it, they are an error.",
     )
     override_argument(parser)
     parser.add_argument(
         "--launcher",
         choices=["none", "pytorch"],
         default="pytorch" if "TORCHELASTIC_RUN_ID" in os.environ else "none",
-        help="pytorch: one of several processes that torchrun started (found out by itself)",
+        help="Say what starts processes: pytorch is torchrun, found out (default: %(default)s).",
     )
 
 
@@ -137,6 +160,8 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
     warnings.filterwarnings("ignore", message="Default ``avg_non_ignore``")  # as in the baseline
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # a message of ours
     warnings.filterwarnings("ignore", message="For binary segmentation, we suggest")
+    warnings.filterwarnings("ignore", message="This DataLoader will create")  # few cores are enough
+    warnings.filterwarnings("ignore", message="Grad strides do not match")  # of 1x1 convolutions
     trust.refuse()
     signals.install()
     try:

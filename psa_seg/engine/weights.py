@@ -17,6 +17,7 @@ from mmengine.runner.checkpoint import (
 
 from psa_seg.checkpoints.reading import load_checkpoint
 from psa_seg.errors import UserError
+from psa_seg.files import absolute, near
 from psa_seg.records.fingerprint import digest, sources
 
 CONNECT_TIMEOUT_S = 20
@@ -70,7 +71,7 @@ def _fetch(what: str, source: str, key: str, config: str) -> str:
     address = _address(source)
     if address is None:
         raise UserError(
-            f"{what} not found: {source}\n"
+            f"{what} not found: {absolute(source)}\n{near(source)}"
             f"  set in     {key} of {config}\n"
             f"  do         correct the path, or override it: {override}"
         )

@@ -80,7 +80,7 @@ def check(path: Path, expected: Mapping[str, Size] | None) -> int:
         UserError: with every kind of fault, how many files have it, and the first.
     """
     if not path.is_file():
-        raise UserError(f"zip not found: {path}\n  do         correct the path")
+        raise files.missing("zip", path)
     try:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]

@@ -98,7 +98,7 @@ def require_place(out: Path) -> None:
     if out.suffix not in KINDS:
         raise UserError(f"{out} is neither {' nor '.join(KINDS)}\n  do         name one so")
     if not out.parent.is_dir():
-        raise UserError(f"no such folder: {out.parent}\n  do         make it")
+        raise files.missing("folder", out.parent, "make it")
     files.must_be_new(out)
 
 

@@ -11,12 +11,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from psa_seg.datasets.pairs import IMAGES, LISTS, lines, walk, without_endings
+from psa_seg.datasets.pairs import LISTS, lines, walk, without_endings
 from psa_seg.errors import DataError, UserError
+from psa_seg.files import missing
+from psa_seg.kinds import IMAGES, VIDEOS
 
-VIDEOS = {
-    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv"),
-}
 TABLE = "shares.csv"  # in a folder of results, which are no pictures to be labelled
 HEADING = "picture"  # of its first column
 RATE = 25.0  # frames a second of a video that does not say
@@ -96,7 +95,7 @@ def _meant(text: str) -> Iterator[tuple[Path, Path]]:
         inside = (walk(one) if one.is_dir() and "**" not in text else [one] for one in matches)
         yield from ((one, base) for one in _own(chain.from_iterable(inside), base))
     else:
-        raise UserError(f"not found: {text}\n  do         correct the path")
+        raise missing("picture", text)
 
 
 def _own(files: Iterable[Path], base: Path) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from psa_seg.datasets.headers import header
 from psa_seg.datasets.loading import fault
 from psa_seg.errors import DataError, UserError
 from psa_seg.files import disk_error
-from psa_seg.inference.inputs import VIDEOS
+from psa_seg.kinds import VIDEOS
 
 Picture = str | Path | np.ndarray | Image.Image
 

@@ -14,7 +14,7 @@ from psa_seg.checkpoints.reading import config_of, state_dict
 from psa_seg.engine import work_dir
 from psa_seg.engine.doctor.data import leaves
 from psa_seg.errors import UserError
-from psa_seg.files import must_be_free
+from psa_seg.files import missing, must_be_free
 from psa_seg.inference import stored, untrusted
 from psa_seg.records import Record
 from psa_seg.records import read as read_record
@@ -66,7 +66,7 @@ def share(path: str, out: Path, licence: str = "", records: Path | None = None) 
     """
     must_be_free(out, "folder")
     if records and not records.is_dir():
-        raise UserError(f"no folder of records: {records}\n  do         correct the path")
+        raise missing("folder of records", records)
     held = stored.read(path)  # with it, all is there that loading wants
     config, meta = config_of(held.checkpoint) or {}, held.checkpoint["meta"]
     kept = portable(config)

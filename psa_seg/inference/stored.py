@@ -22,7 +22,7 @@ from mmseg.registry import MODELS, TRANSFORMS
 from torch import nn
 
 import psa_seg.registered  # noqa: F401
-from psa_seg import shipped
+from psa_seg import files, shipped
 from psa_seg.checkpoints import shared
 from psa_seg.checkpoints.reading import classes_of, config_of, load_checkpoint, state_dict
 from psa_seg.datasets.colours import RGB, differing
@@ -128,10 +128,12 @@ def _file(name: str) -> str:
     if path.is_dir() and (path / shared.WEIGHTS).is_file():
         path = path / shared.WEIGHTS
     if not path.is_file():
-        kind = f"is a folder without {shared.WEIGHTS}" if path.is_dir() else "not found"
+        do = f"name a file, iter_*.pth, or a folder that {shipped.words('share')} wrote"
+        if not path.is_dir():
+            raise files.missing("checkpoint", name, do)
         raise UserError(
-            f"checkpoint {kind}: {name}\n"
-            f"  do         name a file, iter_*.pth, or a folder that {shipped.words('share')} wrote"
+            f"checkpoint is a folder without {shared.WEIGHTS}: {files.absolute(name)}\n"
+            f"  do         {do}"
         )
     return str(path)
 
@@ -142,7 +144,7 @@ def _of_the_hub(name: str) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise UserError(
-            f"checkpoint not found here: {name}\n"
+            f"checkpoint not found here: {files.absolute(name)}\n{files.near(name)}"
             "  do         correct the path; to look for it on the Hugging Face Hub: "
             "pip install huggingface_hub"
         ) from error
@@ -152,6 +154,7 @@ def _of_the_hub(name: str) -> Path:
         reason = f"{error}".strip().partition("\n")[0][:200]
         raise UserError(
             f"checkpoint not found, here or on the Hugging Face Hub: {name}\n"
+            f"  looked in  {files.absolute(name).parent}\n{files.near(name)}"
             f"  because    {type(error).__name__}: {reason}\n"
             "  do         correct the path, or the model's name"
         ) from error

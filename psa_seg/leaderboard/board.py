@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from psa_seg import shipped
+from psa_seg import files, shipped
 from psa_seg.errors import UserError
 from psa_seg.leaderboard.model import Model
 from psa_seg.leaderboard.paired import Comparison, compare
@@ -161,7 +161,10 @@ def read_boards(folder: str) -> Boards:
             differ.
     """
     if not Path(folder).is_dir():
-        raise UserError(f"no such folder: {folder}\n  do         name one that holds records")
+        do = "name a folder that holds records"
+        if Path(folder).exists():
+            raise UserError(f"no folder: {files.absolute(folder)}\n  do         {do}")
+        raise files.missing("folder", folder, do)
     found = find(Path(folder))
     left_out = [f"no record of a run: {path}" for path in found.others]
     complete: dict[Path, Record] = {}

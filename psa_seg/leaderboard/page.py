@@ -31,7 +31,7 @@ def page(boards: list[Board], pictures: bool) -> str:
         "boards": [_board(board, pictures or board.synthetic) for board in boards],
     }
     text = json.dumps(_finite(data), ensure_ascii=False).replace("<", "\\u003c")
-    return TEMPLATE.read_text().replace("{{DATA}}", text)
+    return TEMPLATE.read_text("utf-8").replace("{{DATA}}", text)
 
 
 def _board(board: Board, pictures: bool) -> dict[str, Any]:

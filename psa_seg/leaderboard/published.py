@@ -26,7 +26,7 @@ def beside(board: Board) -> dict[str, Any] | None:
     if (setting, recipe) != zoos or board.exploratory:
         return None
     column = STEPS.get(about.max_iterations)
-    zoo = json.loads(FILE.read_text())["cityscapes_val"]
+    zoo = json.loads(FILE.read_text("utf-8"))["cityscapes_val"]
     rows = [
         {"method": row["method"], "backbone": row["backbone"], "mIoU": row[column]}
         for row in zoo["rows"]
@@ -42,7 +42,7 @@ def attention() -> dict[str, Any]:
         `setting`, `note`, `rows` (method, mIoU in percent, source), and `reports` of users (what,
         source).
     """
-    found = json.loads(FILE.read_text())
+    found = json.loads(FILE.read_text("utf-8"))
     of_psa = found["cityscapes_val_other_settings"]
     rows = [
         {"method": r["method"], "mIoU": r["miou"], "source": r["source"]} for r in of_psa["rows"]

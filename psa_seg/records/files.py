@@ -54,7 +54,7 @@ def read(path: Path) -> Record:
         UserError: says what is wrong with it; nothing but a whole and consistent record is read.
     """
     try:
-        return _record(json.loads(path.read_text(), object_pairs_hook=_each_key_once))
+        return _record(json.loads(path.read_text("utf-8"), object_pairs_hook=_each_key_once))
     except (OSError, ValueError, OverflowError, RecursionError) as error:
         raise UserError(
             f"record cannot be read: {path}\n  {error}\n"
@@ -141,7 +141,7 @@ def _is_mmengines(path: Path) -> bool:
 def _is_marked(path: Path) -> bool | None:
     """Whether a file says that it is a record; None where it says nothing."""
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return isinstance(found, dict) and bool(MARKS & found.keys())

@@ -42,6 +42,7 @@ import yaml
 from psa_seg import shipped
 from psa_seg.datasets import strict_yaml
 from psa_seg.errors import UserError
+from psa_seg.files import missing
 
 ATTENTION = "ATTENTION"  # stands for the attention's config in a placement
 NEEDED = {"config": str, "records": str, "seeds": list, "attentions": dict, "placements": dict}
@@ -127,7 +128,9 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
     """
     file = Path(path)
     try:
-        read = strict_yaml.load(file.read_text())
+        read = strict_yaml.load(file.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise missing("experiment", path, "see those in benchmarks/experiments/") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(
             f"experiment cannot be read: {path}\n  {error}\n"

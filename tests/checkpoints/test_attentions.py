@@ -174,7 +174,7 @@ def test_a_partial_match_is_an_error(tmp_path, change, message):
         (dict(kind="deeplabv3plus", layout=None), "needs the model that has the attention"),
         (dict(out="port.pth"), "port.pth exists, and stays"),
         (dict(source="none.pth"), "checkpoint not found"),
-        (dict(out="none/ours.pth"), "no such folder"),
+        (dict(out="none/ours.pth"), "folder not found: /.*/none"),
         (dict(rename=[("module.", "")]), "no key begins with 'module.'"),
         (dict(drop=["head."]), "no key begins with 'head.'"),
         (dict(rename=[("a.ln.bias", "")]), "leaves nothing of a name"),

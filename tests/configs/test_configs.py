@@ -6,6 +6,7 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
 from benchmarks.tables import baseline_of
+from psa_seg.engine import variables
 from psa_seg.engine.config import load_config, override
 from psa_seg.engine.demo import CROP_SIZE
 from psa_seg.engine.doctor import check_sizes, has_batch_norm
@@ -14,6 +15,7 @@ from psa_seg.engine.runner import PairedRunner
 from psa_seg.models.placement import decode_heads, without_attention
 from tests.conftest import ROOT
 
+BASES = sorted((ROOT / "configs").rglob("*.py"))
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 
 
@@ -29,6 +31,23 @@ def test_one_training_step_and_one_prediction(tiny, name):
     assert all(p.grad is not None for p in model.parameters())
     (prediction,) = model.eval().val_step(next(iter(runner.val_dataloader)))
     assert prediction.pred_sem_seg.shape == (128, 256), "scored at the images' own size"
+
+
+def test_a_path_of_windows_in_a_variable_is_taken_as_it_is(monkeypatch, tmp_path):
+    """And told once, though a config's bases are read more than once."""
+    found = {path: variables.PLACE.findall(path.read_text()) for path in BASES}
+    places = {path: {name for _, name, _ in each} for path, each in found.items() if each}
+    names = set.union(*places.values())
+    assert len(names) > 8
+    given = {name: rf"C:\Users\new\{tmp_path.name}\1's \"{name}\"" for name in names}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    said = []
+    monkeypatch.setattr(variables, "print_log", lambda text, logger: said.append(text))
+    for path in [*places, *places]:
+        config = repr(variables.read(str(path)).to_dict())
+        assert all(repr(given[name])[1:-1] in config for name in places[path]), path
+    assert sorted(text.partition("=")[0] for text in said) == sorted(names)
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("psa_")])

@@ -91,18 +91,22 @@ def test_scores_by_class(tmp_path):
     assert cv2.imread(str(tmp_path / "confusion.png")) is not None
 
 
-@pytest.mark.parametrize("interval", [1000, 2])
-def test_a_training_says_how_far_it_is(monkeypatch, interval):
-    """Every ten seconds at least; where the logger speaks often enough, it alone does."""
+@pytest.mark.parametrize(
+    ("interval", "images", "expected"),
+    [(1000, 2000, [2, 5, 8, 11]), (2, 2000, []), (1000, 6, [2, 8, 11])],
+)
+def test_a_training_says_how_far_it_is(monkeypatch, interval, images, expected):
+    """Every ten seconds at least; where the logger speaks, of a short pass say, it alone does."""
     said, clock = [], iter(range(0, 1000, 4))
     monkeypatch.setattr(hooks.time, "monotonic", lambda: next(clock))
     runner = SimpleNamespace(
         hooks=[LoggerHook(interval=interval)],
         log_processor=SimpleNamespace(get_log_after_iter=lambda *args: ({}, f"step {args[1]}")),
         logger=SimpleNamespace(info=said.append),
+        train_dataloader=range(images),
     )
     hook = PaceHook()
     hook.before_train(runner)
     for step in range(12):
         hook.after_train_iter(runner, step)
-    assert said == ([] if interval == 2 else ["step 2", "step 5", "step 8", "step 11"])
+    assert said == [f"step {step}" for step in expected]

@@ -1,5 +1,7 @@
 """Paired starts, and identity starts that survive the Runner."""
 
+import pickle
+
 import pytest
 import torch
 from mmengine.runner import Runner
@@ -64,6 +66,9 @@ def test_shared_layers_and_crops_start_equal(tiny, placement):
     for name, value in shared.items():
         assert torch.equal(weights[name], value), name
     assert all(torch.equal(*pair) for pair in zip(crops(ours), plain_crops, strict=True))
+    loader = ours.train_dataloader
+    # To a worker that is spawned, as on macOS and Windows, and not forked.
+    pickle.dumps((loader.dataset, loader.worker_init_fn, loader.collate_fn))
 
 
 @placements
@@ -87,7 +92,7 @@ def test_weights_of_another_backbone_are_refused(tiny, tmp_path):
         started(PairedRunner.from_cfg(config))
 
 
-def test_weights_with_another_attention_are_refused(tiny, tmp_path):
+def test_weights_with_another_attention_are_refused(tiny, tmp_path, capsys):
     """A backbone that brings attentions brings all of them: none is left at random, in silence."""
     config = tiny(BASELINE)
     place(config.model, "backbone", {"type": "PolarizedSelfAttention", "form": "official"})
@@ -97,6 +102,7 @@ def test_weights_with_another_attention_are_refused(tiny, tmp_path):
     config.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(tmp_path / "ours.pth"))
     weights = started(PairedRunner.from_cfg(config)).model.backbone.state_dict()
     assert all(torch.equal(weights[name], tensor) for name, tensor in state.items())
+    assert capsys.readouterr().out.count("load model from") == 1, "of a model and its plain twin"
     config.model.backbone.attention.layout = "sequential"
     with pytest.raises(UserError, match=r"layer1\.0\.conv3\.attention\.conv_up\.0\.weight first"):
         started(PairedRunner.from_cfg(config))

@@ -127,7 +127,7 @@ def test_without_masks_there_is_no_score(folder, segmenter, pictures, tmp_path):
         (".", "photos", "is neither .onnx nor .pt2"),
         ("model.onnx", "", "it is empty"),
         ("model.pt2", "photos", "--int8 is onnxruntime's"),
-        ("model.onnx", "nowhere", "not found: nowhere"),
+        ("model.onnx", "nowhere", "/nowhere\n"),
         ("model.onnx", "films", "no picture, and videos alone: films"),
         ("there.onnx", "photos", r"there.int8.onnx exists, and stays"),
     ],
@@ -246,7 +246,7 @@ def test_what_cannot_be_exported_is_told(segmenter, tmp_path):
     for out, reason in {
         "there.onnx": "exists, and stays",
         "model.tflite": r"neither .onnx nor .pt2",
-        "no/such/model.onnx": "no such folder",
+        "no/such/model.onnx": "folder not found: /.*/no/such",
     }.items():
         with pytest.raises(UserError, match=reason):
             export(segmenter, tmp_path / out)

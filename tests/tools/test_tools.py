@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import cv2
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from psa_seg.engine import demo, launch, tool
 from psa_seg.engine.pictures import GAP
@@ -101,7 +103,7 @@ def test_config_that_says_resume_is_obeyed(call, monkeypatch):
 
 
 def test_resume_without_a_run_is_no_fresh_start(call):
-    with pytest.raises(UserError, match="nothing to resume: no checkpoint in typo"):
+    with pytest.raises(UserError, match=r"nothing to resume: no checkpoint in /.*/typo"):
         call(train_tool, MAIN, "--demo", "--resume", "--work-dir", "typo")
 
 
@@ -138,6 +140,13 @@ def test_ctrl_c_is_one_line(monkeypatch, capsys):
         tool.run(main, "go on so")
         assert capsys.readouterr().out == "interrupted; go on so\n"
     assert left == [130, 130]
+
+
+def test_few_cores_are_no_news():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        tool.run(lambda: DataLoader([0], num_workers=999))
+    assert said == []
 
 
 @pytest.mark.parametrize(
@@ -177,3 +186,5 @@ def test_a_process_of_its_own_finds_every_type(tmp_path, streets):
     done = run("test.py", MAIN, "empty.pth", cwd=tmp_path, CITYSCAPES_ROOT=str(streets))
     assert done.returncode == 2
     assert "error: checkpoint is of another model: empty.pth" in done.stderr
+    assert done.stdout.count("CITYSCAPES_ROOT=") == 1, "told once, though bases are read twice"
+    assert "Warning" not in done.stdout + done.stderr

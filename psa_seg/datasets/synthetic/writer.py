@@ -101,7 +101,7 @@ def _state(root: Path, wanted: dict[str, Any]) -> str:
         if not (root / name).is_file():
             continue
         try:
-            found = json.loads((root / name).read_text())
+            found = json.loads((root / name).read_text("utf-8"))
         except ValueError:
             found = None
         if found == wanted:

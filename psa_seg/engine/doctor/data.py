@@ -17,7 +17,7 @@ from psa_seg.datasets.headers import Header, header
 from psa_seg.datasets.transforms import of_another_size
 from psa_seg.engine.doctor.masks import Survey, survey, wrong_classes
 from psa_seg.errors import DataError, UserError
-from psa_seg.files import disk_error
+from psa_seg.files import disk_error, near
 from psa_seg.registry import name_of
 
 WHOLE = dict(pipeline=[], serialize_data=False, indices=None)  # a set as it lies on the disk
@@ -145,14 +145,14 @@ def _wrong_folders(config: Config, dataset: ConfigDict) -> str | None:
 def _absence(config: Config, dataset: ConfigDict, problem: str, path: Path) -> str:
     if is_own(dataset):
         return (
-            f"{problem}\n  looked in  {path.resolve()}\n"
+            f"{problem}\n  looked in  {path.resolve()}\n{near(path)}"
             f"  do         correct data_root and data_prefix of this {dataset.type}, in "
             f"{config.filename}"
         )
     train = f"{shipped.words('train')} {shipped.name(config.filename)}"
     return (
         f"{config.data_name}: {problem}\n"
-        f"  looked in  {path.resolve()}\n"
+        f"  looked in  {path.resolve()}\n{near(path)}"
         f"  get it     {config.data_help}\n"
         f"  or yours   {train} --data FOLDER_OR_YAML\n"
         f"  meanwhile  {train} --demo\n"

@@ -261,7 +261,7 @@ def _count(path: Path, colours: bool) -> Counts | DataError:
 
 def _cached(store: Path) -> dict[str, Counts]:
     try:
-        held = json.loads(store.read_text())
+        held = json.loads(store.read_text("utf-8"))
         if held["version"] != CACHE_VERSION:
             return {}
         return {
