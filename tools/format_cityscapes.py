@@ -42,7 +42,7 @@ def main() -> None:
     if len(args.source) == 1:
         wanted = [("FOLDER", given.OF_PICTURES)]
     places = [given.Place(n, path, k) for path, (n, k) in zip(args.source, wanted, strict=False)]
-    both = "format_cityscapes.py CONFIG CHECKPOINT"
+    both = "format-cityscapes CONFIG CHECKPOINT"
     given.check("format-cityscapes", places, {kinds.CONFIG: both, kinds.CHECKPOINT: both})
 
     tool.import_quietly()
