@@ -28,7 +28,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
     def named(match: re.Match[str]) -> str:
         text, target = match[1], match[2]
-        path = (here / target).resolve()
+        path = (here / target.partition("#")[0]).resolve()
         if path == ROOT / "README.md":
             return f"[{text}]({'../' * page.file.src_uri.count('/')}index.md)"
         outside = path.is_relative_to(ROOT) and not path.is_relative_to(DOCS)
