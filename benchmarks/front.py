@@ -65,7 +65,7 @@ def summary(boards: list[Board], words: tuple[str, str, str] = SUMMARY) -> str:
         )
         for b in longest.values()
     ]
-    return "\n".join([*lines, "", f"{note} {'; '.join(told)}."])
+    return "\n".join([*lines, "", note + "".join(told)])
 
 
 def plot() -> Path:

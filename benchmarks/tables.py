@@ -202,7 +202,7 @@ PAGES: dict[Path, dict[str, Callable[[], str]]] = {
     },
     DOCS / "zh/attention.md": {"forms in Chinese": lambda: forms(words.FORMS_ZH)},
     DOCS / "zh/configs.md": {"configs": configs},
-    DOCS / "zh/speed.md": {"why in Chinese": lambda: front.why(words.WHY_ZH)},
+    DOCS / "zh/speed.md": {"speed in Chinese": lambda: front.why(words.SPEED_ZH)},
     DOCS / "attention.md": {"forms": forms},
     DOCS / "rivals.md": {"field": field},
     DOCS / "configs.md": {"configs": configs},

@@ -13,25 +13,26 @@ network's, bit for bit.
 - **Results one can trust.** Models that differ in the attention alone start from equal weights \
 and see equal crops, so differences are paired by seed, and every figure comes with its interval, \
 its cost and its record."""
-WHY_ZH = """\
-- **精确而便宜。** 输出和每一个梯度都与论文相同，只差舍入误差。在 NVIDIA {device} 上，\
-前向加反向的速度是教科书式实现的 {least:.0f} 到 {most:.0f} 倍，\
-时间是 SE 的 {low:.1f} 到 {high:.1f} 倍，内存最多是教科书式实现的 {memory:.0f} %。\
-DeepLabV3+ R-50 的一个训练步，把 PSA 放在解码头时慢 {head:.1f} %，\
-放在每个块里时慢 {blocks:.1f} %。
-- **可接入训练好的网络。** 它可以从恒等开始：最初的输出与不带注意力的网络逐比特相同。
-- **结果可信。** 只有注意力不同的模型从相同的权重开始，看到相同的裁剪，\
-因此差异按种子成对；每个数字都带有区间、开销和记录。"""
+SPEED_ZH = """\
+输出和每一个梯度都与论文相同，只差舍入误差。在 NVIDIA {device} 上，\
+前向加反向的耗时是教科书式实现的 {most:.0f} 分之一到 {least:.0f} 分之一，\
+是 SE 的 {low:.1f} 到 {high:.1f} 倍；内存不超过教科书式实现的 {memory:.0f}%。\
+DeepLabV3+ R-50 的一个训练步，把 PSA 放在解码头时慢 {head:.1f}%，放在每个块里时慢 {blocks:.1f}%。"""
+WHY_ZH = f"""\
+- **精确而便宜。** {SPEED_ZH}
+- **可接入训练好的网络。** 它可以初始化为恒等映射：最初的输出与不带注意力的网络逐比特相同。
+- **结果可信。** 只有注意力不同的模型从相同的权重开始，使用相同的裁剪，\
+因此可以按种子做配对比较；每个数字都带有区间、开销和记录。"""
 
 SUMMARY = (
     "| data | attention | plain | with it | difference, 95 % interval |",
     "Mean ± standard deviation over seeds, in percent.",
-    "{data}: {network}, {steps} steps, {seeds} seeds",
+    " {data}: {network}, {steps} steps, {seeds} seeds.",
 )
 SUMMARY_ZH = (
-    "| 数据 | 注意力 | 不带注意力 | 带注意力 | 差异及其 95 % 区间 |",
-    "各种子的均值 ± 标准差，百分数。",
-    "{data}：{network}，{steps} 步，{seeds} 个种子",
+    "| 数据 | 注意力 | 不带注意力 | 带注意力 | 差异及其 95% 区间 |",
+    "多个随机种子的均值 ± 标准差，百分数。",
+    "{data}：{network}，{steps} 步，{seeds} 个种子。",
 )
 
 
@@ -70,11 +71,11 @@ FORMS_ZH = Forms(
         ("paper", "sequential"): ("论文的式 (5)；同一移植版", "s·v_n，取自经过通道门的特征图"),
         ("official", "parallel"): (
             "发布为 `PSA_p`：通道门没有归一化",
-            "q·v_n 在*像素*上的 softmax",
+            "q·v_n 在**像素**上的 softmax",
         ),
         ("official", "sequential"): (
             "发布为 `PSA_s`：通道门里有一个感知机",
-            "q·θ_n，θ 是 v 的每个通道在*像素*上的 softmax",
+            "q·θ_n，θ 是 v 的每个通道在**像素**上的 softmax",
         ),
     },
     "{} 到 {}",

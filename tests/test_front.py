@@ -79,6 +79,13 @@ def test_chinese_pages_have_the_code_of_the_english(page):
     assert theirs or page.name == "speed.md"
 
 
+@pytest.mark.parametrize("page", CHINESE, ids=lambda page: page.name)
+def test_chinese_and_latin_letters_are_apart(page):
+    text = re.sub(r"\]\([^)]*\)", "]", prose(page.read_text()))
+    text = re.sub(r"`[^`\n]+`", "`", text)
+    assert re.findall(r".?[\u4e00-\u9fff][A-Za-z0-9`]|[A-Za-z0-9`][\u4e00-\u9fff].?", text) == []
+
+
 def test_the_notebook_has_its_outputs():
     """.ci/run executes it."""
     cells = json.loads((ROOT / "examples/first_look.ipynb").read_text())["cells"]
