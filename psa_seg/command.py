@@ -11,7 +11,7 @@ COMMANDS = {
     "demo": "Trains a small network on drawn streets: it needs no data and no GPU.",
     "doctor": "Looks at data, config and machine before a training, and writes a first data.yaml.",
     "train": "Trains the model of a config, on its data or on yours.",
-    "test": "Scores a checkpoint on the test images of its data.",
+    "test": "Scores a checkpoint on the test set of its data; of your own, on the validation set.",
     "predict": "Labels pictures and videos.",
     "export": "Writes a trained model as ONNX, or for torch.export.",
     "share": "Makes a folder of a checkpoint that others can load.",

@@ -26,13 +26,11 @@ KEYS = {r"^(seeds|attentions)\s*:": EXPERIMENT, r"^(masks|names)\s*:": DATA_FILE
 
 
 def kind(path: Path) -> str:
-    """What is at `path`; empty for what is not there, or is none of these."""
+    """What is at `path`, or would be by its name; empty for what is none of these."""
     try:
         if path.is_dir():
             return _of_folder(path)
-        if not path.is_file():
-            return ""
-        if path.suffix.lower() not in (".yaml", ".yml"):
+        if not path.is_file() or path.suffix.lower() not in (".yaml", ".yml"):
             return SUFFIXES.get(path.suffix.lower(), "")
         text = path.read_text(errors="replace")
     except OSError:

@@ -70,6 +70,11 @@ def names() -> list[str]:
     return sorted(p.with_suffix("").as_posix() for p in paths if p.parts[0] != "_base_")
 
 
+def is_name(given: str) -> bool:
+    """Whether this is the name of a config that comes along, as `config` takes it."""
+    return given.removeprefix("configs/").removesuffix(".py") in names()
+
+
 def name(path: str) -> str:
     """What finds this config again: its path, or the name, by which it was found."""
     inside = Path(path).is_absolute() and Path(path).is_relative_to(CONFIGS)

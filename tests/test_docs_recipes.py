@@ -20,7 +20,7 @@ from tests.conftest import ROOT, evaluate, small, train
 from tests.engine.test_loop import built, crops, equal
 
 TEXT = (ROOT / "docs/recipes.md").read_text()
-BASE = re.search(r'^_base_ = \["configs/(.*)\.py"\]', TEXT, re.MULTILINE)[1]
+BASE = re.search(r'^_base_ = \["psa_seg::(.*)\.py"\]', TEXT, re.MULTILINE)[1]
 SECTIONS = dict(re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL))
 RECIPES = {title: re.findall(r"```python\n(.*?)```", s, re.DOTALL) for title, s in SECTIONS.items()}
 LOSSES = {

@@ -112,7 +112,7 @@ def identify() -> None:
     if Path(what).is_file() and Path(what).suffix != ".py":
         checkpoint = reading.load_checkpoint(what)
         found = known.identify(reading.weights_in(checkpoint, Path(what)))
-        lines = [*known.lines(found), *known.configured(reading.config_of(checkpoint))]
+        lines = known.lines(found, known.configured(reading.config_of(checkpoint)))
     else:
         lines = classes.about(what)
     print("\n".join(lines))

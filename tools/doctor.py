@@ -19,7 +19,8 @@ def main() -> None:
     parser.add_argument(
         "config",
         nargs="?",
-        help="Config to look at: a file from configs/, or your own (default: none).",
+        help="Config to look at: its name, such as psa_deeplabv3plus_cityscapes, or a file "
+        "(default: none).",
     )
     parser.add_argument(
         "--checkpoint", help="Weights to look at, of the config's model if one is given."
@@ -34,7 +35,7 @@ def main() -> None:
         "--show",
         type=Path,
         metavar="PNG",
-        help="New picture (.png) for some images with their masks.",
+        help="Draw some images with their masks into this .png, or, if it is there, NAME_2.png.",
     )
     parser.add_argument(
         "--suggest-weights",
@@ -64,7 +65,7 @@ def main() -> None:
     from psa_seg.errors import UserError
 
     if args.show:
-        examine.check_sheet(args.show)
+        args.show = examine.place_of_sheet(args.show)
     with contextlib.redirect_stdout(sys.stderr):  # the table alone is this tool's output
         try:
             if args.data and not args.classes and first_file.is_wanted(Path(args.data)):

@@ -13,7 +13,9 @@ def main() -> None:
     """Read the command line, train."""
     parser = tool.Parser(description=__doc__)
     parser.add_argument(
-        "config", help="Config of model, data and training: a file from configs/, or your own."
+        "config",
+        help="Config of model, data and training: its name, such as psa_deeplabv3plus_cityscapes, "
+        "or a file.",
     )
     parser.add_argument(
         "--resume",

@@ -168,15 +168,20 @@ def _perceptron(state: State, prefix: str) -> int:
     return 0
 
 
-def lines(found: list[Found]) -> list[str]:
-    """What was found, for the user."""
+def lines(found: list[Found], own: list[str] | None = None) -> list[str]:
+    """What was found, for the user.
+
+    Args:
+        found: by keys.
+        own: what the checkpoint's config says of ours.
+    """
     result = []
     for kind, prefixes in found:
         named = ", ".join(f"{prefix}*" if prefix else "all of it" for prefix in prefixes[:SHOWN])
         more = f" and {len(prefixes) - SHOWN} more" if len(prefixes) > SHOWN else ""
         result += [f"found    {len(prefixes)} x {kind.name}", f"where    {named}{more}"]
-        result.append(f"do       {kind.do}")
-    return result or [NONE]
+        result.append(f"do       {'nothing, if this project wrote it; else ' * bool(own)}{kind.do}")
+    return [*result, *(own or [])] or [NONE]
 
 
 def configured(config: Any) -> list[str]:

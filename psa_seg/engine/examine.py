@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -191,8 +193,8 @@ def _checkpoint(config: Config, path: str, named: bool, of_data: bool) -> list[L
     return _lines("checkpoint", fact, wrong)
 
 
-def check_sheet(path: Path) -> None:
-    """Whether a contact sheet could be drawn at `path`, before the long look.
+def place_of_sheet(path: Path) -> Path:
+    """Where a contact sheet is drawn: at `path`, or, if that is there, at `sheet_2.png`, ...
 
     Raises:
         UserError: where it could not.
@@ -201,7 +203,8 @@ def check_sheet(path: Path) -> None:
         raise UserError(
             f"--show {path} is no PNG in a folder that is there\n  do         name one: sheet.png"
         )
-    files.must_be_new(path)
+    numbered = (path.with_stem(f"{path.stem}_{n}" if n > 1 else path.stem) for n in count(1))
+    return next(place for place in numbered if not os.path.lexists(place))
 
 
 def show(found: Examination, path: Path) -> None:

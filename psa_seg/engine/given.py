@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from psa_seg import kinds, shipped
 from psa_seg.errors import UserError
-from psa_seg.files import absolute
+from psa_seg.files import absolute, near
 
 # What to do with each, where the command that was given has no use for it.
 ELSEWHERE = {
@@ -62,7 +62,7 @@ def check(
     Raises:
         UserError: for one that is not.
     """
-    found = [kinds.kind(Path(place.path).expanduser()) for place in places]
+    found = [_kind(place.path) for place in places]
     wrong = [bool(k) and k not in place.kinds for k, place in zip(found, places, strict=True)]
     if not any(wrong):
         return
@@ -78,6 +78,12 @@ def check(
         f"{place.name} is {kind}, and not {next(iter(place.kinds))}: {absolute(place.path)}\n"
         f"  do         {shipped.words(tool)} {arguments}"
     )
+
+
+def _kind(given: str) -> str:
+    """What a path is; a config may be given by its name."""
+    kind = kinds.kind(Path(given).expanduser())
+    return kind or (kinds.CONFIG if shipped.is_name(given) else "")
 
 
 def _in_order(places: Sequence[Place], found: Sequence[str]) -> list[str]:
@@ -105,12 +111,15 @@ def refuse_resumed(arguments: Sequence[str]) -> None:
             continue
         if not equals and not path.is_dir() and path.suffix not in kinds.WEIGHTS:
             continue
-        folder = path if path.is_dir() or not path.suffix else path.parent
         lines = [
             f"{name} takes no file: it goes on with the last run of its work directory by itself",
             f"  given      {absolute(path)}",
-            f"  do         to go on from there: --work-dir {folder} --resume",
         ]
+        if not path.exists():
+            lines[-1] += f", which is not there\n{near(path)}  do         leave it out"
+            raise UserError("\n".join(lines))
+        folder = path if path.is_dir() else path.parent
+        lines.append(f"  do         to go on from there: --work-dir {folder} --resume")
         if path.suffix in kinds.WEIGHTS:
             lines.append(f"             to start from its weights: --cfg-options load_from={path}")
         raise UserError("\n".join(lines))

@@ -35,6 +35,7 @@ def load(path: str | Path, config: str | None = None, device: str | None = None)
     import_quietly()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Default ``avg_non_ignore``")  # of a loss
+        warnings.filterwarnings("ignore", message="For binary segmentation, we suggest")
         from psa_seg.inference.segmenter import Segmenter
 
         return Segmenter(path, config, device)

@@ -81,7 +81,11 @@ def _meant(text: str) -> Iterator[tuple[Path, Path]]:
     """Files that a word of the command line means, each with the folder it is named from."""
     path = Path(text).expanduser()
     if path.is_dir():
-        yield from ((one, path) for one in _own(walk(path), path))
+        inside, masks = list(walk(path)), path / "masks"
+        if masks.is_dir() and (path / "images").is_dir():
+            print(f"left out: {masks}, beside images", file=sys.stderr)
+            inside = [one for one in inside if masks not in one.parents]
+        yield from ((one, path) for one in _own(inside, path))
     elif path.suffix.lower() in LISTS and path.is_file():
         for line in lines(path):
             beside = path.parent / line
@@ -92,8 +96,8 @@ def _meant(text: str) -> Iterator[tuple[Path, Path]]:
     elif glob.has_magic(text):
         base = Path(*_fixed(path.parts))
         matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
-        inside = (walk(one) if one.is_dir() and "**" not in text else [one] for one in matches)
-        yield from ((one, base) for one in _own(chain.from_iterable(inside), base))
+        below = (walk(one) if one.is_dir() and "**" not in text else [one] for one in matches)
+        yield from ((one, base) for one in _own(chain.from_iterable(below), base))
     else:
         raise missing("picture", text)
 

@@ -32,6 +32,15 @@ def test_a_folder_is_all_that_is_in_it(disk):
     assert names("trip/") == names("trip")
 
 
+def test_masks_beside_images_are_no_pictures(disk, capsys):
+    for name in ("own/images/val/a.jpg", "own/masks/val/a.png", "own/more/b.jpg"):
+        (disk / name).parent.mkdir(parents=True)
+        (disk / name).touch()
+    assert names("own") == ["images/val/a", "more/b"]
+    assert capsys.readouterr().err == "left out: own/masks, beside images\n"
+    assert names("own/masks") == ["val/a"]
+
+
 def test_files_have_their_own_name_or_the_path_that_tells_them_apart(disk):
     assert names("trip/a/frame_0001.jpg") == ["frame_0001"]
     assert names("trip/a/frame_0001.jpg", "trip/b/frame_0001.jpg") == [

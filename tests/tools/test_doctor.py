@@ -153,8 +153,9 @@ def test_a_contact_sheet(doctor, tmp_path):
     picture = cv2.imread(str(sheet))
     assert min(picture.shape[:2]) > 400
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 1000
-    with pytest.raises(UserError, match="exists, and stays"):
-        doctor("--data", path, "--show", sheet)
+    first = sheet.read_bytes()
+    assert "sheet_2.png" in doctor("--data", path, "--show", sheet)[2]
+    assert (sheet.read_bytes(), (tmp_path / "sheet_2.png").read_bytes()) == (first, first)
 
 
 def test_names_that_matplotlib_would_set_as_formulas(doctor, tmp_path):

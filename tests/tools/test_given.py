@@ -47,6 +47,7 @@ MISTAKES = [
         "CONFIG is a checkpoint, and not a config",
         "psa-seg test c.py iter_4.pth",
     ),
+    (test, "gone.pth psa_unet_cityscapes", "", "psa-seg test psa_unet_cityscapes gone.pth"),
     (test, "c.py b.png", "CHECKPOINT is a picture", "psa-seg predict CHECKPOINT b.png --out DIR"),
     (predict, "photos iter_4.pth --out o", "", "psa-seg predict iter_4.pth photos --out o"),
     (predict, "b.png film.mp4 shared --out o", "", "psa-seg predict shared b.png film.mp4 --out o"),
@@ -99,9 +100,12 @@ def test_a_path_in_anothers_place_is_told_as_what_it_is(
             "c.py --resume run/iter_2.pth",
             ["--work-dir run --resume", "--cfg-options load_from=run/iter_2.pth"],
         ),
-        ("--auto-resume gone/iter_2.pth c.py", ["--work-dir gone --resume"]),
+        (
+            "--auto-resume runs/iter_2.pth c.py",
+            ["which is not there", "meant      run,", "leave it"],
+        ),
         ("c.py --resume=run", ["--work-dir run --resume"]),
-        ("c.py --resume-from x.pth", ["--work-dir . --resume"]),
+        ("c.py --resume-from iter_4.pth", ["--work-dir . --resume"]),
     ],
 )
 def test_resume_takes_no_file(here, monkeypatch, arguments, lines):

@@ -149,10 +149,11 @@ def _absence(config: Config, dataset: ConfigDict, problem: str, path: Path) -> s
             f"  do         correct data_root and data_prefix of this {dataset.type}, in "
             f"{config.filename}"
         )
+    hint = "" if "synthetic" in near(path) else near(path)  # a demo's streets are no such data
     train = f"{shipped.words('train')} {shipped.name(config.filename)}"
     return (
         f"{config.data_name}: {problem}\n"
-        f"  looked in  {path.resolve()}\n{near(path)}"
+        f"  looked in  {path.resolve()}\n{hint}"
         f"  get it     {config.data_help}\n"
         f"  or yours   {train} --data FOLDER_OR_YAML\n"
         f"  meanwhile  {train} --demo\n"
