@@ -45,6 +45,17 @@ init_default_scope("mmseg")
 torch.backends.cudnn.allow_tf32 = False  # the textbook's convolutions are a reference
 
 
+SLOW = (  # for longest; begun first, so that no process of `pytest -n` is left with one at the end
+    *("test_slurm.py", "test_docs_your_data.py", "test_runs.py", "test_first_cause.py"),
+    *("test_distributed.py", "test_yolo.py", "test_tools.py", "test_export.py", "test_faults.py"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Slow files first; see `.ci/run`."""
+    items.sort(key=lambda item: item.path.name not in SLOW)
+
+
 @contextmanager
 def answering_signals(nohup=False):
     """Signals are answered as in a tool, whatever these tests are started by."""

@@ -63,9 +63,10 @@ def test_every_command(tmp_path, monkeypatch, capsys):
         python, tool, *arguments = shlex.split(command, comments=True)
         assert python == "python"
         main = import_module(tool.removesuffix(".py").replace("/", ".")).main
-        if "sweep" in tool and "--list" not in arguments:  # of two runs, one in this process
-            monkeypatch.setattr(sys, "argv", [tool, *arguments, "--run", "psa_seed0"])
-            main()
+        if "sweep" in tool and "--list" not in arguments:  # its runs, in this process
+            for run in ("none_seed0", "psa_seed0"):
+                monkeypatch.setattr(sys, "argv", [tool, *arguments, "--run", run])
+                main()
         if "train" in tool or "test" in tool:
             arguments += ["--cfg-options"] * ("--cfg-options" not in arguments) + SHORT
         monkeypatch.setattr(sys, "argv", [tool, *arguments])

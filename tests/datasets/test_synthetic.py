@@ -63,7 +63,7 @@ def test_every_class_is_common_and_large_enough() -> None:
     seen = np.array(
         [
             np.bincount(TRAIN_ID_OF[scene.label_ids].ravel(), minlength=256)[:19]
-            for scene in scenes(0, 90)
+            for scene in scenes(0, 60)
         ]
     )
     share = dict(zip(CLASSES, (seen > 0).mean(0), strict=True))
@@ -101,9 +101,9 @@ def test_colour_alone_does_not_tell_the_class() -> None:
         return ((red * 16 + green) * 16 + blue)[target < 19], target[target < 19].astype(int)
 
     counts = np.zeros((4096, 19))
-    for scene in scenes(0, 90):
+    for scene in scenes(0, 60):
         np.add.at(counts, bins(scene), 1)
-    val = [bins(scene) for scene in scenes(1_000_000, 30)]
+    val = [bins(scene) for scene in scenes(1_000_000, 20)]
     colours, targets = (np.concatenate(part) for part in zip(*val, strict=True))
     for table in (counts, counts / counts.sum(0)):
         guess = table.argmax(1)[colours]

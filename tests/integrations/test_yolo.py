@@ -220,8 +220,15 @@ LINES = re.findall(
 KINDS = {"coco8": "detect", "cityscapes8": "semantic", "coco8-pose": "pose"}
 
 
-@pytest.mark.parametrize("line", sorted(set(LINES)))
-def test_the_lines_of_the_docs(line, boxes, tmp_path, monkeypatch):
+def test_the_lines_of_the_docs_name_what_there_is():
+    for line in LINES:
+        model, data = (re.search(rf"{key}=(\S+)\.yaml", line)[1] for key in ("model", "data"))
+        assert (ROOT / f"{re.sub(r'(?<=[0-9])n-', '-', model)}.yaml").is_file()
+        assert data in KINDS
+
+
+@pytest.mark.parametrize("line", [line for line in sorted(set(LINES)) if "-sem-" in line])
+def test_a_line_of_the_docs(line, boxes, tmp_path, monkeypatch):
     """On what the tests draw, and small; else word for word."""
     from ultralytics import cfg
 
