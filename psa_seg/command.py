@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from psa_seg import __version__, shipped
+from psa_seg.engine import tool
 
 DEMO = ["psa_deeplabv3plus_cityscapes", "--demo"]
 COMMANDS = {
@@ -30,13 +31,15 @@ def main(program: str | None = None) -> None:
     """
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
-        print(overview())
+        tool.run(lambda: print(overview()))
     elif name == "--version":
         print(f"{shipped.COMMAND} {__version__}")
     elif name in COMMANDS:
-        tool, given = ("train", DEMO) if name == "demo" else (name, [])
-        shipped.begin(program or sys.argv[0], tool, [*given, *arguments])
-        run(shipped.TOOLS / shipped.FILES[tool])
+        called, given = ("train", DEMO) if name == "demo" else (name, [])
+        if given and {"-h", "--help"} & {*arguments}:
+            print(f"{shipped.COMMAND} demo [options] is: train {' '.join(given)} [options]\n")
+        shipped.begin(program or sys.argv[0], called, [*given, *arguments])
+        run(shipped.TOOLS / shipped.FILES[called])
     else:
         near = ", or ".join(difflib.get_close_matches(name, COMMANDS))
         print(

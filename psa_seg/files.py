@@ -102,7 +102,7 @@ def missing(what: str, path: str | Path, do: str = "correct the path") -> UserEr
 
 def absolute(path: str | Path) -> Path:
     """Where a path leads, without following links."""
-    return Path(os.path.abspath(Path(path).expanduser()))
+    return Path(os.path.abspath(os.path.expanduser(path)))
 
 
 def near(path: str | Path) -> str:

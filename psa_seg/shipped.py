@@ -48,10 +48,8 @@ def words(tool: str) -> str:
 
 def command() -> list[str]:
     """What has started this tool, and would start it again, without its arguments."""
-    if called := _by_command():
-        program, tool = called
-        return [sys.executable, *(MODULE.split()[1:] if program == MODULE else [program]), tool]
-    return [sys.executable, sys.argv[0]]
+    called = _by_command()  # the module starts wherever the command does, on Windows, too
+    return [sys.executable, *(["-m", "psa_seg", called[1]] if called else [sys.argv[0]])]
 
 
 def told(text: str) -> str:
@@ -72,13 +70,45 @@ def names() -> list[str]:
 
 def is_name(given: str) -> bool:
     """Whether this is the name of a config that comes along, as `config` takes it."""
-    return given.removeprefix("configs/").removesuffix(".py") in names()
+    found = _known(given)
+    return bool(found and "_base_" not in found.parts)  # a part of a config is none
 
 
 def name(path: str) -> str:
     """What finds this config again: its path, or the name, by which it was found."""
     inside = Path(path).is_absolute() and Path(path).is_relative_to(CONFIGS)
     return Path(path).relative_to(CONFIGS).with_suffix("").as_posix() if inside else path
+
+
+def _known(given: str) -> Path | None:
+    """The file of the config of this name, with or without `.py` and `configs/`."""
+    path = CONFIGS / f"{given.replace(os.sep, '/').removeprefix('configs/').removesuffix('.py')}.py"
+    inside = CONFIGS in Path(os.path.normpath(path)).parents
+    return path if inside and path.is_file() else None
+
+
+def base(given: str) -> Path:
+    """The config file that `psa_seg::` before this name means.
+
+    Raises:
+        UserError: where there is none.
+    """
+    if found := _known(given):
+        return found
+    raise UserError(
+        f"no base psa_seg::{given}\n"
+        + _meant(_near(given))
+        + f"  do         name one of those in {CONFIGS}, such as psa_seg::_base_/default_runtime.py"
+    )
+
+
+def _near(given: str) -> list[str]:
+    known, name = names(), Path(given).with_suffix("").name
+    return [name] if name in known else difflib.get_close_matches(name, known)
+
+
+def _meant(near: list[str]) -> str:
+    return f"  meant      {', or '.join(near)}?\n" * bool(near)
 
 
 def config(given: str, folder: Path = Path()) -> Path:
@@ -91,18 +121,16 @@ def config(given: str, folder: Path = Path()) -> Path:
     Raises:
         UserError: where there is neither.
     """
-    path = folder / given
+    path = folder / os.path.expanduser(given)
     if path.is_file():
         return path
-    known, meant = names(), given.removeprefix("configs/").removesuffix(".py")
-    if meant in known:
-        return CONFIGS / f"{meant}.py"
+    if is_name(given):
+        return base(given)
     kind = "is a folder" if path.is_dir() else "not found"
     there = sorted(p.name for p in path.parent.glob("*.*")) if path.parent.is_dir() else []
     near = [str(Path(given).with_name(one)) for one in difflib.get_close_matches(path.name, there)]
-    near += difflib.get_close_matches(meant, known)
     raise UserError(
         f"config {kind}: {given}\n  looked for {path.resolve()}\n"
-        + f"  meant      {', or '.join(near)}?\n" * bool(near)
+        + _meant([*near, *_near(given)])
         + f"  do         name a file, or, by its name, one of those in {CONFIGS}"
     )

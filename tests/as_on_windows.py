@@ -15,7 +15,7 @@ import sys
 import warnings
 from pathlib import Path
 
-# ruff: noqa: E402, PT017
+# ruff: noqa: E402
 
 LIBRARIES = (
     *("matplotlib.pyplot", "mmseg.datasets", "mmseg.models", "torch._dynamo", "torch.onnx"),
@@ -84,9 +84,5 @@ files.write(Path("data.yaml"), text)
 assert read_data_file(Path("data.yaml")).names == ("Straße", "b")
 assert "±" in page([], False)
 for tool in Path(sys.argv[1]).glob("*.py"):
-    sys.argv = [str(tool), "--help"]
-    try:
-        runpy.run_path(str(tool), run_name="__main__")
-    except SystemExit as error:
-        assert error.code == 0, error.code
+    runpy.run_path(str(tool), run_name="imported")
 print("ALL")

@@ -1,11 +1,14 @@
 """psa-seg: its commands, the configs that they find by name, and the words of their messages."""
 
+import importlib
+import re
 import subprocess
 import sys
 
 import pytest
 
 from psa_seg import __version__, command, shipped
+from psa_seg.engine import config as config_module
 from psa_seg.engine import demo
 from psa_seg.engine.config import load_config
 from psa_seg.errors import UserError
@@ -86,7 +89,7 @@ def test_tools_are_called_as_the_user_has_called_one(monkeypatch):
     assert shipped.words("train") == "psa-seg train"
     shipped.begin("/my bin/psa-seg", "sweep", ["x"])
     assert shipped.words("format-cityscapes") == "psa-seg format-cityscapes"
-    assert shipped.command() == [sys.executable, "/my bin/psa-seg", "sweep"]
+    assert shipped.command() == [sys.executable, "-m", "psa_seg", "sweep"]
     assert shipped.told(help_text) == "psa-seg train psa_x, psa-seg doctor"
     shipped.begin(shipped.MODULE, "sweep", ["x"])
     assert shipped.words("train") == "python -m psa_seg train"
@@ -153,7 +156,9 @@ def test_a_config_of_ones_own_has_one_of_ours_as_its_base(tmp_path):
     with pytest.raises(UserError, match=r"nothing reads 'modell'"):
         load_config(str(tmp_path / "child.py"))
     own.write_text('_base_ = "psa_seg::nothing.py"\n')
-    with pytest.raises(UserError, match=r"config cannot be read: .*own.py\n.*configs/nothing.py"):
+    with pytest.raises(
+        UserError, match=r"no base psa_seg::nothing.py\n(.*\n)+  where      .*own.py"
+    ):
         load_config(str(own))
 
 
@@ -165,3 +170,18 @@ def test_an_experiment_names_a_config(tmp_path):
     path.write_text(text + "baseline_deeplabv3plus_kamvid")
     with pytest.raises(UserError, match=rf"meant(.|\n)*camvid(.|\n)*where +config in {path}"):
         read_experiment(str(path))
+
+
+def test_bases_by_whatever_name(tmp_path, monkeypatch):
+    for name in (NAME, f"configs/{NAME}.py", "_base_/default_runtime.py"):
+        assert shipped.base(name).is_file()
+    for wrong in ("../tools/train.py", f"{NAME[:-1]}"):
+        with pytest.raises(UserError, match=f"no base psa_seg::{re.escape(wrong)}\n"):
+            shipped.base(wrong)
+    with pytest.raises(UserError, match=f"meant      {NAME}?"):
+        shipped.base(NAME[:-1])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "own.py").write_text("")
+    assert shipped.config("~/own.py") == tmp_path / "own.py"
+    importlib.reload(config_module)
+    assert config_module.load_config(NAME).model.type == "LeanEncoderDecoder"

@@ -3,6 +3,7 @@
 python tools/predict.py iter_80000.pth photos --out labelled
 """
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -69,7 +70,9 @@ def main() -> None:
     places = [given.Place("CHECKPOINT", args.checkpoint, given.OF_CHECKPOINTS)]
     places += [given.Place("PICTURES", path, given.OF_PICTURES) for path in args.pictures]
     with_config = "predict CHECKPOINT PICTURES --config {} --out DIR"
-    given.check("predict", places, {kinds.CONFIG: with_config}, f"--out {args.out}")
+    given.check(
+        "predict", places, {kinds.CONFIG: with_config}, f"--out {shlex.quote(str(args.out))}"
+    )
 
     tool.import_quietly()
     from psa_seg.inference.predict import Order, predict

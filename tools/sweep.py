@@ -1,6 +1,6 @@
 """Train all runs of an experiment that have no record yet.
 
-python tools/sweep.py benchmarks/experiments/streets.yaml --list
+python tools/sweep.py trial.yaml --list
 """
 
 import sys
@@ -14,7 +14,8 @@ def main() -> None:
     """Read the command line, run what is missing."""
     parser = tool.Parser(description=__doc__)
     parser.add_argument(
-        "experiment", help="YAML of the experiment, such as those in benchmarks/experiments/."
+        "experiment",
+        help="YAML of the experiment, which python -m pydoc psa_seg.sweep.experiment shows.",
     )
     parser.add_argument(
         "--gpus",

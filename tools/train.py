@@ -14,6 +14,7 @@ def main() -> None:
     parser = tool.Parser(description=__doc__)
     parser.add_argument(
         "config",
+        type=tool.not_empty,
         help="Config of model, data and training: its name, such as psa_deeplabv3plus_cityscapes, "
         "or a file.",
     )

@@ -42,7 +42,7 @@ class Kind(NamedTuple):
 CHANNEL = ("ch_wq.weight", "ch_wv.weight", "ch_wz.weight", "ln.weight")
 SPATIAL = ("sp_wq.weight", "sp_wv.weight")
 OFFICIAL = ("conv_q_right.weight", "conv_v_right.weight", "conv_q_left.weight")
-TOOL = shipped.words("convert")
+TOOL = "{tool}"  # which stands for how the user calls it
 PORT = "Polarized Self-Attention as in the paper and its popular port"
 BOTH = "--layout parallel, or sequential: their keys are the same; the name of its class says which"
 NOT_OURS = "no weight of it fits here"
@@ -181,6 +181,7 @@ def lines(found: list[Found], own: list[str] | None = None) -> list[str]:
         more = f" and {len(prefixes) - SHOWN} more" if len(prefixes) > SHOWN else ""
         result += [f"found    {len(prefixes)} x {kind.name}", f"where    {named}{more}"]
         result.append(f"do       {'nothing, if this project wrote it; else ' * bool(own)}{kind.do}")
+    result = [line.replace(TOOL, shipped.words("convert")) for line in result]
     return [*result, *(own or [])] or [NONE]
 
 

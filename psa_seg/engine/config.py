@@ -86,7 +86,8 @@ READ = {
 
 
 OURS = "psa_seg::"
-_base_of_mmengine = Config._get_cfg_path
+if Config._get_cfg_path.__module__ != __name__:  # or this module is reloaded
+    _base_of_mmengine = Config._get_cfg_path
 
 
 def _base(given: str, path: str) -> tuple[str, str | None]:
@@ -97,7 +98,7 @@ def _base(given: str, path: str) -> tuple[str, str | None]:
     """
     if not given.startswith(OURS):
         return _base_of_mmengine(given, path)
-    return str(shipped.CONFIGS / given.removeprefix(OURS)), None
+    return str(shipped.base(given.removeprefix(OURS))), None
 
 
 Config._get_cfg_path = staticmethod(_base)
@@ -114,6 +115,8 @@ def load_config(path: str) -> Config:
     path = str(shipped.config(path))
     try:
         config = variables.read(path)
+    except UserError as error:
+        raise UserError(f"{error}\n  where      {path}") from error
     except Exception as error:  # a config is a program: whatever it raises is its author's to read
         raise UserError(f"config cannot be read: {path}\n  {error}") from error
     may_be_empty = ("val_cfg", "test_cfg")  # mmengine's own idiom
@@ -189,8 +192,14 @@ def _left_alone(path: str) -> Iterator[tuple[str, str]]:
     found = [t.id for line in lines for t in line.targets if isinstance(t, ast.Name)]
     yield from ((path, name) for name in found if name not in used)
     if "_base_" in found:
-        for base in Config._get_base_files(path):
-            yield from _left_alone(Config._get_cfg_path(base, path)[0])
+        for base in _bases(path):
+            yield from _left_alone(base)
+
+
+def _bases(path: str) -> list[str]:
+    """Files of a config's bases, but for those that a variable of the environment names."""
+    named = (base for base in Config._get_base_files(path) if "{{" not in base)
+    return [Config._get_cfg_path(base, path)[0] for base in named]
 
 
 def _has_base(path: str) -> bool:
@@ -203,9 +212,7 @@ def _has_base(path: str) -> bool:
 
 def _changed(config: Config, names: Collection[str]) -> Iterator[str]:
     """Those of `names` that are variables of a base's with another value."""
-    files = Config._get_base_files(config.filename)
-    for file in (Config._get_cfg_path(base, config.filename)[0] for base in files):
-        base = variables.read(file)
+    for base in map(variables.read, _bases(config.filename)):
         yield from (n for n in names if n not in READ and n in base and base[n] != config[n])
 
 

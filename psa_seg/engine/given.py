@@ -1,6 +1,7 @@
 """Paths that stand in each other's place on a command line, and a message that says so."""
 
 import itertools
+import os
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ def check(
     Raises:
         UserError: for one that is not.
     """
-    found = [_kind(place.path) for place in places]
+    found = [_kind(place) for place in places]
     wrong = [bool(k) and k not in place.kinds for k, place in zip(found, places, strict=True)]
     if not any(wrong):
         return
@@ -80,10 +81,12 @@ def check(
     )
 
 
-def _kind(given: str) -> str:
-    """What a path is; a config may be given by its name."""
-    kind = kinds.kind(Path(given).expanduser())
-    return kind or (kinds.CONFIG if shipped.is_name(given) else "")
+def _kind(place: Place) -> str:
+    """What a path is; a config may be given by its name, which a folder here may have, too."""
+    kind = kinds.kind(absolute(place.path))
+    if shipped.is_name(place.path) and (not kind or kinds.CONFIG in place.kinds):
+        return kinds.CONFIG
+    return kind
 
 
 def _in_order(places: Sequence[Place], found: Sequence[str]) -> list[str]:
@@ -106,10 +109,12 @@ def refuse_resumed(arguments: Sequence[str]) -> None:
     """
     for option, following in itertools.pairwise([*arguments, ""]):
         name, equals, value = option.partition("=")
-        path = Path(value if equals else following)
-        if name not in ("--resume", "--auto-resume", "--resume-from"):
+        given = value if equals else following
+        if name not in ("--resume", "--auto-resume", "--resume-from") or not given:
             continue
-        if not equals and not path.is_dir() and path.suffix not in kinds.WEIGHTS:
+        path = Path(os.path.expanduser(given))
+        is_other = given.startswith("-") or shipped.is_name(given) or path.suffix == ".py"
+        if not equals and (is_other or not (path.is_dir() or path.suffix in kinds.WEIGHTS)):
             continue
         lines = [
             f"{name} takes no file: it goes on with the last run of its work directory by itself",
@@ -118,8 +123,9 @@ def refuse_resumed(arguments: Sequence[str]) -> None:
         if not path.exists():
             lines[-1] += f", which is not there\n{near(path)}  do         leave it out"
             raise UserError("\n".join(lines))
-        folder = path if path.is_dir() else path.parent
+        folder = shlex.quote(str(path if path.is_dir() else path.parent))
         lines.append(f"  do         to go on from there: --work-dir {folder} --resume")
+        start = shlex.quote(str(path))
         if path.suffix in kinds.WEIGHTS:
-            lines.append(f"             to start from its weights: --cfg-options load_from={path}")
+            lines.append(f"             to start from its weights: --cfg-options load_from={start}")
         raise UserError("\n".join(lines))

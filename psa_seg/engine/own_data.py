@@ -1,5 +1,6 @@
 """`--data`: a data set of one's own in the place of a config's, and all that follows from it."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -57,7 +58,7 @@ def _of_folder(folder: Path, classes: str | None) -> DataFile:
         raise UserError(
             f"{folder} has no {NAME}, and no images/train, images/val, masks/train, masks/val\n"
             f"  do         write a {NAME}, or have one written from what lies there:\n"
-            f"             {shipped.words('doctor')} --data {folder}"
+            f"             {shipped.words('doctor')} --data {shlex.quote(str(folder))}"
         )
     read: dict[str, Any] = {k: {s: f"{k}/{s}" for s in splits} for k in ("images", "masks")}
     names = [name.strip() for name in classes.split(",")] if classes else ["0", "1"]
@@ -79,7 +80,7 @@ def _of_folder(folder: Path, classes: str | None) -> DataFile:
             f"masks in {folder} do not hold class numbers 0, 1, ..., but {sorted(found)[:8]} "
             f"(of {len(found)}, and maybe {IGNORED}, which is ignored)\n"
             f"  do         say what each value is, in a {NAME}; one is written by\n"
-            f"             {shipped.words('doctor')} --data {folder}"
+            f"             {shipped.words('doctor')} --data {shlex.quote(str(folder))}"
         )
     names = [f"class {i}" for i in range(len(found))]
     print(

@@ -229,8 +229,10 @@ class PairedRunner(Runner):
             twin = MODELS.build(without_attention(self.cfg.model))
             level = self.logger.level
             self.logger.setLevel(logging.WARNING)  # it loads the same file again
-            twin.init_weights()
-            self.logger.setLevel(level)
+            try:
+                twin.init_weights()
+            finally:
+                self.logger.setLevel(level)
         model = self.bare_model
         _require_pretrained(twin.backbone, model.backbone)
         model.load_state_dict(twin.state_dict(), strict=False)

@@ -1,9 +1,11 @@
 """Variables of the environment in a config, `{{$NAME:default}}`, as mmengine has them.
 
 mmengine puts a value into the text of the file, where a backslash of a Windows path would begin an
-escape, and tells of it each time that it reads the file.
+escape, and tells of it each time that it reads the file. Values stand in plain strings, not in raw
+ones; those of a YAML are taken as they are.
 """
 
+import json
 import os
 import re
 from functools import cache
@@ -11,6 +13,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+
+from psa_seg.errors import UserError
 
 # With a quote inside the braces, the value stands for code; else, within a string.
 PLACE = re.compile(r"""\{\{(['"]?)\s*\$(\w+)\s*:\s*(\S*?)\s*['"]?\}\}""")
@@ -21,24 +25,33 @@ def read(path: str) -> Config:
     return Config.fromfile(path, import_custom_modules=False)
 
 
-def _substitute(filename: str, target: str) -> dict[str, str]:
-    """Write `filename` to `target` with the values of its variables: those that were set."""
+def _substitute(filename: str, temp_config_name: str) -> dict[str, str]:
+    """Write a config to another file with the values of its variables: those that were set.
+
+    Raises:
+        UserError: for one that is empty.
+    """
     found: dict[str, str] = {}
 
     def value(match: re.Match[str]) -> str:
         quote, name, default = match.groups()
         text = os.environ.get(name, default)
         if not text:
-            raise KeyError(f"{name} is empty: set it, or unset it for a default, if there is one")
-        if name in os.environ:
-            found[name] = text
-            _tell(name, text)
-        if quote or not filename.endswith(".py"):
+            raise UserError(
+                f"the variable {name} of the environment is empty, or not set, without a default\n"
+                f"  do         export {name}=..."
+            )
+        if name not in os.environ:
             return text
-        return re.sub(r"""([\\"'])""", r"\\\1", text)
+        found[name] = text
+        _tell(name, text)
+        if quote or not filename.endswith((".py", ".json")):
+            return text
+        escaped = json.dumps(text, ensure_ascii=False)[1:-1]
+        return escaped.replace("'", "\\'") if filename.endswith(".py") else escaped
 
     text = PLACE.sub(value, Path(filename).read_text("utf-8"))
-    Path(target).write_text(text, "utf-8")
+    Path(temp_config_name).write_text(text, "utf-8")
     return found
 
 

@@ -130,7 +130,9 @@ def read_experiment(path: str, work_dirs: str = "work_dirs") -> Experiment:
     try:
         read = strict_yaml.load(file.read_text("utf-8"))
     except FileNotFoundError as error:
-        raise missing("experiment", path, "see those in benchmarks/experiments/") from error
+        raise missing(
+            "experiment", path, "python -m pydoc psa_seg.sweep.experiment shows one"
+        ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(
             f"experiment cannot be read: {path}\n  {error}\n"

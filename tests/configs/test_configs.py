@@ -12,6 +12,7 @@ from psa_seg.engine.demo import CROP_SIZE
 from psa_seg.engine.doctor import check_sizes, has_batch_norm
 from psa_seg.engine.doctor.data import leaves
 from psa_seg.engine.runner import PairedRunner
+from psa_seg.errors import UserError
 from psa_seg.models.placement import decode_heads, without_attention
 from tests.conftest import ROOT
 
@@ -48,6 +49,24 @@ def test_a_path_of_windows_in_a_variable_is_taken_as_it_is(monkeypatch, tmp_path
         config = repr(variables.read(str(path)).to_dict())
         assert all(repr(given[name])[1:-1] in config for name in places[path]), path
     assert sorted(text.partition("=")[0] for text in said) == sorted(names)
+
+
+def test_variables_in_files_of_every_kind(monkeypatch, tmp_path):
+    """Values as they are; defaults, which are text of the file, too; an empty one is told."""
+    value = 'C:\\new\n"x"'
+    monkeypatch.setenv("SET", value)
+    monkeypatch.delenv("UNSET", raising=False)
+    (tmp_path / "a.py").write_text('a = "{{$SET:x}}"\nb = "{{$UNSET:C:\\\\new}}"\n')
+    (tmp_path / "a.json").write_text('{"a": "{{$SET:x}}", "b": "{{$UNSET:C:\\\\new}}"}')
+    for kind in ("py", "json"):
+        config = variables.read(str(tmp_path / f"a.{kind}"))
+        assert (config.a, config.b) == (value, "C:\\new"), kind
+    (tmp_path / "code.py").write_text("a = {{'$SET:1'}}\n")
+    monkeypatch.setenv("SET", "[1, 2]")
+    assert variables.read(str(tmp_path / "code.py")).a == [1, 2]
+    monkeypatch.setenv("SET", "")
+    with pytest.raises(UserError, match=r"SET of the environment is empty(.|\n)*where .*a.py"):
+        load_config(str(tmp_path / "a.py"))
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("psa_")])

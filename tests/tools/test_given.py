@@ -6,7 +6,7 @@ import sys
 import pytest
 from PIL import Image
 
-from psa_seg import files
+from psa_seg import files, kinds
 from psa_seg.engine import given
 from psa_seg.errors import UserError
 from tools import (
@@ -49,7 +49,12 @@ MISTAKES = [
     ),
     (test, "gone.pth psa_unet_cityscapes", "", "psa-seg test psa_unet_cityscapes gone.pth"),
     (test, "c.py b.png", "CHECKPOINT is a picture", "psa-seg predict CHECKPOINT b.png --out DIR"),
-    (predict, "photos iter_4.pth --out o", "", "psa-seg predict iter_4.pth photos --out o"),
+    (
+        predict,
+        "photos iter_4.pth --out 'o o'",
+        "CHECKPOINT is a folder of pictures",
+        "psa-seg predict iter_4.pth photos --out 'o o'",
+    ),
     (predict, "b.png film.mp4 shared --out o", "", "psa-seg predict shared b.png film.mp4 --out o"),
     (predict, "c.py iter_4.pth photos --out o", "CHECKPOINT is a config", "--config c.py"),
     (predict, "iter_4.pth c.py --out o", "PICTURES is a config", "--config c.py"),
@@ -105,14 +110,38 @@ def test_a_path_in_anothers_place_is_told_as_what_it_is(
             ["which is not there", "meant      run,", "leave it"],
         ),
         ("c.py --resume=run", ["--work-dir run --resume"]),
+        ("c.py --resume 'a b'", ["--work-dir 'a b' --resume"]),
         ("c.py --resume-from iter_4.pth", ["--work-dir . --resume"]),
     ],
 )
 def test_resume_takes_no_file(here, monkeypatch, arguments, lines):
-    monkeypatch.setattr(sys, "argv", ["train.py", *arguments.split()])
+    monkeypatch.setattr(sys, "argv", ["train.py", *shlex.split(arguments)])
     with pytest.raises(UserError, match="takes no file: it goes on with the last run") as error:
         train.main()
     assert all(line in str(error.value) for line in lines)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["c.py --resume", "--resume c.py", "--auto-resume psa_unet_cityscapes", "--resume --amp"],
+)
+def test_resume_by_itself_passes(here, line):
+    """Whatever stands here: a folder may be called like a config."""
+    (here / "psa_unet_cityscapes").mkdir()
+    given.refuse_resumed(line.split())
+
+
+def test_a_config_by_name_passes_where_its_run_lies(here):
+    (here / "psa_unet_cityscapes").mkdir()
+    (here / "psa_unet_cityscapes/iter_2.pth").touch()
+    given.check("train", [given.Place("CONFIG", "psa_unet_cityscapes", [kinds.CONFIG])])
+    given.check("leaderboard", [given.Place("RECORDS", "psa_unet_cityscapes", given.OF_RECORDS)])
+
+
+def test_a_name_of_nobodys_home_is_a_path(here):
+    (here / "~tmp.pth").touch()
+    with pytest.raises(UserError, match=r"CONFIG is a checkpoint.*/~tmp.pth"):
+        given.check("train", [given.Place("CONFIG", "~tmp.pth", [kinds.CONFIG])])
 
 
 def test_a_kind_comes_first(here, monkeypatch, capsys):
@@ -125,7 +154,7 @@ def test_a_kind_comes_first(here, monkeypatch, capsys):
 
 def test_what_is_in_its_place_or_not_known_passes(here):
     for path in ("iter_4.pth", "shared", "run", "gone.pth", "shared/config.json"):
-        given.check("predict.py", [given.Place("CHECKPOINT", path, given.OF_CHECKPOINTS)])
+        given.check("predict", [given.Place("CHECKPOINT", path, given.OF_CHECKPOINTS)])
 
 
 @pytest.mark.parametrize(
