@@ -195,7 +195,9 @@ def write(
     facts = about(device)
     path = out / f"{name}_{'gpu' if device == 'cuda' else 'cpu'}_{facts['date']}.csv"
     if path.exists():
-        raise SystemExit(f"error: {path} exists, and stays: move it, or name another --out")
+        raise SystemExit(
+            f"error: {path} exists already, and is not overwritten: move it, or name another --out"
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

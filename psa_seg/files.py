@@ -127,7 +127,10 @@ def must_be_new(path: Path) -> None:
         UserError: where something does.
     """
     if os.path.lexists(path):
-        raise UserError(f"{path} exists, and stays\n  do         move it, or name another file")
+        raise UserError(
+            f"{path} exists already, and is not overwritten\n"
+            "  do         move it, or name another file"
+        )
 
 
 def must_be_free(folder: Path, option: str) -> None:
@@ -137,7 +140,9 @@ def must_be_free(folder: Path, option: str) -> None:
         UserError: where something lies in it, or it is a file.
     """
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there, and stays\n  do         name a new {option}")
+        raise UserError(
+            f"{folder} exists already, and is not touched\n  do         name a new {option}"
+        )
 
 
 def disk_error(error: OSError) -> UserError:

@@ -43,7 +43,7 @@ def header(path: Path) -> Header:
     """
     if not path.is_file():
         kind = "is a folder, and no image" if path.is_dir() else "not found"
-        raise DataError(f"{kind}: {path}\n  do         correct the path, or take it out of the set")
+        raise DataError(f"{kind}: {path}\n  do         correct the path, or leave that file out")
     try:
         with path.open("rb") as file, Image.open(file) as image:
             size, mode, kind = image.size, image.mode, image.format or ""

@@ -215,7 +215,7 @@ def show(found: Examination, path: Path) -> None:
     """
     sets = found.found.get(LOADERS[0])
     if not sets:
-        raise UserError("the training images could not be looked at: see the table")
+        raise UserError("the training images could not be read: see the table")
     draw_sheet(path, sets)
     print(f"wrote {path}: do the colours lie where they should?", file=sys.stderr)
 

@@ -47,7 +47,7 @@ def register(config: Config) -> None:
             raise UserError(
                 f"{config.filename}: {name} of custom_imports cannot be imported\n"
                 f"  {type(error).__name__}: {error}{inside}\n"
-                "  do         mend that module, or correct its name; it is looked for in the "
+                "  do         correct that module, or its name; it is looked for in the "
                 "current\n             folder and on PYTHONPATH"
             ) from error
     init_default_scope(config.default_scope)
@@ -68,7 +68,7 @@ def explaining(config: Config) -> Iterator[None]:
         if not _is_of_libraries(error):
             raise
         raise UserError(
-            f"{config.filename} (with its options) asks for what needs another package\n"
+            f"{config.filename} (with its options) needs a package that is not installed\n"
             f"  {str(error).partition(',')[0]}\n"
             "  do         install it (docs/recipes.md says how, for what it has), or leave that out"
         ) from error
@@ -79,7 +79,7 @@ def explaining(config: Config) -> Iterator[None]:
             _explain_value(config, error, message)
             raise
         raise UserError(
-            f"{config.filename} (with its options) asks for what does not exist\n  {message}\n"
+            f"{config.filename} (with its options) names what does not exist\n  {message}\n"
             f"  where      {where}\n"
             f"{meant(message)}"
             "  do         correct the name of that option, type or module"

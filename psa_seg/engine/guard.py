@@ -189,7 +189,7 @@ class FiniteHook(Hook):
 def _require(runner: Runner, step: int, wrong: Sequence[str]) -> None:
     if wrong:
         raise DivergedError(
-            f"after step {step}, weights or what is kept of them are no numbers: the run stops\n"
+            f"after step {step}, weights or buffers hold NaN or Inf: the run stops\n"
             f"  because    NaN or Inf in {len(wrong)} of the tensors, {wrong[0]} first\n"
             f"  last good  {_last_checkpoint(runner) or NONE}\n{REMEDY}"
         )

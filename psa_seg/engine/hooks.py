@@ -73,7 +73,7 @@ class ReportHook(Hook):
             now = begin(runner)
         except ValueError as error:
             raise UserError(
-                f"this run would leave a record that nobody can read: {error}\n"
+                f"the record of this run could not be read: {error}\n"
                 "  do         correct the config, or its data set's classes"
             ) from error
         if runner.iter == 0 or not self.path.is_file():
@@ -183,19 +183,19 @@ def _continued(now: Record, earlier: Record, path: Path, iteration: int) -> Reco
     """
     if earlier.data_hash != now.data_hash:
         raise UserError(
-            f"images or masks are not those that this run began with: {path}\n"
+            f"images or masks differ from those that this run began with: {path}\n"
             f"  there      data {earlier.data_hash}, by names and sizes of the files\n"
             f"  here       data {now.data_hash}\n"
             "  do         put the files back, or choose another --work-dir"
         )
     if earlier.score != now.score:
         raise UserError(
-            f"this run began to be scored by {earlier.score}, and not by {now.score}: {path}\n"
+            f"this run began with the score {earlier.score}, and not with {now.score}: {path}\n"
             "  do         leave `score` as it was, or choose another --work-dir"
         )
     if now.attentions and now.plan and now.plan != earlier.plan:
         raise UserError(
-            f"the plan of the experiment is not that which this run began with: {path}\n"
+            f"the experiment's plan differs from the one that this run began with: {path}\n"
             f"  there      {earlier.plan or 'no plan'}\n"
             f"  here       {now.plan}\n"
             "  do         leave it as it was, or give the changed experiment a file of its own"

@@ -131,7 +131,7 @@ def profile(config: Config, steps: int) -> None:
         UserError: for less than one step.
     """
     if steps < 1:
-        raise UserError(f"--profile {steps}: at least one step has to be recorded")
+        raise UserError(f"--profile {steps}: it must be at least 1")
     config.train_cfg.max_iters = ProfileHook.BEFORE + steps
     config.custom_hooks = [dict(type="ProfileHook", steps=steps)]
     config.default_hooks.checkpoint = None

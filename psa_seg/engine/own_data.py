@@ -64,7 +64,7 @@ def _of_folder(folder: Path, classes: str | None) -> DataFile:
     names = [name.strip() for name in classes.split(",")] if classes else ["0", "1"]
     if len({*names} - {""}) < max(2, len(names)):
         raise UserError(
-            f"--classes {classes}: two names or more, each another\n  do         road,car"
+            f"--classes {classes}: give two or more names, all different\n  do         road,car"
         )
     file = replace(data_file({**read, "names": names}, folder / NAME), path=folder)
     if classes:

@@ -54,7 +54,7 @@ def _going_on(config: Config, path: str) -> Run:
     checkpoint = load_checkpoint(path)
     if not ("optimizer" in checkpoint and isinstance(checkpoint.get("meta"), Mapping)):
         raise UserError(
-            f"{path} holds weights alone, and no state to go on with\n"
+            f"{path} holds weights alone, and no state of a training, to resume\n"
             "  do         start from them instead: --cfg-options load_from=..."
         )
     held = (config_of(checkpoint) or {}).get("start") or {}

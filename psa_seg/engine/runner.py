@@ -195,7 +195,7 @@ class PairedRunner(Runner):
             if "accumulative_counts" in optim_wrapper:
                 raise UserError(
                     "optim_wrapper.accumulative_counts follows from train_cfg.micro_batch_size\n"
-                    "  do         set that instead"
+                    "  do         set train_cfg.micro_batch_size instead"
                 )
             kind = optim_wrapper["optimizer"].get("type")
             # mmengine's own error does not name the type.

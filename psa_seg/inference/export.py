@@ -86,8 +86,9 @@ def export(
         found = compare(segmenter, runs, pictures)
         if not (found.labels <= MOST_LABELS and found.scores <= MOST_SCORES):  # nor NaN
             raise UserError(
-                f"the exported file says something else than the model: {found.labels:.2%} of the "
-                f"pixels, scores by {found.scores:.1e}\n  so         nothing is written to {out}\n"
+                f"the exported file computes something else than the model: {found.labels:.2%} "
+                f"of the pixels, scores by {found.scores:.1e}\n"
+                f"  so         nothing is written to {out}\n"
                 "  do         report it, with the checkpoint's config"
             )
     return found, portable, runs

@@ -101,7 +101,10 @@ def _as_bgr(picture: Any, bgr: bool) -> np.ndarray:
             picture = np.asarray(picture.convert("RGB"))
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8:
         kind = getattr(picture, "dtype", type(picture).__name__)
-        raise UserError(f"no picture: {kind}\n  do         give a path, a PIL image, or uint8")
+        raise UserError(
+            f"no picture: {kind}\n"
+            "  do         give a path, a PIL image, or a uint8 array [H, W, 3], RGB"
+        )
     if picture.ndim == 2:
         picture = np.stack([picture] * 3, axis=2)
     if picture.ndim == 3 and picture.shape[2] == 4:  # alpha is left out, as of files

@@ -133,7 +133,7 @@ def without_attention(model: Config, keep: Collection[str] = ()) -> Any:
         path, _, last = where.rpartition(".")
         if last not in ("attention", "cfg"):
             raise UserError(
-                f"the plain network without model.{where} cannot be told\n"
+                f"the plain network without model.{where} cannot be derived\n"
                 "  why        runs start from, and are compared with, the network without "
                 "attention\n"
                 "  do         give the attention to a part that can be built without it, as its "

@@ -82,7 +82,7 @@ def places(gpus: Sequence[int] | None, at_once: int) -> list[str]:
         UserError: where a GPU is asked for that is not there, or no run could go anywhere.
     """
     if at_once < 1:
-        raise UserError(f"--at-once {at_once}: at least one run has to go")
+        raise UserError(f"--at-once {at_once}: it must be at least 1")
     there = range(torch.cuda.device_count())
     absent = sorted(set(gpus or ()) - set(there))
     if absent:
@@ -126,7 +126,8 @@ def run_all(experiment: Experiment, free: list[str]) -> None:
         raise UserError(
             f"{len(failed)} of {len(steps)} runs did not finish, {failed[0].run.name} first\n"
             f"  see        {failed[0].log}\n"
-            "  do         mend that, and give the same command again: no finished run is repeated"
+            "  do         correct the cause, and give the same command again: no finished run is\n"
+            "             repeated"
         )
     elsewhere = [one.run.name for one in ended if one.process.returncode == BUSY]
     if elsewhere:

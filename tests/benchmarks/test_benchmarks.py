@@ -118,7 +118,7 @@ def test_wrong_options_are_named(arguments, message, monkeypatch, capsys):
 
 def test_results_are_not_overwritten(monkeypatch, tmp_path):
     attention_rows(monkeypatch, tmp_path, ["copy"])
-    with pytest.raises(SystemExit, match="exists, and stays"):
+    with pytest.raises(SystemExit, match="exists already, and is not overwritten"):
         attention_rows(monkeypatch, tmp_path, ["copy"])
 
 

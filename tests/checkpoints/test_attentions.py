@@ -172,7 +172,7 @@ def test_a_partial_match_is_an_error(tmp_path, change, message):
         (dict(layout=None), "two layouts have the same keys"),
         (dict(kind="official"), "--layout is of the port"),
         (dict(kind="deeplabv3plus", layout=None), "needs the model that has the attention"),
-        (dict(out="port.pth"), "port.pth exists, and stays"),
+        (dict(out="port.pth"), "port.pth exists already, and is not overwritten"),
         (dict(source="none.pth"), "checkpoint not found"),
         (dict(out="none/ours.pth"), "folder not found: /.*/none"),
         (dict(rename=[("module.", "")]), "no key begins with 'module.'"),
@@ -233,7 +233,7 @@ def test_a_file_that_appears_meanwhile_stays(tmp_path, monkeypatch):
         write(content, file)
 
     monkeypatch.setattr(torch, "save", late)
-    with pytest.raises(UserError, match="exists, and stays"):
+    with pytest.raises(UserError, match="exists already, and is not overwritten"):
         convert(Order("port", source, out, layout="parallel"))
     assert out.read_text() == "somebody else's"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ours.pth", "port.pth"]

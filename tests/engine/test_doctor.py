@@ -173,7 +173,7 @@ def test_an_attention_that_does_not_exist(tiny, place, options, message):
     ids=lambda options: next(iter(options)),
 )
 def test_a_key_or_a_type_that_does_not_exist(tiny, options):
-    with pytest.raises(UserError, match="asks for what does not exist"):
+    with pytest.raises(UserError, match="names what does not exist"):
         train(tiny("psa_deeplabv3plus_cityscapes", **options))
 
 

@@ -214,7 +214,7 @@ def test_a_checkpoint_of_classes_of_other_names_is_no_model_of_these(call, drawn
             place = place / "x"
         place.write_text("mine")
         arguments = ("--demo", "--data", str(path), "--show-dir", str(drawn / taken))
-        with pytest.raises(UserError, match="is there, and stays"):
+        with pytest.raises(UserError, match="exists already, and is not touched"):
             call(test_tool, MAIN, "run/iter_2.pth", *arguments)
         assert place.read_text() == "mine"
 

@@ -74,7 +74,7 @@ def test_a_run_does_not_go_on_with_other_data(tiny, tmp_path):
     path = tmp_path / "work/record.json"
     record = read(path)
     write(path, replace(record, data_hash="another"))
-    with pytest.raises(UserError, match="are not those that this run began with"):
+    with pytest.raises(UserError, match="differ from those that this run began with"):
         train(tiny(NAME, **options, resume=True))
     assert read(path).validations == record.validations
 
@@ -89,7 +89,7 @@ def test_a_run_that_no_record_can_be_of_is_refused(tiny):
     config = tiny(NAME, **{"train_cfg.max_iters": 1})
     for loader in (config.train_dataloader, config.val_dataloader):
         loader.dataset.type = "TwoRoads"
-    with pytest.raises(UserError, match="nobody can read: two classes have one name"):
+    with pytest.raises(UserError, match="could not be read: two classes have one name"):
         train(config)
 
 

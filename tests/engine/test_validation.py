@@ -73,7 +73,7 @@ def test_a_run_goes_on_with_the_score_that_it_began_with(tiny):
     options = {"param_scheduler.0.end": 4, "custom_hooks.0.samples": 1}
     train(tiny(BASE, **options, **{"train_cfg.max_iters": 2}))
     options |= {"score": "mF1", "val_evaluator.also": ["f1"], "resume": True}
-    with pytest.raises(UserError, match="began to be scored by mIoU, and not by mF1"):
+    with pytest.raises(UserError, match="began with the score mIoU, and not with mF1"):
         train(tiny(BASE, **options, **{"train_cfg.max_iters": 4}))
 
 
@@ -82,7 +82,7 @@ def test_an_arm_goes_on_with_the_plan_that_it_began_with(tiny, tmp_path):
     plan = dict(seeds=[0, 1], comparisons=["PSA"])
     train(tiny(BASE, **options, **{"train_cfg.max_iters": 2, "plan": plan}))
     options |= {"resume": True, "train_cfg.max_iters": 4}
-    with pytest.raises(UserError, match=r"plan of the experiment(.|\n)*seeds=\(0, 1\)"):
+    with pytest.raises(UserError, match=r"experiment's plan differs(.|\n)*seeds=\(0, 1\)"):
         train(tiny(BASE, **options, plan=plan | dict(seeds=[0, 1, 2])))
     train(tiny(BASE, **options))
     assert read(tmp_path / "work/record.json").plan.seeds == (0, 1), "resumed by hand"

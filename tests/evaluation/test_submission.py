@@ -177,7 +177,7 @@ def test_a_folder_of_either_ids_makes_the_same_zip(call, train_ids, images, tmp_
             with Image.open(archive.open(name)) as image:
                 assert image.mode == "L"
                 assert np.array_equal(np.asarray(image), LABEL_ID_OF[train_ids])
-    with pytest.raises(UserError, match=r"a/b.zip exists, and stays"):
+    with pytest.raises(UserError, match=r"a/b.zip exists already, and is not overwritten"):
         call(folder, "--images", images, "--out", "a/b.zip")
 
 

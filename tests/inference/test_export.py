@@ -129,7 +129,7 @@ def test_without_masks_there_is_no_score(folder, segmenter, pictures, tmp_path):
         ("model.pt2", "photos", "--int8 is onnxruntime's"),
         ("model.onnx", "nowhere", "/nowhere\n"),
         ("model.onnx", "films", "no picture, and videos alone: films"),
-        ("there.onnx", "photos", r"there.int8.onnx exists, and stays"),
+        ("there.onnx", "photos", r"there.int8.onnx exists already, and is not overwritten"),
     ],
 )
 def test_what_integers_need_is_told_first(
@@ -236,7 +236,7 @@ def test_a_file_that_differs_is_not_left(segmenter, tmp_path, monkeypatch, what)
         return run
 
     monkeypatch.setattr(module, "run_of", lying)
-    with pytest.raises(UserError, match="says something else than the model"):
+    with pytest.raises(UserError, match="computes something else than the model"):
         export(segmenter, tmp_path / "model.onnx", scores=True)
     assert not [*tmp_path.iterdir()]
 
@@ -244,7 +244,7 @@ def test_a_file_that_differs_is_not_left(segmenter, tmp_path, monkeypatch, what)
 def test_what_cannot_be_exported_is_told(segmenter, tmp_path):
     (tmp_path / "there.onnx").write_text("mine")
     for out, reason in {
-        "there.onnx": "exists, and stays",
+        "there.onnx": "exists already, and is not overwritten",
         "model.tflite": r"neither .onnx nor .pt2",
         "no/such/model.onnx": "folder not found: /.*/no/such",
     }.items():

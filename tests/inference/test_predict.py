@@ -192,7 +192,7 @@ def test_a_folder_that_holds_something_stays_as_it_is(checkpoint, photos, tmp_pa
     mine = tmp_path / "out/labels/a/frame_0001.png"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    with pytest.raises(UserError, match=r"out is there, and stays"):
+    with pytest.raises(UserError, match=r"out exists already, and is not touched"):
         predict(Order(str(checkpoint), [str(photos)], tmp_path / "out", ("labels",)))
     assert mine.read_text() == "mine"
 

@@ -161,7 +161,7 @@ def test_other_seeds_give_an_interval(checkpoint, tmp_path):
 def test_what_is_there_stays(checkpoint, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="out is there, and stays"):
+    with pytest.raises(UserError, match="out exists already, and is not touched"):
         share(str(checkpoint), tmp_path / "out")
     with pytest.raises(UserError, match=r"no record\.json beside the checkpoint"):
         share(str(checkpoint), tmp_path / "new", records=tmp_path)

@@ -185,7 +185,7 @@ def test_what_cannot_be_taken_out_is_refused(tiny):
     """A part that is nothing without its attention has no plain twin to be compared with."""
     config = changed(tiny, BASELINE, {"neck": dict(type="Wrapping", inner=PSA)})
     assert attentions(config.model) == {"neck": PSA}
-    with pytest.raises(UserError, match=r"without model\.neck\.inner cannot be told"):
+    with pytest.raises(UserError, match=r"without model\.neck\.inner cannot be derived"):
         train(config)
 
 

@@ -36,8 +36,10 @@ def triton():
 
 
 @pytest.fixture(autouse=True)
-def poison():
+def poison(monkeypatch):
     """Memory that nothing wrote is NaN, so that a kernel that forgets a corner is seen."""
+    # Whatever was run before may have turned it off.
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
     torch.use_deterministic_algorithms(True, warn_only=True)
     assert torch.empty(3).isnan().all()
     yield

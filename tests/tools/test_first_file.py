@@ -29,7 +29,7 @@ def test_a_first_file_for_a_folder_without_one(doctor, tmp_path):
     assert doctor("--data", root)[0] == 0
     assert (root / "data.yaml").read_bytes() == before
     shutil.copytree(root, tmp_path / "other", ignore=lambda *_: ["data.yaml"])
-    with pytest.raises(UserError, match="exists, and stays"):
+    with pytest.raises(UserError, match="exists already, and is not overwritten"):
         doctor("--data", tmp_path / "other", "--out", tmp_path / "first.yaml")
 
 
