@@ -240,5 +240,5 @@ def test_places(monkeypatch):
     assert many.places([1], 3) == ["1", "1", "1"]
     with pytest.raises(UserError, match="--gpus 2: PyTorch sees 2 GPU"):
         many.places([2], 1)
-    with pytest.raises(UserError, match="at least one run"):
+    with pytest.raises(UserError, match="it must be at least 1"):
         many.places(None, 0)
