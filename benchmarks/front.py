@@ -9,13 +9,16 @@ from benchmarks.cases import OURS, REFERENCE, TEXTBOOK
 from benchmarks.words import SUMMARY, WHY
 from psa_seg.leaderboard.board import Board
 
-PASS = "forward_backward"
+
+def _rows() -> list[speed.Row]:
+    """What forward and backward take on a GPU in bfloat16, and hold."""
+    rows, _ = speed.newest("attention_gpu")
+    return [r for r in rows if (r["dtype"], r["pass"]) == ("bfloat16", "forward_backward")]
 
 
 def why(text: str = WHY) -> str:
     """Speed, memory and trust, each in a sentence or two."""
-    rows, _ = speed.newest("attention_gpu")
-    rows = [row for row in rows if row["dtype"] == "bfloat16" and row["pass"] == PASS]
+    rows = _rows()
     times = {(row["case"], row["shape"]): float(row["p50_ms"]) for row in rows}
     shapes = [shape for case, shape in times if case == OURS]
     slower = [times[TEXTBOOK, shape] / times[OURS, shape] for shape in shapes]
@@ -70,9 +73,7 @@ def summary(boards: list[Board], words: tuple[str, str, str] = SUMMARY) -> str:
 
 def plot() -> Path:
     """`docs/speed.png`: the textbook, ours and SE, by the size of the map."""
-    rows, _ = speed.newest("attention_gpu")
-    rows = [r for r in rows if r["dtype"] == "bfloat16" and r["pass"] == PASS]
-    rows = [r for r in rows if r["shape"].startswith("8x512x")]
+    rows = [row for row in _rows() if row["shape"].startswith("8x512x")]
     figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
     names = {TEXTBOOK: "PSA, textbook", REFERENCE: "SE", OURS: "PSA, psa_seg"}
     for case, name in names.items():

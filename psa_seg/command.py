@@ -41,10 +41,10 @@ def main(program: str | None = None) -> None:
         shipped.begin(program or sys.argv[0], called, [*given, *arguments])
         run(shipped.TOOLS / shipped.FILES[called])
     else:
-        near = ", or ".join(difflib.get_close_matches(name, COMMANDS))
+        near = difflib.get_close_matches(name, COMMANDS)
         print(
             f"error: {shipped.COMMAND} has no command {name!r}\n"
-            + f"  meant      {near}?\n" * bool(near)
+            + shipped.meant(near)
             + f"  do         see {shipped.COMMAND} --help",
             file=sys.stderr,
         )

@@ -97,7 +97,7 @@ def base(given: str) -> Path:
         return found
     raise UserError(
         f"no base psa_seg::{given}\n"
-        + _meant(_near(given))
+        + meant(_near(given))
         + f"  do         name one of those in {CONFIGS}, such as psa_seg::_base_/default_runtime.py"
     )
 
@@ -107,7 +107,8 @@ def _near(given: str) -> list[str]:
     return [name] if name in known else difflib.get_close_matches(name, known)
 
 
-def _meant(near: list[str]) -> str:
+def meant(near: list[str]) -> str:
+    """A message's line for what may have been meant; nothing if nothing is near."""
     return f"  meant      {', or '.join(near)}?\n" * bool(near)
 
 
@@ -131,6 +132,6 @@ def config(given: str, folder: Path = Path()) -> Path:
     near = [str(Path(given).with_name(one)) for one in difflib.get_close_matches(path.name, there)]
     raise UserError(
         f"config {kind}: {given}\n  looked for {path.resolve()}\n"
-        + _meant([*near, *_near(given)])
+        + meant([*near, *_near(given)])
         + f"  do         name a file, or, by its name, one of those in {CONFIGS}"
     )

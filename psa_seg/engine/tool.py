@@ -148,6 +148,15 @@ def import_quietly() -> None:
     signals.check()
 
 
+def ignore_warnings() -> None:
+    """Of libraries, those that say nothing to a user."""
+    warnings.filterwarnings("ignore", message="Default ``avg_non_ignore``")  # as in the baseline
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # a message of ours
+    warnings.filterwarnings("ignore", message="For binary segmentation, we suggest")
+    warnings.filterwarnings("ignore", message="This DataLoader will create")  # few cores are enough
+    warnings.filterwarnings("ignore", message="Grad strides do not match")  # of 1x1 convolutions
+
+
 def run(main: Callable[[], None], when_interrupted: str = "") -> None:
     """Run a tool; a user's mistake is printed once, as a message, and the exit status is 2.
 
@@ -157,11 +166,7 @@ def run(main: Callable[[], None], when_interrupted: str = "") -> None:
         main: the tool.
         when_interrupted: how to go on, for who has stopped it.
     """
-    warnings.filterwarnings("ignore", message="Default ``avg_non_ignore``")  # as in the baseline
-    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # a message of ours
-    warnings.filterwarnings("ignore", message="For binary segmentation, we suggest")
-    warnings.filterwarnings("ignore", message="This DataLoader will create")  # few cores are enough
-    warnings.filterwarnings("ignore", message="Grad strides do not match")  # of 1x1 convolutions
+    ignore_warnings()
     trust.refuse()
     signals.install()
     try:

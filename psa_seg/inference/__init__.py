@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from psa_seg.engine.tool import import_quietly
+from psa_seg.engine.tool import ignore_warnings, import_quietly
 
 KINDS = ("overlay", "labels", "colours", "confidence", "scores", "gates")  # of `outputs`
 
@@ -34,8 +34,7 @@ def load(path: str | Path, config: str | None = None, device: str | None = None)
     """
     import_quietly()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Default ``avg_non_ignore``")  # of a loss
-        warnings.filterwarnings("ignore", message="For binary segmentation, we suggest")
+        ignore_warnings()
         from psa_seg.inference.segmenter import Segmenter
 
         return Segmenter(path, config, device)

@@ -149,7 +149,8 @@ def _absence(config: Config, dataset: ConfigDict, problem: str, path: Path) -> s
             f"  do         correct data_root and data_prefix of this {dataset.type}, in "
             f"{config.filename}"
         )
-    hint = "" if "synthetic" in near(path) else near(path)  # a demo's streets are no such data
+    hint = near(path)
+    hint = hint if "synthetic" not in hint else ""  # a demo's streets are no such data
     train = f"{shipped.words('train')} {shipped.name(config.filename)}"
     return (
         f"{config.data_name}: {problem}\n"
